@@ -1,0 +1,191 @@
+"""What a dataset is, for everything that trains on it or reads its predictions.
+
+Arrays are NumPy, so that loading and checking data needs no torch. A dataset is a pure function of its files:
+its fingerprint covers decoded content, not the bytes of an archive.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tcmax.errors import TcmaxError
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a user must know before using a dataset: shown by `tcmax data info`."""
+
+    title: str
+    licence: str
+    source: str
+    citation: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Row indices of one fold's parts, each (n_part,) int64, pairwise disjoint."""
+
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+
+    def part(self, name: str) -> np.ndarray:
+        """Rows of "train", "val" or "test"."""
+        if name not in PARTS:
+            raise ValueError(f"a part is one of {PARTS}, not {name!r}")
+        rows: np.ndarray = getattr(self, name)
+        return rows
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A multimodal classification dataset with its splits.
+
+    id: canonical name.
+    inputs: modality name -> (N, ...) float32 or uint8; any number of modalities; "joint" is reserved.
+    labels: (N,) int64 in [0, C).
+    class_names: C names.
+    items: (N,) unique stable ids (str). An item whose input differs between roles has one row, and one id, per role.
+    groups: name -> (N,) str; rows that share a group are not independent (speaker, writer, actor, video).
+    folds: at least one; a split depends on (dataset, fold) alone, never on a seed. Test parts of different folds
+        are disjoint, so the union over folds holds each test item once.
+    card: licence, source, citation.
+    facts: leakage and split facts worth printing, short sentences.
+
+    Raises TcmaxError when the arrays contradict each other.
+    """
+
+    id: str
+    inputs: Mapping[str, np.ndarray]
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    items: np.ndarray
+    folds: tuple[Fold, ...]
+    card: Card
+    groups: Mapping[str, np.ndarray] = field(default_factory=dict)
+    facts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        problem = self._problem()
+        if problem:
+            raise TcmaxError(f"dataset {self.id}: {problem}.")
+
+    def _problem(self) -> str | None:
+        n = len(self.labels)
+        if not self.inputs:
+            return "no modality"
+        if "joint" in self.inputs:
+            return "a modality may not be called 'joint', the name of the fused read-out"
+        for name, array in self.inputs.items():
+            if len(array) != n:
+                return f"modality {name!r} has {len(array)} rows, the labels have {n}"
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                return f"modality {name!r} holds NaN or infinite values"
+        for name, ids in self.groups.items():
+            if len(ids) != n:
+                return f"group {name!r} has {len(ids)} rows, the labels have {n}"
+        if len(self.items) != n:
+            return f"{len(self.items)} item ids for {n} labels"
+        if len(set(self.items.tolist())) != n:
+            return "item ids are not unique"
+        if n == 0 or self.labels.min() < 0 or self.labels.max() >= len(self.class_names):
+            return f"labels must lie in 0..{len(self.class_names) - 1}"
+        if not self.folds:
+            return "no fold"
+        tested: set[int] = set()
+        for number, fold in enumerate(self.folds):
+            rows = [fold.part(part) for part in PARTS]
+            together = np.concatenate(rows)
+            if together.size and (together.min() < 0 or together.max() >= n):
+                return f"fold {number} points outside the data"
+            if len(np.unique(together)) != len(together):
+                return f"fold {number} puts an item in two parts, or twice in one"
+            for part, members in zip(PARTS, rows, strict=True):
+                if len(members) == 0:
+                    return f"fold {number} has an empty {part} part"
+            if tested & set(fold.test.tolist()):
+                return f"fold {number} tests an item that an earlier fold tests too"
+            tested |= set(fold.test.tolist())
+        return None
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Modality names in the order of `inputs`."""
+        return tuple(self.inputs)
+
+    def shape(self, modality: str) -> tuple[int, ...]:
+        """Shape of one item of a modality, without the batch axis."""
+        return tuple(self.inputs[modality].shape[1:])
+
+    def fingerprint(self) -> str:
+        """SHA-256 over decoded content: inputs, labels, ids, groups, class names and splits."""
+        digest = hashlib.sha256()
+
+        def add(label: str, array: np.ndarray) -> None:
+            array = np.ascontiguousarray(array)
+            if array.dtype.kind in "UO":
+                payload = "\n".join(map(str, array.tolist())).encode()
+            else:
+                payload = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+            digest.update(f"{label}|{array.dtype.kind}{array.shape}|{len(payload)}|".encode())
+            digest.update(payload)
+
+        for name, array in self.inputs.items():
+            add(f"input {name}", array)
+        add("labels", self.labels.astype(np.int64))
+        add("classes", np.array(self.class_names, dtype=object))
+        add("items", self.items)
+        for name in sorted(self.groups):
+            add(f"group {name}", self.groups[name])
+        for number, fold in enumerate(self.folds):
+            for part in PARTS:
+                add(f"fold {number} {part}", fold.part(part).astype(np.int64))
+        return digest.hexdigest()
+
+
+def overlap_facts(dataset: Dataset) -> tuple[str, ...]:
+    """Sentences on what the parts of each fold share: group members, and items identical in every modality."""
+    sentences = []
+    for number, fold in enumerate(dataset.folds):
+        where = f"fold {number}: " if len(dataset.folds) > 1 else ""
+        for group, ids in sorted(dataset.groups.items()):
+            seen = set(ids[fold.train].tolist())
+            for part in ("val", "test"):
+                here = set(ids[fold.part(part)].tolist())
+                sentences.append(
+                    f"{where}{len(here & seen)} of {len(here)} {group} ids in {part} also occur in train"
+                )
+        digests = _row_digests(dataset)
+        seen_rows = set(digests[fold.train].tolist())
+        for part in ("val", "test"):
+            twins = sum(row in seen_rows for row in digests[fold.part(part)].tolist())
+            sentences.append(f"{where}{twins} items of {part} are byte-identical to a train item")
+    return tuple(sentences)
+
+
+def _row_digests(dataset: Dataset) -> np.ndarray:
+    columns = [np.ascontiguousarray(array).reshape(len(array), -1) for array in dataset.inputs.values()]
+    return np.array(
+        [
+            hashlib.blake2b(b"".join(column[row].tobytes() for column in columns), digest_size=16).hexdigest()
+            for row in range(len(dataset.labels))
+        ]
+    )
+
+
+def data_root() -> Path | None:
+    """The folder that holds downloaded datasets: $TCMAX_DATA, or None when it is not set."""
+    import os
+
+    value = os.environ.get("TCMAX_DATA")
+    return Path(value).expanduser() if value else None

@@ -1,0 +1,342 @@
+"""The typed experiment config, and the one place that knows the grid: dataset x fold x variant x seed.
+
+`load` is the only validator, used by the Snakefile and the command line alike. It needs no torch; `check_parts`
+additionally imports what the config names and checks each part's own parameters.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from tcmax.data import DATASETS
+from tcmax.errors import TcmaxError
+from tcmax.files import explained
+
+CONFIG_FOLDER = Path("config")
+SELECTIONS = ("last", "best_val", "best_test_oracle")
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Settings(BaseModel):
+    """Unknown keys and silent type conversions are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class PartSettings(_Settings):
+    """A named part (encoder, head) and its own parameters, which the part itself checks."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True, allow_inf_nan=False)
+    name: str
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class TrainingSettings(_Settings):
+    """Optimisation: the paper's optimiser (SGD, momentum 0.9, weight decay 1e-4) unless a config says otherwise."""
+
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    lr_drop_epochs: tuple[Count, ...] = ()
+    lr_drop_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+    @field_validator("lr_drop_epochs", mode="before")
+    @classmethod
+    def _from_yaml_list(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("learning_rate", "momentum", "weight_decay", "lr_drop_factor", mode="before")
+    @classmethod
+    def _integers_are_numbers(cls, value: Any) -> Any:
+        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class DatasetSettings(_Settings):
+    """How one dataset is trained on.
+
+    features: a user's own feature file instead of a named dataset (docs/bring-your-own-features.md).
+    encoder: the encoder of every modality that `encoders` does not name.
+    training: overrides of the experiment's training settings.
+    variants: labels to run here; all of them when not given.
+    """
+
+    features: str | None = None
+    encoder: PartSettings | None = None
+    encoders: dict[str, PartSettings] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+    variants: tuple[str, ...] | None = None
+    title: str | None = None
+
+    @field_validator("variants", mode="before")
+    @classmethod
+    def _from_yaml_list(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+
+class VariantSettings(_Settings):
+    """A row of a table: method + head + fidelity + named switches + the method's own parameters."""
+
+    method: str
+    head: PartSettings | None = None
+    fidelity: Literal["reference", "original", "release"] = "reference"
+    switches: dict[str, Any] = Field(default_factory=dict)
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    title: str | None = None
+    family: str | None = None
+
+    @field_validator("head", mode="before")
+    @classmethod
+    def _head_by_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class ExperimentSettings(_Settings):
+    """One experiment file, config/<name>.yaml."""
+
+    name: str
+    title: str
+    seeds: tuple[Annotated[int, Field(ge=0)], ...]
+    seeds_per_job: Count = 12
+    selection: Literal["last", "best_val"] = "last"
+    precision: Literal["float32", "float64"] = "float32"
+    device: Literal["cpu", "cuda"] = "cpu"
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = 60.0
+    half_precision_logits: bool = False
+    reference_variant: str | None = None
+    claims: str | None = None
+    pin_code: str | None = None
+    training: TrainingSettings
+    datasets: dict[str, DatasetSettings]
+    variants: dict[str, VariantSettings]
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _seeds(cls, value: Any) -> Any:
+        """A list of seeds, or the text "0-11"."""
+        if isinstance(value, str):
+            match = re.fullmatch(r"(\d+)-(\d+)", value)
+            if not match:
+                raise ValueError('seeds are a list of non-negative integers or a range such as "0-11"')
+            return tuple(range(int(match[1]), int(match[2]) + 1))
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("checkpoint_seconds", mode="before")
+    @classmethod
+    def _integers_are_numbers(cls, value: Any) -> Any:
+        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("datasets", mode="before")
+    @classmethod
+    def _datasets_without_settings(cls, value: Any) -> Any:
+        return (
+            {name: settings or {} for name, settings in value.items()} if isinstance(value, dict) else value
+        )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.seeds:
+            raise ValueError("seeds: at least one seed is needed")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds: a seed is listed twice")
+        if not self.datasets:
+            raise ValueError("datasets: at least one dataset is needed")
+        if not self.variants:
+            raise ValueError("variants: at least one variant is needed")
+        for label in (*self.datasets, *self.variants):
+            if not _LABEL.fullmatch(label):
+                raise ValueError(
+                    f"{label!r}: names become folders, so only letters, digits, '.', '_' and '-'"
+                )
+        if self.reference_variant is not None and self.reference_variant not in self.variants:
+            raise ValueError(f"reference_variant: there is no variant {self.reference_variant!r}")
+        for name, dataset in self.datasets.items():
+            for label in dataset.variants or ():
+                if label not in self.variants:
+                    raise ValueError(f"datasets.{name}.variants: there is no variant {label!r}")
+        return self
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which a repeated key is an error instead of silently winning."""
+
+
+def _mapping(loader: _UniqueKeys, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    loader.flatten_mapping(node)
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice is not None:
+        raise yaml.constructor.ConstructorError(
+            None, None, f"the key {twice!r} occurs twice", node.start_mark
+        )
+    return {
+        key: loader.construct_object(value, deep=True)
+        for key, (_, value) in zip(keys, node.value, strict=True)
+    }
+
+
+_UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read_yaml(path: Path) -> Any:
+    """A YAML file's content; a missing, unreadable or ill-formed file is a TcmaxError naming it and the line."""
+    with explained("read", path):
+        raw = Path(path).read_bytes()
+    try:
+        return yaml.load(raw.decode("utf-8-sig"), Loader=_UniqueKeys)
+    except UnicodeDecodeError as error:
+        raise TcmaxError(f"{path} is not UTF-8 text.") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise TcmaxError(f"{path}: {where}{getattr(error, 'problem', None) or error}.") from error
+
+
+def explain(error: ValidationError, path: Path) -> TcmaxError:
+    """The first finding of a validation error as one sentence with file and key path."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "unknown key"
+    elif first["type"] == "missing":
+        message = "this key is missing"
+    given = first.get("input")
+    shown = (
+        f" (got {given!r})" if isinstance(given, str | int | float | bool) and "key" not in message else ""
+    )
+    return TcmaxError(f"{path}: {where + ': ' if where else ''}{message[0].lower() + message[1:]}{shown}.")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One (dataset, fold, variant) of the grid: what a block of seeds is trained for."""
+
+    dataset: str
+    fold: int
+    variant: str
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A validated experiment and the grid it spans."""
+
+    path: Path
+    settings: ExperimentSettings
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    @cached_property
+    def blocks(self) -> tuple[tuple[int, ...], ...]:
+        """The seed list cut into slices of `seeds_per_job`; block k is `blocks[k]`."""
+        seeds, size = self.settings.seeds, self.settings.seeds_per_job
+        return tuple(seeds[start : start + size] for start in range(0, len(seeds), size))
+
+    def variants_on(self, dataset: str) -> tuple[str, ...]:
+        """Labels of the variants that run on a dataset, in config order."""
+        chosen = self.settings.datasets[dataset].variants
+        return tuple(self.settings.variants) if chosen is None else chosen
+
+    def n_folds(self, dataset: str) -> int:
+        """Folds of a dataset: declared beside its loader, so that the grid is known without the data."""
+        if self.settings.datasets[dataset].features is not None:
+            from tcmax.data.features import count_folds
+
+            return count_folds(Path(self.settings.datasets[dataset].features or ""))
+        return FOLDS.get(DATASETS.canonical(dataset), 1)
+
+    def cells(self) -> Iterator[Cell]:
+        """Every (dataset, fold, variant) in config order."""
+        for dataset in self.settings.datasets:
+            for fold in range(self.n_folds(dataset)):
+                for variant in self.variants_on(dataset):
+                    yield Cell(dataset, fold, variant)
+
+    def training_on(self, dataset: str) -> TrainingSettings:
+        """Training settings with the dataset's overrides applied."""
+        merged = {**self.settings.training.model_dump(), **self.settings.datasets[dataset].training}
+        try:
+            return TrainingSettings.model_validate(merged)
+        except ValidationError as error:
+            raise TcmaxError(
+                str(explain(error, self.path)).replace(
+                    f"{self.path}: ", f"{self.path}: datasets.{dataset}.training.", 1
+                )
+            ) from None
+
+    def encoder_of(self, dataset: str, modality: str) -> PartSettings:
+        """The encoder of one modality."""
+        settings = self.settings.datasets[dataset]
+        encoder = settings.encoders.get(modality, settings.encoder)
+        if encoder is None:
+            raise TcmaxError(
+                f"{self.path}: datasets.{dataset}: the modality {modality!r} has no encoder; set `encoder` for all "
+                f"modalities or `encoders.{modality}`."
+            )
+        return encoder
+
+    def title(self, variant: str) -> str:
+        """How a table calls a variant."""
+        return self.settings.variants[variant].title or variant
+
+    def dataset_title(self, dataset: str) -> str:
+        """How a table calls a dataset."""
+        return self.settings.datasets[dataset].title or dataset
+
+
+# Datasets whose protocol has folds. Everything else has one.
+FOLDS = {"av-digits": 6}
+
+
+def load(name_or_path: str | Path) -> Experiment:
+    """Read and validate an experiment by name (config/<name>.yaml) or path.
+
+    Raises TcmaxError naming the file and the key.
+    """
+    text = str(name_or_path)
+    path = Path(text) if text.endswith((".yaml", ".yml")) else CONFIG_FOLDER / f"{text}.yaml"
+    if not path.is_file():
+        known = sorted(file.stem for file in CONFIG_FOLDER.glob("*.yaml")) if CONFIG_FOLDER.is_dir() else []
+        raise TcmaxError(
+            f"there is no experiment file {path}; experiments here: {', '.join(known) or 'none'}."
+        )
+    raw = read_yaml(path)
+    if not isinstance(raw, dict):
+        raise TcmaxError(f"{path}: an experiment file is a mapping of keys to values.")
+    try:
+        settings = ExperimentSettings.model_validate(raw)
+    except ValidationError as error:
+        raise explain(error, path) from None
+    if settings.name != path.stem:
+        raise TcmaxError(f"{path}: name: the file is called {path.stem!r}, the experiment {settings.name!r}.")
+    experiment = Experiment(path, settings)
+    for dataset, options in settings.datasets.items():
+        if options.features is None:
+            _checked(path, f"datasets.{dataset}", DATASETS.canonical, dataset)
+        experiment.training_on(dataset)
+    from tcmax.methods import METHODS
+
+    for label, variant in settings.variants.items():
+        _checked(path, f"variants.{label}.method", METHODS.canonical, variant.method)
+    return experiment
+
+
+def _checked(path: Path, key: str, check: Any, value: str) -> None:
+    try:
+        check(value)
+    except TcmaxError as error:
+        raise TcmaxError(f"{path}: {key}: {error}") from None

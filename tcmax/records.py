@@ -1,0 +1,423 @@
+"""The on-disk contracts: what a record holds, how it is written, how it is read back.
+
+Six kinds of Parquet file carry everything between the stages (docs/records.md describes every column):
+
+    PREDICTIONS   one file per run and selection rule: logits of every validation and test item
+    HISTORY       one file per run, and one per dataset with all its runs: losses and accuracies by epoch
+    ITEM SCORES   one file per dataset: correctness, log-loss, entropy, ... of every test item in every run
+    SCORES        one file per dataset: those scores, averaged per run
+    EVIDENCE      one row per estimate or comparison, with its interval, variance parts and family
+    VERDICTS      one row per claim
+
+Files are validated when written and when read, carry `schema_version`, and never hold a date, a host or a
+duration, so that equal runs have equal bytes (those live in a sidecar, see provenance.py).
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tcmax.errors import TcmaxError
+from tcmax.files import atomic_path
+
+SCHEMA_VERSION = 1
+
+TEXT = pa.dictionary(pa.int32(), pa.string())  # few distinct values, many rows
+INT = pa.int64()
+REAL = pa.float64()
+FLAG = pa.bool_()
+STRING = pa.string()
+STRINGS = pa.list_(pa.string())
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of record.
+
+    columns: name -> type, all required, in the order they are written.
+    families: prefix -> type (None: any fixed-size list of floats) of further columns whose names come from the data.
+    nullable: columns in which a missing value means "does not apply".
+    unique: columns that identify a row.
+    """
+
+    name: str
+    columns: dict[str, pa.DataType]
+    families: dict[str, pa.DataType | None]
+    nullable: frozenset[str]
+    unique: tuple[str, ...]
+
+
+PREDICTIONS = Kind(
+    name="predictions",
+    columns={
+        "dataset": TEXT,
+        "fold": INT,
+        "variant": TEXT,
+        "run_key": TEXT,
+        "seed": INT,
+        "split": TEXT,
+        "item": STRING,
+        "label": INT,
+    },
+    families={"group_": TEXT, "logits_": None},
+    nullable=frozenset(),
+    unique=("split", "item"),
+)
+
+HISTORY = Kind(
+    name="history",
+    columns={
+        "dataset": TEXT,
+        "fold": INT,
+        "variant": TEXT,
+        "seed": INT,
+        "epoch": INT,  # 0-based
+        "quantity": TEXT,  # loss, learning_rate, accuracy.<part>.<read-out>, nll.<part>.<read-out>, ...
+        "value": REAL,
+    },
+    families={},
+    nullable=frozenset({"value"}),
+    unique=("fold", "variant", "seed", "epoch", "quantity"),
+)
+
+ITEM_SCORES = Kind(
+    name="item scores",
+    columns={
+        "dataset": TEXT,
+        "fold": INT,
+        "variant": TEXT,
+        "seed": INT,
+        "selection": TEXT,
+        "item": TEXT,
+        "label": INT,
+    },
+    # score_<metric>.<readout>; a metric of the whole item (js) has the read-out "all".
+    families={"group_": TEXT, "score_": REAL},
+    nullable=frozenset(),
+    unique=("variant", "seed", "selection", "item"),
+)
+
+SCORES = Kind(
+    name="scores",
+    columns={
+        "dataset": TEXT,
+        "fold": INT,  # missing: all folds pooled
+        "variant": TEXT,
+        "seed": INT,
+        "selection": TEXT,
+        "readout": TEXT,
+        "metric": TEXT,
+        "value": REAL,
+        "n_items": INT,
+    },
+    families={},
+    nullable=frozenset({"fold", "value"}),
+    unique=("dataset", "fold", "variant", "seed", "selection", "readout", "metric"),
+)
+
+EVIDENCE = Kind(
+    name="evidence",
+    columns={
+        "id": STRING,
+        "kind": TEXT,  # estimate | comparison
+        "dataset": TEXT,
+        "selection": TEXT,
+        "metric": TEXT,
+        "readout": TEXT,
+        "a": TEXT,
+        "b": TEXT,  # missing for an estimate
+        "b_readout": TEXT,  # missing where both sides use the same read-out
+        "estimator": TEXT,
+        "population": TEXT,  # seeds | items | both
+        "pairing": TEXT,  # paired | independent seeds | none
+        "unit": TEXT,
+        "estimate": REAL,
+        "low": REAL,
+        "high": REAL,
+        "level": REAL,
+        "df": REAL,
+        "margin": REAL,
+        "p_greater": REAL,
+        "p_less": REAL,
+        "p": REAL,
+        "p_adjusted": REAL,
+        "correction": TEXT,
+        "family": TEXT,
+        "effect": TEXT,
+        "effect_size": REAL,
+        "sign_flip_p": REAL,
+        "sign_flip_floor": REAL,
+        "n_seeds": INT,
+        "n_diverged": INT,
+        "n_items": INT,
+        "n_groups": INT,
+        "variance_seeds": REAL,
+        "variance_items": REAL,
+        "variance_residual": REAL,
+        "notes": STRING,
+    },
+    families={},
+    nullable=frozenset(
+        {
+            "dataset",
+            "b",
+            "b_readout",
+            "estimate",
+            "low",
+            "high",
+            "df",
+            "margin",
+            "p_greater",
+            "p_less",
+            "p",
+            "p_adjusted",
+            "correction",
+            "family",
+            "effect",
+            "effect_size",
+            "sign_flip_p",
+            "sign_flip_floor",
+            "n_groups",
+            "variance_seeds",
+            "variance_items",
+            "variance_residual",
+        }
+    ),
+    unique=("id",),
+)
+
+VERDICTS = Kind(
+    name="verdicts",
+    columns={
+        "claim": STRING,
+        "text": STRING,
+        "source": STRING,
+        "origin": TEXT,
+        "quantifier": TEXT,
+        "relation": TEXT,
+        "population": TEXT,
+        "verdict": TEXT,
+        "verdict_seeds": TEXT,
+        "reason": STRING,
+        "estimate": REAL,
+        "low": REAL,
+        "high": REAL,
+        "margin": REAL,
+        "unit": TEXT,
+        "level": REAL,
+        "n_seeds": INT,
+        "n_items": INT,
+        "n_groups": INT,
+        "needed": STRING,
+        "line": STRING,
+        "blocking": STRING,
+        "evidence": STRINGS,
+        "claims_sha256": STRING,
+        "claims_changed_after_training": FLAG,
+    },
+    families={},
+    nullable=frozenset(
+        {
+            "verdict_seeds",
+            "estimate",
+            "low",
+            "high",
+            "margin",
+            "n_seeds",
+            "n_items",
+            "n_groups",
+            "needed",
+            "blocking",
+            "claims_changed_after_training",
+        }
+    ),
+    unique=("claim",),
+)
+
+KINDS = {kind.name: kind for kind in (PREDICTIONS, HISTORY, ITEM_SCORES, SCORES, EVIDENCE, VERDICTS)}
+
+VERDICT_WORDS = ("supported", "contradicted", "undetermined", "not testable")
+
+
+def _column_type(kind: Kind, name: str) -> pa.DataType | None:
+    """Declared type of a column; None for a list of logits. Raises KeyError when the kind has no such column."""
+    if name in kind.columns:
+        return kind.columns[name]
+    for prefix, declared in kind.families.items():
+        if name.startswith(prefix) and len(name) > len(prefix):
+            return declared
+    raise KeyError(name)
+
+
+def build(kind: Kind, columns: dict[str, Any], metadata: dict[str, Any] | None = None) -> pa.Table:
+    """A validated table from columns (arrays, lists or scalars; a scalar fills its column).
+
+    Logits are (N, C) float32 or float16 arrays. `metadata` is stored as JSON beside the schema version.
+    Raises TcmaxError when the columns break the contract.
+    """
+    length = max(
+        (len(value) for value in columns.values() if not np.isscalar(value) and value is not None), default=0
+    )
+    arrays: dict[str, pa.Array] = {}
+    order = [*kind.columns, *(name for name in columns if name not in kind.columns)]
+    for name in order:
+        if name not in columns:
+            raise TcmaxError(f"{kind.name}: the column {name!r} is missing.")
+        try:
+            declared = _column_type(kind, name)
+        except KeyError:
+            raise TcmaxError(f"{kind.name}: there is no column {name!r}.") from None
+        value = columns[name]
+        if declared is None:
+            arrays[name] = _logit_array(kind, name, np.asarray(value))
+            continue
+        if np.isscalar(value) or value is None:
+            value = [value] * length
+        try:
+            plain = declared.value_type if pa.types.is_dictionary(declared) else declared
+            array = pa.array(value, type=plain, from_pandas=True)
+            arrays[name] = array.dictionary_encode().cast(declared) if plain is not declared else array
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise TcmaxError(f"{kind.name}: the column {name!r} cannot be stored ({error}).") from error
+    header = {"kind": kind.name, "schema_version": SCHEMA_VERSION, **(metadata or {})}
+    try:
+        table = pa.table(arrays)
+    except pa.ArrowInvalid as error:
+        raise TcmaxError(f"{kind.name}: columns differ in length ({error}).") from error
+    table = table.replace_schema_metadata({"tcmax": json.dumps(header, sort_keys=True, ensure_ascii=False)})
+    problem = _problem(kind, table)
+    if problem:
+        raise TcmaxError(f"{kind.name}: {problem}.")
+    return table
+
+
+def _logit_array(kind: Kind, name: str, values: np.ndarray) -> pa.Array:
+    if values.ndim != 2 or values.dtype not in (np.float16, np.float32):
+        raise TcmaxError(
+            f"{kind.name}: {name!r} must be (items, classes) float16 or float32, not {values.dtype}."
+        )
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).ravel()), values.shape[1])
+
+
+def _problem(kind: Kind, table: pa.Table) -> str | None:
+    """What breaks the contract of `kind` in `table`, or None."""
+    for name in kind.columns:
+        if name not in table.column_names:
+            return f"the column {name!r} is missing"
+    widths = set()
+    for name in table.column_names:
+        try:
+            declared = _column_type(kind, name)
+        except KeyError:
+            return f"there is no column {name!r} in this kind of record"
+        column = table.column(name)
+        if declared is None:
+            if not pa.types.is_fixed_size_list(column.type):
+                return f"{name!r} is not a fixed-size list of floats"
+            widths.add(column.type.list_size)
+            if column.null_count or not _all_finite(column):
+                return f"{name!r} holds missing, NaN or infinite values"
+            continue
+        if column.type != declared:
+            return f"the column {name!r} has type {column.type}, not {declared}"
+        if column.null_count and name not in kind.nullable:
+            return f"the column {name!r} has missing values"
+        if pa.types.is_floating(column.type) and pc.any(pc.is_nan(column)).as_py():
+            return f"the column {name!r} holds NaN"
+    if len(widths) > 1:
+        return f"read-outs disagree on the number of classes: {sorted(widths)}"
+    if widths and table.num_rows:
+        low, high = (value.as_py() for value in pc.min_max(table.column("label")).values())
+        if low < 0 or high >= min(widths):
+            return f"labels lie in {low}..{high}, the logits have {min(widths)} classes"
+    if table.num_rows:
+        keys = table.select(list(kind.unique)).group_by(list(kind.unique)).aggregate([([], "count_all")])
+        if keys.num_rows != table.num_rows:
+            return f"{table.num_rows - keys.num_rows} rows repeat another one in {', '.join(kind.unique)}"
+    return None
+
+
+def _all_finite(column: pa.ChunkedArray) -> bool:
+    return all(
+        bool(np.isfinite(chunk.flatten().to_numpy(zero_copy_only=False)).all()) for chunk in column.chunks
+    )
+
+
+def write(path: Path, kind: Kind, columns: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
+    """Validate and write a record atomically (Parquet, zstd)."""
+    table = build(kind, columns, metadata)
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", use_dictionary=_dictionary_columns(table))
+
+
+def _dictionary_columns(table: pa.Table) -> list[str]:
+    """Columns worth a Parquet dictionary: everything but logits and reals."""
+    return [
+        field.name
+        for field in table.schema
+        if not pa.types.is_floating(field.type) and not pa.types.is_fixed_size_list(field.type)
+    ]
+
+
+def read(path: Path, kind: Kind, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read and validate a record. A partial read (`columns`) checks the header only.
+
+    Raises TcmaxError naming the file when it is missing, damaged, of another kind or of another schema version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise TcmaxError(f"{path} does not exist; it holds {kind.name} and an earlier stage writes it.")
+    try:
+        head = header(path)
+        if head.get("kind") != kind.name:
+            raise TcmaxError(f"{path} holds {head.get('kind', 'no tcmax record')}, not {kind.name}.")
+        version = head.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise TcmaxError(
+                f"{path} has schema version {version}, this tcmax reads version {SCHEMA_VERSION}; "
+                "build it again or use the tcmax that wrote it."
+            )
+        table = pq.ParquetFile(path, memory_map=False).read(columns=list(columns) if columns else None)
+    except (pa.ArrowException, OSError) as error:
+        raise TcmaxError(f"{path} is damaged or not a Parquet file ({_first_line(error)}).") from error
+    if columns is None:
+        problem = _problem(kind, table)
+        if problem:
+            raise TcmaxError(f"{path}: {problem}.")
+    return table
+
+
+def header(path: Path) -> dict[str, Any]:
+    """The metadata a record was written with; {} when the file is Parquet but not ours."""
+    try:
+        metadata = pq.read_metadata(path).metadata or {}
+    except (pa.ArrowException, OSError) as error:
+        raise TcmaxError(f"{path} is damaged or not a Parquet file ({_first_line(error)}).") from error
+    value = json.loads(metadata.get(b"tcmax", b"{}"))
+    return value if isinstance(value, dict) else {}
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def logits(table: pa.Table, readout: str) -> np.ndarray:
+    """(N, C) float32 logits of a read-out in a PREDICTIONS table."""
+    column = table.column(f"logits_{readout}").combine_chunks()
+    if isinstance(column, pa.ChunkedArray):  # an empty table has no chunk to combine
+        return np.empty((0, column.type.list_size), np.float32)
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1).astype(np.float32)
+
+
+def readouts(table_or_names: pa.Table | Sequence[str]) -> list[str]:
+    """Read-outs of a PREDICTIONS table in the order they were written."""
+    names = table_or_names.column_names if isinstance(table_or_names, pa.Table) else table_or_names
+    return [name.removeprefix("logits_") for name in names if name.startswith("logits_")]

@@ -1,0 +1,77 @@
+"""Literal tables of what can be named in a config, with a single look-up among installed entry points.
+
+A table maps a public id to the place its class lives, as "module:attribute", imported on use, so that a list
+of names costs no import. Another package adds a method, dataset, encoder or head through an entry-point group
+of the table's name; nothing is discovered by scanning folders.
+"""
+
+import re
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from tcmax.errors import TcmaxError
+
+
+def _squash(name: str) -> str:
+    """Spelling without case and punctuation, so that CREMA-D, crema_d and cremad are one name."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a named thing lives, and its other spellings in the literature."""
+
+    target: str
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Names of one kind of thing.
+
+    kind: what an error message calls it ("method").
+    group: entry-point group in which other packages add to it ("tcmax.methods").
+    """
+
+    kind: str
+    group: str
+    entries: dict[str, Entry] = field(default_factory=dict)
+
+    def _installed(self) -> dict[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=self.group)}
+
+    def names(self) -> list[str]:
+        """All ids: the literal ones in table order, then installed ones by name."""
+        return [*self.entries, *sorted(set(self._installed()) - set(self.entries))]
+
+    def canonical(self, name: str) -> str:
+        """The id that `name` or one of its aliases stands for.
+
+        Raises TcmaxError naming close spellings when there is none.
+        """
+        wanted = _squash(name)
+        for known, entry in self.entries.items():
+            if wanted in {_squash(spelling) for spelling in (known, *entry.aliases)}:
+                return known
+        for known in self._installed():
+            if wanted == _squash(known):
+                return known
+        names = self.names()
+        close = get_close_matches(name.lower(), names, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}."
+        raise TcmaxError(f"unknown {self.kind} {name!r}; {hint}")
+
+    def target(self, name: str) -> str:
+        """ "module:attribute" of an id or alias, without importing it."""
+        known = self.canonical(name)
+        if known in self.entries:
+            return self.entries[known].target
+        return self._installed()[known].value
+
+    def load(self, name: str) -> Any:
+        """Import and return what an id or alias names."""
+        module, _, attribute = self.target(name).partition(":")
+        return getattr(import_module(module), attribute)
