@@ -1,0 +1,1 @@
+"""Judging claims: from published summary numbers alone, and from stored predictions."""
