@@ -45,6 +45,7 @@ __all__ = [
     "crossed_paired",
     "crossed_ratio",
     "crossed_unpaired",
+    "equivalence_of",
     "interval",
     "one_sided_p",
     "pseudo_values",
@@ -163,9 +164,7 @@ class Needed:
     population: Population
 
 
-def crossed(
-    scores: ArrayLike, groups: ArrayLike | None = None, second_groups: ArrayLike | None = None
-) -> Crossed:
+def crossed(scores: ArrayLike, groups: ArrayLike | None = None, second_groups: ArrayLike | None = None) -> Crossed:
     """Mean of item scores over seeds and items, with the variance parts of the module docstring.
 
     scores         (seeds, items) float: the item scores of one method, or a paired difference A − B; finite
@@ -419,6 +418,25 @@ def verdict_of(c: Crossed, margin: float, population: Population, level: float =
     return "contradicted" if found.high <= margin else "undetermined"
 
 
+def equivalence_of(c: Crossed, margin: float, population: Population, level: float = 0.05) -> Verdict:
+    """The verdict on "equal within ± margin" by two one-sided tests at level/2 (Schuirmann 1987): supported
+    if the interval lies inside ± margin, contradicted if wholly outside, else undetermined.
+
+    The margin must be positive and fixed beforehand. Non-inferiority is `verdict_of` at margin −m.
+    """
+    if not margin > 0:
+        raise ValueError(f"equality needs a margin above 0, got {margin}")
+    reason = refusal(c, population)
+    if reason is not None:
+        raise ValueError(reason)
+    found = interval(c, population, level)
+    if not found.decides:
+        return "undetermined"
+    if -margin < found.low and found.high < margin:
+        return "supported"
+    return "contradicted" if found.low >= margin or found.high <= -margin else "undetermined"
+
+
 def redesigned(c: Crossed, n_seeds: int | None = None, n_items: int | None = None) -> Crossed:
     """The parts to expect of the same comparison with other numbers of seeds and items (of each dataset, in
     an average).
@@ -536,9 +554,7 @@ def _codes(labels: ArrayLike, n_items: int) -> NDArray[np.intp]:
     return np.unique(array, return_inverse=True)[1]
 
 
-def _codings(
-    groups: ArrayLike | None, second_groups: ArrayLike | None, n_items: int
-) -> list[NDArray[np.intp] | None]:
+def _codings(groups: ArrayLike | None, second_groups: ArrayLike | None, n_items: int) -> list[NDArray[np.intp] | None]:
     """The groupings whose parts are combined as first + second − both; None means each item by itself."""
     if groups is None:
         if second_groups is not None:

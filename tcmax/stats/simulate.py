@@ -68,9 +68,7 @@ def draw(design: Probit, rng: np.random.Generator) -> Draw:
     groups = None
     if design.n_groups is not None:
         groups = np.arange(items) * design.n_groups // items
-        item_effect += (
-            design.sd_group * _shared(rng, methods, design.n_groups, design.item_correlation)[:, groups]
-        )
+        item_effect += design.sd_group * _shared(rng, methods, design.n_groups, design.item_correlation)[:, groups]
     seed_effect = design.sd_seed * _shared(rng, methods, seeds, design.seed_correlation)
     collapsed = rng.random((methods, seeds)) < design.collapse
 

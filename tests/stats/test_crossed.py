@@ -19,6 +19,7 @@ from tcmax.stats.crossed import (
     crossed_paired,
     crossed_ratio,
     crossed_unpaired,
+    equivalence_of,
     interval,
     one_sided_p,
     pseudo_values,
@@ -146,9 +147,7 @@ def test_group_variances_are_cluster_robust_ones():
     d = normal(4, (3, 300)) + rng.standard_normal(12)[speaker] + rng.standard_normal(8)[sentence]
     model = sm.OLS(d.mean(axis=0), np.ones(300))
     one = model.fit(cov_type="cluster", cov_kwds={"groups": speaker}).cov_params()[0, 0]
-    two = model.fit(
-        cov_type="cluster", cov_kwds={"groups": np.column_stack([speaker, sentence])}
-    ).cov_params()[0, 0]
+    two = model.fit(cov_type="cluster", cov_kwds={"groups": np.column_stack([speaker, sentence])}).cov_params()[0, 0]
     assert crossed(d, speaker).b == pytest.approx(one, rel=1e-9)
     c = crossed(d, speaker, sentence)
     assert c.b == pytest.approx(two, rel=1e-9)
@@ -160,9 +159,7 @@ def test_two_groupings_combine_e_as_first_plus_second_less_both():
     rng = np.random.default_rng(10)
     first, second = rng.integers(0, 5, 60), rng.integers(0, 6, 60)
     d = normal(11, (4, 60)) + rng.standard_normal((4, 5))[:, first] + rng.standard_normal((4, 6))[:, second]
-    e = [
-        longhand(d.tolist(), g)[3] for g in (first.tolist(), second.tolist(), (first * 10 + second).tolist())
-    ]
+    e = [longhand(d.tolist(), g)[3] for g in (first.tolist(), second.tolist(), (first * 10 + second).tolist())]
     assert crossed(d, first, second).e == pytest.approx(e[0] + e[1] - e[2], rel=1e-9)
 
 
@@ -373,9 +370,7 @@ def test_an_average_has_the_mean_variance_and_satterthwaite_degrees_of_freedom()
     assert c.both_df == pytest.approx(df)
     a = [p.a for p in components]
     seed_df = sum(a) ** 2 / (a[0] ** 2 / 4 + a[1] ** 2 / 2 + a[2] ** 2 / 9)
-    assert interval(c, "seeds").half_width == pytest.approx(
-        scipy.stats.t.ppf(0.975, seed_df) * math.sqrt(sum(a)) / 3
-    )
+    assert interval(c, "seeds").half_width == pytest.approx(scipy.stats.t.ppf(0.975, seed_df) * math.sqrt(sum(a)) / 3)
     assert average(components[:1]) == components[0]
     with pytest.raises(ValueError, match="at least one"):
         average([])
@@ -398,9 +393,7 @@ def test_pseudo_values_are_those_of_deletion_by_hand():
     hits = rng.random((n_seeds, n_items)) < confidence
     which = np.minimum((confidence * bins).astype(int), bins - 1)
     one_hot = which[..., None] == np.arange(bins)
-    contributions = np.concatenate(
-        [one_hot * confidence[..., None], one_hot * hits[..., None], one_hot], axis=-1
-    )
+    contributions = np.concatenate([one_hot * confidence[..., None], one_hot * hits[..., None], one_hot], axis=-1)
 
     def by_hand(s, keep):
         total = 0.0
@@ -485,12 +478,24 @@ def test_the_observed_gap_is_the_default_gain_and_the_margin_counts():
 def test_a_new_design_keeps_the_sources_apart():
     # σ² of seeds 2, items 3, interaction 4 on the scale of one score
     def expected(s, i):
-        return replace(
-            parts(n_seeds=s, n_items=i), a=2 / s + 4 / (s * i), b=3 / i + 4 / (s * i), e=4 / (s * i)
-        )
+        return replace(parts(n_seeds=s, n_items=i), a=2 / s + 4 / (s * i), b=3 / i + 4 / (s * i), e=4 / (s * i))
 
     found, wanted = redesigned(expected(5, 100), 20, 1000), expected(20, 1000)
     assert (found.a, found.b, found.e) == pytest.approx((wanted.a, wanted.b, wanted.e))
     assert (found.n_groups, found.seed_df, found.group_df) == (1000, 19, 999)
     with pytest.raises(ValueError, match="one seed"):
         redesigned(crossed(normal(1)[:1]), 5)
+
+
+def test_equivalence_is_two_one_sided_tests():
+    c = parts(0.01)
+    for margin in (0.001, 0.02, 0.03, 0.05, 0.08):
+        greater, less = one_sided_p(c, -margin, "both"), one_sided_p(c, margin, "both", "less")
+        assert (equivalence_of(c, margin, "both") == "supported") == (max(greater, less) < 0.025)
+    assert equivalence_of(replace(c, estimate=0.5), 0.1, "both") == "contradicted"
+    assert equivalence_of(replace(c, estimate=-0.5), 0.1, "both") == "contradicted"
+    assert equivalence_of(c, 0.001, "both") == "undetermined"
+    with pytest.raises(ValueError, match="above 0"):
+        equivalence_of(c, 0.0, "both")
+    with pytest.raises(ValueError, match="2 seeds"):
+        equivalence_of(parts(n_seeds=2), 0.1, "both")
