@@ -154,23 +154,32 @@ class Dataset:
 
 
 def overlap_facts(dataset: Dataset) -> tuple[str, ...]:
-    """Sentences on what the parts of each fold share: group members, and items identical in every modality."""
+    """Sentences on what val and test share with train: group members, and items identical in every modality.
+
+    With several folds a sentence gives the range over folds.
+    """
+    digests = _row_digests(dataset)
     sentences = []
-    for number, fold in enumerate(dataset.folds):
-        where = f"fold {number}: " if len(dataset.folds) > 1 else ""
-        for group, ids in sorted(dataset.groups.items()):
-            seen = set(ids[fold.train].tolist())
-            for part in ("val", "test"):
-                here = set(ids[fold.part(part)].tolist())
-                sentences.append(
-                    f"{where}{len(here & seen)} of {len(here)} {group} ids in {part} also occur in train"
-                )
-        digests = _row_digests(dataset)
-        seen_rows = set(digests[fold.train].tolist())
+    for group, ids in sorted(dataset.groups.items()):
         for part in ("val", "test"):
-            twins = sum(row in seen_rows for row in digests[fold.part(part)].tolist())
-            sentences.append(f"{where}{twins} items of {part} are byte-identical to a train item")
-    return tuple(sentences)
+            members = [(set(ids[fold.train].tolist()), set(ids[fold.part(part)].tolist())) for fold in dataset.folds]
+            shared = _span([len(seen & here) for seen, here in members])
+            all_of_them = _span([len(here) for _, here in members])
+            sentences.append(f"{shared} of {all_of_them} {group} ids in {part} also occur in train")
+    for part in ("val", "test"):
+        twins = []
+        for fold in dataset.folds:
+            seen = set(digests[fold.train].tolist())
+            twins.append(sum(digest in seen for digest in digests[fold.part(part)].tolist()))
+        sentences.append(f"{_span(twins)} items of {part} are byte-identical to a train item")
+    if len(dataset.folds) == 1:
+        return tuple(sentences)
+    return tuple(f"over {len(dataset.folds)} folds: {sentence}" for sentence in sentences)
+
+
+def _span(counts: list[int]) -> str:
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _row_digests(dataset: Dataset) -> np.ndarray:

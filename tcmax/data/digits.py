@@ -37,9 +37,7 @@ def _images() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _fold(n: int) -> Fold:
-    order = np.array(
-        sorted(range(n), key=lambda index: hashlib.sha256(f"digits/{index}".encode()).hexdigest())
-    )
+    order = np.array(sorted(range(n), key=lambda index: hashlib.sha256(f"digits/{index}".encode()).hexdigest()))
     train, val, test = np.split(order, [TRAIN, TRAIN + VALIDATION])
     return Fold(np.sort(train), np.sort(val), np.sort(test))
 
