@@ -255,7 +255,7 @@ def _tail_of_integer_sums(magnitudes: NDArray[np.int64], observed: int, two_side
     def at_least(k: int) -> float:
         return float(law[k : total + 1].sum()) if k > 0 else 1 - float(law[1 - k : total + 1].sum())
 
-    p = at_least(observed) if not two_sided else 2 * at_least(observed) if observed > 0 else 1.0
+    p = 2 * at_least(observed) if two_sided else at_least(observed)
     smallest = 2.0 ** (1 - magnitudes.size if two_sided else -magnitudes.size)
     return min(1.0, max(p, smallest, SMALLEST_P))
 
