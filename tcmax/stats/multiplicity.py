@@ -62,17 +62,31 @@ def adjust(p_values: Mapping[str, float], name: str, method: Literal["holm", "be
         raise ValueError(f"family {name!r} needs p-values between 0 and 1")
     if method not in ("holm", "benjamini-hochberg"):
         raise ValueError(f"method is holm or benjamini-hochberg, got {method!r}")
-    from statsmodels.stats.multitest import multipletests
-
-    adjusted = multipletests(p, method="holm" if method == "holm" else "fdr_bh")[1]
+    adjusted = _holm(p) if method == "holm" else _benjamini_hochberg(p)
     return Family(
         name=name,
         members=tuple(p_values),
         p=tuple(p.tolist()),
-        adjusted=tuple(float(x) for x in adjusted),
+        adjusted=tuple(adjusted.tolist()),
         method=method,
         controls="family-wise error" if method == "holm" else "false discovery rate",
     )
+
+
+def _holm(p: Floats) -> Floats:
+    """(n − k + 1)·p of the k-th smallest, at most 1 and never below that of a smaller p. Written out because
+    statsmodels collects garbage on every call, 35 ms a family."""
+    order = np.argsort(p, kind="stable")
+    stepped = np.minimum(1.0, np.arange(p.size, 0, -1) * p[order])
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.maximum.accumulate(stepped)
+    return adjusted
+
+
+def _benjamini_hochberg(p: Floats) -> Floats:
+    from scipy.stats import false_discovery_control
+
+    return np.asarray(false_discovery_control(p))
 
 
 def max_t(
