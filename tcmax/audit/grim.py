@@ -83,6 +83,18 @@ def _totals_inside(interval: Interval, n_items: int, n_runs: int, scale: int) ->
     return range(max(first, 0), min(last, total) + 1)
 
 
+def _weight(printed: PrintedNumber, n_items: int, n_runs: int, scale: int, rule: Rule) -> float:
+    """How many totals print like this; under `nearest` a tie is shared evenly by its two neighbours."""
+    interval = printed.interval(rule)
+    totals = _totals_inside(interval, n_items, n_runs, scale)
+    if rule != "nearest" or not totals:
+        return float(len(totals))
+    ties = {interval.low, interval.high} & {
+        Fraction(scale * total, n_items * n_runs) for total in (totals[0], totals[-1])
+    }
+    return len(totals) - len(ties) / 2
+
+
 def grim(printed: PrintedNumber, n_items: int, n_runs: int = 1, *, scale: int = 100, rule: Rule = "nearest") -> Grim:
     """Is a printed accuracy reachable as scale * K / (n_runs * n_items) with an integer K?
 
@@ -188,7 +200,7 @@ def recovered_denominator(
             for decimals in {number.decimals for number in printed}
         }
         shares = [powers[number.decimals].share for number in printed]
-        weights = [_weight(number.interval(rule), n_items, n_runs, scale) for number in printed]
+        weights = [_weight(number, n_items, n_runs, scale, rule) for number in printed]
         per_step = [float(n_items * n_runs * number.unit / scale) for number in printed]
         reached = sum(weight > 0 for weight in weights)
         rows.append(
