@@ -141,9 +141,7 @@ class ExperimentSettings(_Settings):
     @field_validator("datasets", mode="before")
     @classmethod
     def _datasets_without_settings(cls, value: Any) -> Any:
-        return (
-            {name: settings or {} for name, settings in value.items()} if isinstance(value, dict) else value
-        )
+        return {name: settings or {} for name, settings in value.items()} if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -157,9 +155,7 @@ class ExperimentSettings(_Settings):
             raise ValueError("variants: at least one variant is needed")
         for label in (*self.datasets, *self.variants):
             if not _LABEL.fullmatch(label):
-                raise ValueError(
-                    f"{label!r}: names become folders, so only letters, digits, '.', '_' and '-'"
-                )
+                raise ValueError(f"{label!r}: names become folders, so only letters, digits, '.', '_' and '-'")
         if self.reference_variant is not None and self.reference_variant not in self.variants:
             raise ValueError(f"reference_variant: there is no variant {self.reference_variant!r}")
         for name, dataset in self.datasets.items():
@@ -178,13 +174,8 @@ def _mapping(loader: _UniqueKeys, node: yaml.MappingNode, deep: bool = False) ->
     keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
     twice = next((key for key in keys if keys.count(key) > 1), None)
     if twice is not None:
-        raise yaml.constructor.ConstructorError(
-            None, None, f"the key {twice!r} occurs twice", node.start_mark
-        )
-    return {
-        key: loader.construct_object(value, deep=True)
-        for key, (_, value) in zip(keys, node.value, strict=True)
-    }
+        raise yaml.constructor.ConstructorError(None, None, f"the key {twice!r} occurs twice", node.start_mark)
+    return {key: loader.construct_object(value, deep=True) for key, (_, value) in zip(keys, node.value, strict=True)}
 
 
 _UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
@@ -214,9 +205,7 @@ def explain(error: ValidationError, path: Path) -> TcmaxError:
     elif first["type"] == "missing":
         message = "this key is missing"
     given = first.get("input")
-    shown = (
-        f" (got {given!r})" if isinstance(given, str | int | float | bool) and "key" not in message else ""
-    )
+    shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) and "key" not in message else ""
     return TcmaxError(f"{path}: {where + ': ' if where else ''}{message[0].lower() + message[1:]}{shown}.")
 
 
@@ -311,9 +300,7 @@ def load(name_or_path: str | Path) -> Experiment:
     path = Path(text) if text.endswith((".yaml", ".yml")) else CONFIG_FOLDER / f"{text}.yaml"
     if not path.is_file():
         known = sorted(file.stem for file in CONFIG_FOLDER.glob("*.yaml")) if CONFIG_FOLDER.is_dir() else []
-        raise TcmaxError(
-            f"there is no experiment file {path}; experiments here: {', '.join(known) or 'none'}."
-        )
+        raise TcmaxError(f"there is no experiment file {path}; experiments here: {', '.join(known) or 'none'}.")
     raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise TcmaxError(f"{path}: an experiment file is a mapping of keys to values.")

@@ -262,9 +262,7 @@ def build(kind: Kind, columns: dict[str, Any], metadata: dict[str, Any] | None =
     Logits are (N, C) float32 or float16 arrays. `metadata` is stored as JSON beside the schema version.
     Raises TcmaxError when the columns break the contract.
     """
-    length = max(
-        (len(value) for value in columns.values() if not np.isscalar(value) and value is not None), default=0
-    )
+    length = max((len(value) for value in columns.values() if not np.isscalar(value) and value is not None), default=0)
     arrays: dict[str, pa.Array] = {}
     order = [*kind.columns, *(name for name in columns if name not in kind.columns)]
     for name in order:
@@ -300,9 +298,7 @@ def build(kind: Kind, columns: dict[str, Any], metadata: dict[str, Any] | None =
 
 def _logit_array(kind: Kind, name: str, values: np.ndarray) -> pa.Array:
     if values.ndim != 2 or values.dtype not in (np.float16, np.float32):
-        raise TcmaxError(
-            f"{kind.name}: {name!r} must be (items, classes) float16 or float32, not {values.dtype}."
-        )
+        raise TcmaxError(f"{kind.name}: {name!r} must be (items, classes) float16 or float32, not {values.dtype}.")
     return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).ravel()), values.shape[1])
 
 
@@ -345,9 +341,7 @@ def _problem(kind: Kind, table: pa.Table) -> str | None:
 
 
 def _all_finite(column: pa.ChunkedArray) -> bool:
-    return all(
-        bool(np.isfinite(chunk.flatten().to_numpy(zero_copy_only=False)).all()) for chunk in column.chunks
-    )
+    return all(bool(np.isfinite(chunk.flatten().to_numpy(zero_copy_only=False)).all()) for chunk in column.chunks)
 
 
 def write(path: Path, kind: Kind, columns: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:

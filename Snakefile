@@ -1,0 +1,28 @@
+# The DAG's front door: config, targets, includes; no logic.
+#
+#   snakemake --cores all                                 the experiment config/digits.yaml
+#   snakemake --cores all --config experiment=av-digits   another one
+#   snakemake --cores all negatives                       Figure 3: accuracy against the number of sampled negatives
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/analyse.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+    negatives,
+
+
+rule all:
+    input:
+        f"reports/{EXPERIMENT.name}/report.html",
+    default_target: True
+
+
+rule negatives:
+    input:
+        "reports/negatives/report.html",

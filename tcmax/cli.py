@@ -1,0 +1,233 @@
+"""The command line. A command parses its arguments, calls one public function and prints what it returns.
+
+Imports stand inside the commands, so that `tcmax --help` is quick and no command loads torch without need.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tcmax import __version__
+from tcmax.errors import TcmaxError
+
+app = typer.Typer(
+    name="tcmax",
+    help="Is a claimed gain in multimodal learning real? Train the grid, compare with honest intervals, judge claims.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="Datasets: list, describe, download, verify.", no_args_is_help=True)
+audit_app = typer.Typer(help="Judge claims: from this project's runs, or from published tables.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(audit_app, name="audit")
+
+ExperimentName = Annotated[
+    str, typer.Argument(metavar="EXPERIMENT", help="Name of a file in config/ without .yaml, or a path to one.")
+]
+Results = Annotated[Path, typer.Option(help="Folder that holds results/<experiment>/...")]
+Reports = Annotated[Path, typer.Option(help="Folder that holds reports/<experiment>/...")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def plan(experiment: ExperimentName, results: Results = Path("results")) -> None:
+    """Print runs, jobs, estimated hours and disk before anything starts."""
+    from tcmax.plan import plan_text
+
+    typer.echo(plan_text(_experiment(experiment, parts=True), results))
+
+
+@app.command()
+def prepare(
+    dataset: Annotated[str, typer.Argument(help="A dataset that the experiment names.")],
+    experiment: Annotated[str, typer.Option(help="Experiment that uses it.")] = "digits",
+    results: Results = Path("results"),
+) -> None:
+    """Load and check a dataset; write its facts (sizes, licence, fingerprint, split leakage) for later stages."""
+    from tcmax import jobs
+
+    loaded = _experiment(experiment)
+    if dataset not in loaded.settings.datasets:
+        known = ", ".join(loaded.settings.datasets)
+        raise TcmaxError(f"{loaded.path}: there is no dataset {dataset!r}; it names {known}.")
+    typer.echo(jobs.prepare(loaded, dataset, results))
+
+
+@app.command()
+def train(
+    experiment: ExperimentName,
+    dataset: Annotated[str, typer.Option(help="Dataset of the cell.")],
+    variant: Annotated[str, typer.Option(help="Variant of the cell.")],
+    fold: Annotated[int, typer.Option(min=0, help="Fold of the cell.")] = 0,
+    block: Annotated[int, typer.Option(min=0, help="Which slice of the seed list.")] = 0,
+    results: Results = Path("results"),
+) -> None:
+    """Train one block of seeds. Finished runs are kept; an interrupted one continues from its checkpoint."""
+    from tcmax import jobs
+    from tcmax.experiment import Cell
+
+    loaded = _experiment(experiment, parts=True)
+    typer.echo(jobs.train_block(loaded, Cell(dataset, fold, variant), block, results))
+
+
+@app.command()
+def score(
+    experiment: ExperimentName,
+    dataset: Annotated[str, typer.Option(help="Dataset to score.")],
+    results: Results = Path("results"),
+) -> None:
+    """Turn the predictions of every run on a dataset into item scores, scores and histories."""
+    from tcmax.stages import score_dataset
+
+    for path in score_dataset(_experiment(experiment), dataset, results):
+        typer.echo(path)
+
+
+@app.command()
+def compare(experiment: ExperimentName, results: Results = Path("results")) -> None:
+    """Turn item scores into evidence: estimates and comparisons with intervals, tests and their families."""
+    from tcmax.stages import compare_experiment
+
+    typer.echo(compare_experiment(_experiment(experiment), results))
+
+
+@app.command()
+def report(
+    experiment: ExperimentName,
+    results: Results = Path("results"),
+    reports: Reports = Path("reports"),
+) -> None:
+    """Render tables, figures, the HTML page and the article from what the earlier stages wrote."""
+    from tcmax.stages import report_experiment
+
+    typer.echo(report_experiment(_experiment(experiment), results, reports))
+
+
+@app.command()
+def why(
+    file: Annotated[Path, typer.Argument(help="A file under results/ or reports/.")],
+    results: Results = Path("results"),
+) -> None:
+    """Say what produced a file, and whether and why it would be rebuilt."""
+    from tcmax.why import why_text
+
+    typer.echo(why_text(file, results))
+
+
+@app.command()
+def doctor() -> None:
+    """Print versions, devices, data roots, and what is missing for which task."""
+    from tcmax.doctor import doctor_text
+
+    typer.echo(doctor_text())
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """List datasets and whether their files are here."""
+    from tcmax.data.fetch import listing
+
+    typer.echo(listing())
+
+
+@data_app.command("info")
+def data_info(name: Annotated[str, typer.Argument(help="Dataset.")]) -> None:
+    """Print a dataset's licence, source, citation and caveats."""
+    from tcmax.data.fetch import info
+
+    typer.echo(info(name))
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="Dataset.")],
+    root: Annotated[Path | None, typer.Option(help="Where to put it; $TCMAX_DATA when not given.")] = None,
+) -> None:
+    """Download a dataset's public originals, rebuild it and verify the decoded content."""
+    from tcmax.data.fetch import fetch
+
+    typer.echo(fetch(name, root))
+
+
+@data_app.command("verify")
+def data_verify(
+    name: Annotated[str, typer.Argument(help="Dataset.")],
+    root: Annotated[Path | None, typer.Option(help="Where it is; $TCMAX_DATA when not given.")] = None,
+) -> None:
+    """Verify the decoded content of a dataset against its checksums."""
+    from tcmax.data.fetch import verify
+
+    typer.echo(verify(name, root))
+
+
+@audit_app.command("claims")
+def audit_claims(
+    experiment: ExperimentName,
+    claims: Annotated[Path | None, typer.Option(help="Claims file; the experiment's own when not given.")] = None,
+    fail_on: Annotated[
+        str | None, typer.Option(help="Exit with status 3 when a claim gets this verdict, e.g. contradicted.")
+    ] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Judge every claim of a claims file from this experiment's item scores."""
+    from tcmax.stages import audit_experiment
+
+    lines, failed = audit_experiment(_experiment(experiment), results, claims, fail_on)
+    for line in lines:
+        typer.echo(line)
+    if failed:
+        raise typer.Exit(3)
+
+
+@audit_app.command("published")
+def audit_published(
+    table: Annotated[Path, typer.Argument(help="A published table as CSV.")],
+    metadata: Annotated[Path | None, typer.Option(help="Its metadata; TABLE.yaml beside it when not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the findings as JSON here.")] = None,
+) -> None:
+    """Audit a published table from its printed numbers alone: rounding, GRIM, noise, emphasis, claims."""
+    from tcmax.audit import published
+
+    typer.echo(published.to_text(published.run(table, metadata, out)))
+
+
+def _experiment(name: str, parts: bool = False):  # type: ignore[no-untyped-def]
+    """Load an experiment; `parts` also checks the parameters of methods, heads and encoders (imports torch)."""
+    from tcmax import experiment
+
+    loaded = experiment.load(name)
+    if parts:
+        from tcmax.training.spec import check_parts
+
+        check_parts(loaded)
+    return loaded
+
+
+def main() -> None:
+    """Entry point: a TcmaxError becomes one sentence and exit status 2."""
+    try:
+        app()
+    except TcmaxError as error:
+        print(f"tcmax: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("tcmax: interrupted; finished runs are kept.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output left, as `tcmax ... | head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""What a command shows while it works: a bar on a terminal, plain lines in a log."""
+
+import sys
+from types import TracebackType
+from typing import Self
+
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+
+class Progress:
+    """Progress over `total` units. Standard error is used, so that standard output stays a command's result."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self.title, self.total, self.done = title, total, 0
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
+        if sys.stderr.isatty():
+            from rich.console import Console
+
+            self._bar = Bar(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed:.1f}/{task.total}"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._bar.start()
+            self._task = self._bar.add_task(self.title, total=self.total)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def within(self, share: float) -> None:
+        """Show that `share` (0-1) of the current unit is done; a log gets nothing."""
+        if self._bar and self._task is not None:
+            self._bar.update(self._task, completed=self.done + share)
+
+    def advance(self, line: str) -> None:
+        """One unit is finished; `line` says which."""
+        self.done += 1
+        if self._bar and self._task is not None:
+            self._bar.update(self._task, completed=self.done)
+        else:
+            print(f"{self.title}: {line} ({self.done}/{self.total})", file=sys.stderr, flush=True)

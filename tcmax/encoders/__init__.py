@@ -1,0 +1,12 @@
+"""Encoders: one modality's input to a feature vector. One file per architecture, listed in ENCODERS."""
+
+from tcmax.registry import Entry, Table
+
+ENCODERS = Table(
+    kind="encoder",
+    group="tcmax.encoders",
+    entries={
+        "mlp": Entry("tcmax.encoders.mlp:MLP"),
+        "cnn": Entry("tcmax.encoders.cnn:CNN"),
+    },
+)

@@ -1,0 +1,49 @@
+"""Small convolutional encoder for grey images and spectrograms."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from tcmax.encoders.base import Encoder
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """channels: output channels of each block; the last one is the width of the feature."""
+
+    channels: tuple[int, ...] = (16, 32, 64)
+
+    def __post_init__(self) -> None:
+        if not self.channels or min(self.channels) < 1:
+            raise ValueError("channels must list at least one positive number")
+
+
+class CNN(Encoder):
+    """Blocks of (3x3 convolution, batch norm, ReLU, 2x2 max-pool), then the average over space.
+
+    Input (B, channels, height, width); height and width must survive one halving per block.
+    """
+
+    Parameters = Parameters
+
+    def __init__(self, shape: tuple[int, ...], parameters: Parameters) -> None:
+        super().__init__(shape, parameters)
+        blocks = len(parameters.channels)
+        if len(shape) != 3 or min(shape[1:]) < 2**blocks:
+            raise ValueError(
+                f"needs inputs (channels, height, width) of at least {2**blocks} pixels a side, not {shape}"
+            )
+        layers: list[nn.Module] = []
+        for narrow, wide in pairwise((shape[0], *parameters.channels)):
+            layers += [
+                nn.Conv2d(narrow, wide, kernel_size=3, padding=1, bias=False),
+                nn.BatchNorm2d(wide),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+            ]
+        self.layers = nn.Sequential(*layers)
+        self.width = parameters.channels[-1]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.layers(inputs).mean(dim=(-2, -1))

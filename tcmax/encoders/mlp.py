@@ -1,0 +1,38 @@
+"""Fully connected encoder for small images and feature vectors."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+
+from torch import Tensor, nn
+
+from tcmax.encoders.base import Encoder
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """hidden: widths of the hidden layers; the last one is the feature."""
+
+    hidden: tuple[int, ...] = (64, 64)
+
+    def __post_init__(self) -> None:
+        if not self.hidden or min(self.hidden) < 1:
+            raise ValueError("hidden must list at least one positive width")
+
+
+class MLP(Encoder):
+    """Flatten, then (linear, ReLU) for each width."""
+
+    Parameters = Parameters
+
+    def __init__(self, shape: tuple[int, ...], parameters: Parameters) -> None:
+        super().__init__(shape, parameters)
+        widths = (prod(shape), *parameters.hidden)
+        layers: list[nn.Module] = [nn.Flatten()]
+        for narrow, wide in pairwise(widths):
+            layers += [nn.Linear(narrow, wide), nn.ReLU()]
+        self.layers = nn.Sequential(*layers)
+        self.width = widths[-1]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.layers(inputs)

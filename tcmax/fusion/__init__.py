@@ -1,0 +1,13 @@
+"""Fusion heads: features of all modalities to unimodal and joint logits. One file per head, listed in HEADS."""
+
+from tcmax.registry import Entry, Table
+
+HEADS = Table(
+    kind="fusion head",
+    group="tcmax.fusion",
+    entries={
+        "concat": Entry("tcmax.fusion.concat:Concat"),
+        "shared-head": Entry("tcmax.fusion.shared_head:SharedHead", aliases=("share head", "ShareHead")),
+        "sum": Entry("tcmax.fusion.sum:Sum"),
+    },
+)

@@ -1,0 +1,38 @@
+"""The contract of a fusion head."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class NoParameters:
+    """For heads that have nothing to set."""
+
+
+class Head(nn.Module):
+    """Maps features {modality: (..., B, d_m)} to logits {modality: (..., B, C), "joint": (..., B, C)}.
+
+    Parameters: a frozen dataclass of the head's own settings.
+    additive: promises joint == sum of the unimodal logits, which the decoupled TCMax loss (Eq. 16) relies on.
+    switches: named deviations that act in this head (tcmax/switches.py); the table gives their values.
+    """
+
+    Parameters: ClassVar[type] = NoParameters
+    additive: bool
+
+    def __init__(self, widths: Mapping[str, int], n_classes: int, parameters: Any, switches: Mapping[str, Any]) -> None:
+        super().__init__()
+
+    def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+
+def total(unimodal: Mapping[str, Tensor]) -> Tensor:
+    """Sum of unimodal logits, in modality order so that equal runs give equal bytes."""
+    first, *rest = unimodal.values()
+    for logits in rest:
+        first = first + logits
+    return first

@@ -1,0 +1,397 @@
+"""What a DAG job does: prepare a dataset's facts, or train one block of seeds of one cell of the grid.
+
+A block is trained seed by seed in one process. Each finished run is written at once and is valid on its own; the
+block's manifest, the job's declared output, comes last. So a killed job loses only the run it was in, which continues
+from its checkpoint, and adding seeds retrains none.
+"""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from tcmax import provenance, records
+from tcmax.console import Progress
+from tcmax.data import DATASETS
+from tcmax.data.base import Dataset
+from tcmax.encoders import ENCODERS
+from tcmax.errors import TcmaxError
+from tcmax.experiment import Cell, DatasetSettings, Experiment, PartSettings
+from tcmax.files import explained, read_json, sha256, write_json
+from tcmax.fusion import HEADS
+from tcmax.methods import METHODS
+
+if TYPE_CHECKING:
+    from tcmax.training.loop import Run, RunResult
+    from tcmax.training.spec import RunSpec
+
+MANIFEST_VERSION = 1
+
+
+def load_dataset(experiment: Experiment, name: str) -> Dataset:
+    """The dataset a config names: one of ours, an installed one, or a user's own feature file."""
+    features = experiment.settings.datasets[name].features
+    if features is not None:
+        from tcmax.data.features import load_features
+
+        return load_features(Path(features), name)
+    dataset: Dataset = DATASETS.load(name)()
+    return dataset
+
+
+def data_record(dataset: Dataset) -> dict[str, Any]:
+    """What later stages know of a dataset without loading it."""
+    return {
+        "schema_version": MANIFEST_VERSION,
+        "id": dataset.id,
+        "title": dataset.card.title,
+        "fingerprint": dataset.fingerprint(),
+        "licence": dataset.card.licence,
+        "source": dataset.card.source,
+        "citation": dataset.card.citation,
+        "notes": list(dataset.card.notes),
+        "facts": list(dataset.facts),
+        "n_items": len(dataset.labels),
+        "n_classes": dataset.n_classes,
+        "class_names": list(dataset.class_names),
+        "modalities": {name: list(dataset.shape(name)) for name in dataset.modalities},
+        "groups": {name: len(set(ids.tolist())) for name, ids in dataset.groups.items()},
+        "folds": [{part: len(fold.part(part)) for part in ("train", "val", "test")} for fold in dataset.folds],
+    }
+
+
+def prepare(experiment: Experiment, name: str, results: Path) -> Path:
+    """Load a dataset, check it, and write its facts to <results>/<experiment>/<dataset>/data.json."""
+    dataset = load_dataset(experiment, name)
+    expected = experiment.n_folds(name)
+    if len(dataset.folds) != expected:
+        raise TcmaxError(f"{name} has {len(dataset.folds)} folds where the grid expects {expected}.")
+    path = results / experiment.name / name / "data.json"
+    write_json(path, data_record(dataset))
+    return path
+
+
+def _module(target: str) -> str:
+    return target.partition(":")[0]
+
+
+def _data_module(options: DatasetSettings, dataset: str) -> str:
+    return _module(DATASETS.target(dataset)) if options.features is None else "tcmax.data.features"
+
+
+def code_of(experiment: Experiment, dataset: str, variant: str) -> dict[str, str]:
+    """Module -> hash of the training-side code that a variant uses on a dataset; needs no torch."""
+    if experiment.settings.pin_code is not None:
+        return {"pinned": experiment.settings.pin_code}
+    options, settings = experiment.settings.datasets[dataset], experiment.settings.variants[variant]
+    modules = [_data_module(options, dataset)]
+    modules.append(_module(METHODS.target(settings.method)))
+    if settings.head is not None:
+        modules.append(_module(HEADS.target(settings.head.name)))
+    else:  # which head is the method's default is known only after importing it; all built-in ones then count
+        modules += [_module(entry.target) for entry in HEADS.entries.values()]
+    encoders: list[PartSettings] = [part for part in (options.encoder, *options.encoders.values()) if part]
+    modules += [_module(ENCODERS.target(part.name)) for part in encoders]
+    return provenance.training_code(modules)
+
+
+def data_key(experiment: Experiment, dataset: str) -> str:
+    """What a dataset's facts depend on besides its files: the code that reads it."""
+    options = experiment.settings.datasets[dataset]
+    return provenance.digest([options.features, provenance.training_code([_data_module(options, dataset)])])
+
+
+def block_key(experiment: Experiment, cell: Cell, block: int) -> str:
+    """What a block depends on besides the data: Snakemake reruns its job when this changes."""
+    settings = experiment.settings
+    return provenance.digest(
+        {
+            "seeds": experiment.blocks[block],
+            "variant": settings.variants[cell.variant].model_dump(exclude={"title", "family"}),
+            "dataset": settings.datasets[cell.dataset].model_dump(exclude={"title", "variants"}),
+            "training": experiment.training_on(cell.dataset).model_dump(),
+            "precision": settings.precision,
+            "half_precision_logits": settings.half_precision_logits,
+            "code": code_of(experiment, cell.dataset, cell.variant),
+        }
+    )
+
+
+def run_folder(results: Path, experiment: str, cell: Cell, seed: int) -> Path:
+    """Where one run is written."""
+    return results / experiment / cell.dataset / f"fold_{cell.fold}" / cell.variant / f"seed_{seed}"
+
+
+@contextlib.contextmanager
+def run_lock(folder: Path) -> Iterator[None]:
+    """Refuse a second writer of a run. The lock dies with its process, so a killed job leaves none behind."""
+    with explained("write", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        stream: IO[str] = (folder / ".lock").open("a+")
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            stream.seek(0)
+            raise TcmaxError(
+                f"{folder} is being written by process {stream.read().strip() or 'unknown'}; wait for it, or end it."
+            ) from None
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield
+
+
+@dataclass(frozen=True)
+class _Context:
+    experiment: Experiment
+    cell: Cell
+    spec: "RunSpec"
+    dataset: Dataset
+    fingerprint: str
+    code: dict[str, str]
+    results: Path
+
+    def run_key(self, seed: int) -> str:
+        return provenance.digest(
+            {
+                **self.spec.resolved(),
+                "seed": seed,
+                "half_precision_logits": self.experiment.settings.half_precision_logits,
+                "data": self.fingerprint,
+                "code": self.code,
+            }
+        )
+
+    def folder(self, seed: int) -> Path:
+        return run_folder(self.results, self.experiment.name, self.cell, seed)
+
+
+def train_block(experiment: Experiment, cell: Cell, block: int, results: Path) -> Path:
+    """Train what is missing of a block and write its manifest; returns the manifest's path.
+
+    Runs that are finished under the same key are kept. Bad input is a TcmaxError and leaves finished runs untouched.
+    """
+    if not 0 <= block < len(experiment.blocks):
+        raise TcmaxError(f"{experiment.name} has blocks 0..{len(experiment.blocks) - 1}, not {block}.")
+    if cell.variant not in experiment.settings.variants:
+        known = ", ".join(experiment.settings.variants)
+        raise TcmaxError(f"{experiment.path}: there is no variant {cell.variant!r}; known: {known}.")
+    if cell.dataset not in experiment.settings.datasets:
+        known = ", ".join(experiment.settings.datasets)
+        raise TcmaxError(f"{experiment.path}: there is no dataset {cell.dataset!r}; known: {known}.")
+    from tcmax.training.loop import pick_device
+    from tcmax.training.spec import resolve_run
+
+    device = pick_device(experiment.settings.device)
+    dataset = load_dataset(experiment, cell.dataset)
+    fingerprint = dataset.fingerprint()
+    _check_prepared(results / experiment.name / cell.dataset / "data.json", fingerprint)
+    context = _Context(
+        experiment,
+        cell,
+        resolve_run(experiment, dataset, cell.dataset, cell.fold, cell.variant),
+        dataset,
+        fingerprint,
+        code_of(experiment, cell.dataset, cell.variant),
+        results,
+    )
+    seeds = experiment.blocks[block]
+    entries = []
+    with Progress(f"{cell.dataset} fold {cell.fold} {cell.variant}", len(seeds)) as progress:
+        for seed in seeds:
+            with run_lock(context.folder(seed)):
+                entry = _finished(context, seed)
+                kept = entry is not None
+                if entry is None:
+                    entry = _train_one(context, seed, device, progress)
+            entries.append(entry)
+            progress.advance(f"seed {seed} {'kept' if kept else entry['status']}")
+    manifest = context.folder(seeds[0]).parent / f"block_{block}.json"
+    write_json(
+        manifest,
+        {
+            "schema_version": MANIFEST_VERSION,
+            "experiment": experiment.name,
+            "dataset": cell.dataset,
+            "fold": cell.fold,
+            "variant": cell.variant,
+            "block": block,
+            "runs": entries,
+        },
+    )
+    return manifest
+
+
+def _check_prepared(path: Path, fingerprint: str) -> None:
+    if path.is_file() and read_json(path).get("fingerprint") != fingerprint:
+        raise TcmaxError(f"{path} describes other data than is loaded now; run `tcmax prepare` again.")
+
+
+def _finished(context: _Context, seed: int) -> dict[str, Any] | None:
+    """The manifest entry of a run that is complete under the current key, else None."""
+    folder = context.folder(seed)
+    try:
+        record = read_json(folder / "run.json")
+    except TcmaxError:
+        return None
+    if not isinstance(record, dict) or record.get("run_key") != context.run_key(seed):
+        return None
+    entry = _entry(record)
+    for described in entry["files"].values():
+        path = folder.parent / described["path"]
+        if not path.is_file() or sha256(path) != described["sha256"]:
+            return None
+    return entry
+
+
+def _entry(record: dict[str, Any]) -> dict[str, Any]:
+    """A run as its block's manifest lists it; paths are relative to the manifest's folder."""
+    seed = record["seed"]
+    files = {
+        name: {"path": f"seed_{seed}/{described['path']}", "sha256": described["sha256"]}
+        for name, described in record["files"].items()
+    }
+    return {
+        "seed": seed,
+        "run_key": record["run_key"],
+        "status": record["status"],
+        "epoch": record["diverged_epoch"],
+        "files": files,
+    }
+
+
+def _train_one(context: _Context, seed: int, device: Any, progress: Progress) -> dict[str, Any]:
+    from tcmax.training import checkpoint
+    from tcmax.training.loop import Run
+
+    folder, key = context.folder(seed), context.run_key(seed)
+    for leftover in folder.glob(".*.tmp"):  # of a writer that was killed; the lock says that it is gone
+        leftover.unlink(missing_ok=True)
+    saved = folder / "checkpoint.pt"
+    started, began = provenance.now(), time.perf_counter()
+    run = Run(context.spec, seed, context.dataset, device)
+    checkpoint.restore(saved, run, key)
+    resumed_from = run.state.epoch
+    keep = checkpoint.every(context.experiment.settings.checkpoint_seconds, saved, key)
+
+    def after_epoch(run: "Run") -> None:
+        keep(run)
+        progress.within(run.state.epoch / run.epochs)
+
+    result = run.train(after_epoch)
+    sidecar = {
+        "started": started,
+        "seconds": round(time.perf_counter() - began, 3),
+        "resumed_from_epoch": resumed_from,
+        "peak_memory_mib": _peak_memory_mib(),
+        "device": str(device),
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(),
+        "claims_sha256": claims_hash(context.experiment),
+    }
+    record = _write_run(context, seed, key, run, result, sidecar)
+    saved.unlink(missing_ok=True)
+    return _entry(record)
+
+
+def _write_run(
+    context: _Context, seed: int, key: str, run: "Run", result: "RunResult", sidecar: dict[str, Any]
+) -> dict[str, Any]:
+    """Write predictions, history and sidecar, and last the record that makes them a finished run."""
+    from tcmax.training.loop import describe
+
+    folder, cell = context.folder(seed), context.cell
+    common = {"dataset": cell.dataset, "fold": cell.fold, "variant": cell.variant, "seed": seed}
+    files: dict[str, Path] = {}
+    for rule, selected in sorted(result.selected.items()):
+        path = folder / f"predictions_{rule}.parquet"
+        columns = _prediction_columns(context, selected.logits)
+        records.write(
+            path,
+            records.PREDICTIONS,
+            {**common, "run_key": key, **columns},
+            {
+                "selection": rule,
+                "readout": result.method.readout,
+                "epochs": selected.epochs,
+                "classes": list(context.dataset.class_names),
+            },
+        )
+        files[f"predictions_{rule}"] = path
+    history = folder / "history.parquet"
+    epochs, quantities, values = (list(column) for column in zip(*result.history, strict=True))
+    records.write(
+        history, records.HISTORY, {**common, "epoch": epochs, "quantity": quantities, "value": values}, {"run_key": key}
+    )
+    files["history"] = history
+    write_json(folder / "sidecar.json", sidecar)
+    record = {
+        "schema_version": MANIFEST_VERSION,
+        "run_key": key,
+        "experiment": context.experiment.name,
+        "variant": cell.variant,
+        "seed": seed,
+        "settings": context.spec.resolved(),
+        "half_precision_logits": context.experiment.settings.half_precision_logits,
+        "data": context.fingerprint,
+        "code": context.code,
+        "facts": describe(context.spec, context.dataset),
+        "status": "finished" if result.diverged_epoch is None else "diverged",
+        "diverged_epoch": result.diverged_epoch,
+        "files": {name: {"path": path.name, "sha256": sha256(path)} for name, path in sorted(files.items())},
+    }
+    write_json(folder / "run.json", record)
+    for stale in set(folder.glob("predictions_*.parquet")) - set(files.values()):  # of a run under another key
+        stale.unlink()
+    return record
+
+
+def _prediction_columns(context: _Context, logits: dict[str, Any]) -> dict[str, Any]:
+    import numpy as np
+
+    dataset, fold = context.dataset, context.dataset.folds[context.cell.fold]
+    rows = np.concatenate([fold.val, fold.test])
+    half = context.experiment.settings.half_precision_logits or dataset.n_classes > 50
+    columns: dict[str, Any] = {
+        "split": ["val"] * len(fold.val) + ["test"] * len(fold.test),
+        "item": dataset.items[rows].tolist(),
+        "label": dataset.labels[rows],
+    }
+    for name, ids in dataset.groups.items():
+        columns[f"group_{name}"] = ids[rows].tolist()
+    for name, values in logits.items():
+        columns[f"logits_{name}"] = _storable(values, np.float16 if half else np.float32)
+    return columns
+
+
+def _storable(values: Any, dtype: Any) -> Any:
+    """Logits in the stored precision; larger ones than half precision holds (65504) are clipped to it."""
+    import numpy as np
+
+    limit = np.finfo(dtype).max
+    return np.clip(values, -limit, limit).astype(dtype)
+
+
+def _peak_memory_mib() -> float:
+    """Peak resident memory of this process so far, in MiB."""
+    import resource
+
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
+def claims_path(experiment: Experiment) -> Path | None:
+    """The claims file an experiment names, under claims/ beside the experiment file."""
+    if experiment.settings.claims is None:
+        return None
+    return experiment.path.parent / "claims" / experiment.settings.claims
+
+
+def claims_hash(experiment: Experiment) -> str | None:
+    """SHA-256 of the claims file as it is now: kept with each run, so that a later change can be told."""
+    path = claims_path(experiment)
+    return sha256(path) if path is not None and path.is_file() else None

@@ -1,0 +1,117 @@
+"""The contract of a training method, and the step that most of them share.
+
+A method overrides the least it needs: most override `loss`, gradient-balancing ones `modulate`, alternating ones
+the whole `step`. What it remembers between steps lives in buffers, so that checkpoints carry it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from tcmax.model import MultimodalClassifier, Outputs
+from tcmax.seeding import derive
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a method may know of the task before training.
+
+    modalities: names in dataset order. n_classes: C. class_counts: (C,) int64 counts in the train part.
+    n_train: number of train items. epochs: length of the run.
+    switches: value of each named deviation that acts in this method (tcmax/switches.py).
+    """
+
+    modalities: tuple[str, ...]
+    n_classes: int
+    class_counts: Tensor
+    n_train: int
+    epochs: int
+    switches: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """inputs: modality -> (B, ...). labels: (B,) int64. rows: (B,) positions in the train part, 0..n_train-1."""
+
+    inputs: dict[str, Tensor]
+    labels: Tensor
+    rows: Tensor
+
+
+@dataclass
+class Progress:
+    """Where in the run a step is, and the method's own random stream.
+
+    epoch, step: 0-based; step counts within the epoch. root: the run's root, with the method's name.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps_per_epoch: int
+    root: tuple[str | int, ...]
+    device: torch.device
+
+    @cached_property
+    def noise(self) -> torch.Generator:
+        """Generator of the method's own noise in this epoch: independent of every other stream, and of a restart."""
+        return torch.Generator(self.device).manual_seed(derive(*self.root, "noise", self.epoch))
+
+
+class Method(nn.Module):
+    """One training method.
+
+    Parameters: a frozen dataclass of hyper-parameters with defaults and their source.
+    default_head: id of the head used when a variant names none.
+    readout: the joint read-out that is the method's own prediction: "joint", or a derived one of tcmax.metrics.readout.
+    """
+
+    Parameters: ClassVar[type]
+    default_head: ClassVar[str] = "concat"
+    readout: ClassVar[str] = "joint"
+
+    def __init__(self, parameters: Any, setting: Setting) -> None:
+        super().__init__()
+        self.parameters_ = parameters
+        self.setting = setting
+
+    @property
+    def selects_modalities_separately(self) -> bool:
+        """Whether best_val keeps, for each modality, its own best epoch (separately trained models)."""
+        return False
+
+    def check(self, model: MultimodalClassifier) -> None:
+        """Raise ValueError when this method cannot train this model."""
+
+    def loss(self, outputs: Outputs, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        """Scalars to log; the one under "loss" is differentiated."""
+        raise NotImplementedError
+
+    def modulate(self, model: MultimodalClassifier, outputs: Outputs, batch: Batch, progress: Progress) -> None:
+        """Change gradients in place between backward and the optimiser step."""
+
+    def step(
+        self, model: MultimodalClassifier, batch: Batch, optimizer: Optimizer, progress: Progress
+    ) -> dict[str, Tensor]:
+        """Forward, loss, backward, modulate, update. Returns detached scalars to log."""
+        outputs = model(batch.inputs)
+        terms = self.loss(outputs, batch, progress)
+        optimizer.zero_grad(set_to_none=True)
+        terms["loss"].backward()
+        self.modulate(model, outputs, batch, progress)
+        optimizer.step()
+        return {name: value.detach() for name, value in terms.items()}
+
+
+def true_class_scores(outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
+    """S_m = sum over the batch of the softmax probability of the true class, per modality, detached (methods §2.3)."""
+    scores = {}
+    for name, logits in outputs.unimodal.items():
+        log_probability = logits.detach().log_softmax(dim=-1)
+        scores[name] = log_probability.gather(-1, labels.unsqueeze(-1)).exp().sum()
+    return scores

@@ -1,0 +1,26 @@
+"""Joint learning: one cross-entropy on the fused logits (methods §3.1-3.5, by head).
+
+Overrides `loss` only. The head decides the row of the table: Joint-Concat, Joint-ShareHead, Joint-Sum.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from tcmax.methods.base import Batch, Method, Progress
+from tcmax.model import Outputs
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Nothing to set."""
+
+
+class Joint(Method):
+    """L = CE(f, y)."""
+
+    Parameters = Parameters
+
+    def loss(self, outputs: Outputs, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        return {"loss": cross_entropy(outputs.logits["joint"], batch.labels)}

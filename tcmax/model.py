@@ -1,0 +1,70 @@
+"""The model every method trains: one encoder per modality and a fusion head.
+
+Modality names are data: parameters are handed out by modality, never found by matching names.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tcmax.encoders.base import Encoder
+from tcmax.fusion.base import Head
+from tcmax.seeding import derive
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a forward pass yields.
+
+    features: modality -> (B, d_m). logits: modality -> (B, C), and "joint" -> (B, C), the raw output of the head.
+    """
+
+    features: dict[str, Tensor]
+    logits: dict[str, Tensor]
+
+    @property
+    def unimodal(self) -> dict[str, Tensor]:
+        """Logits per modality, without the joint ones."""
+        return {name: value for name, value in self.logits.items() if name != "joint"}
+
+
+class MultimodalClassifier(nn.Module):
+    """Encoders by modality name, and a head over their features."""
+
+    def __init__(self, encoders: Mapping[str, Encoder], head: Head) -> None:
+        super().__init__()
+        self.encoder = nn.ModuleDict(dict(encoders))
+        self.head = head
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return tuple(self.encoder)
+
+    def encode(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Features by modality."""
+        return {name: encoder(inputs[name]) for name, encoder in self.encoder.items()}
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Outputs:
+        features = self.encode(inputs)
+        return Outputs(features, self.head(features))
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Trainable parameters of each modality's encoder, and of the head under "head"."""
+        groups = {name: list(encoder.parameters()) for name, encoder in self.encoder.items()}
+        return {**groups, "head": list(self.head.parameters())}
+
+
+def initialise(model: nn.Module, *root: str | int) -> None:
+    """Set every parameter from a stream keyed by module path, so that equal parts of two models start equal.
+
+    Each module draws by its own default rule (`reset_parameters`) under a seed derived from (root, "init", path). The
+    global generator is left as it was found.
+    """
+    with torch.random.fork_rng(devices=[]):
+        for path, module in model.named_modules():
+            reset = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                torch.manual_seed(derive(*root, "init", path))
+                reset()

@@ -1,0 +1,223 @@
+"""What produced a result: code, configuration, data, versions, hardware.
+
+A run's key hashes what changes its numbers: resolved settings, seed, fold, precision, the data fingerprint and the
+training-side code it uses, taken from syntax trees without comments and docstrings. Hosts, dates and durations go to
+sidecars, so that equal runs have equal bytes.
+"""
+
+import ast
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tcmax import __version__
+from tcmax.files import read_json, sha256, write_json
+
+# Packages whose code can change a trained number. Everything else may be edited without retraining.
+TRAINING_SIDE = (
+    "tcmax.data",
+    "tcmax.encoders",
+    "tcmax.fusion",
+    "tcmax.information",
+    "tcmax.methods",
+    "tcmax.model",
+    "tcmax.seeding",
+    "tcmax.training",
+)
+# On the training side, yet without influence on numbers: files are moved, written and checked here.
+_INERT = ("tcmax.data.fetch", "tcmax.training.checkpoint")
+_SHARED = ("tcmax.training.loop", "tcmax.training.spec", "tcmax.data.base")
+_VERSIONED = (
+    "torch",
+    "torchvision",
+    "torchaudio",
+    "numpy",
+    "scipy",
+    "statsmodels",
+    "pandas",
+    "pyarrow",
+    "scikit-learn",
+)
+
+
+def _is_training_side(module: str) -> bool:
+    inside = any(module == side or module.startswith(f"{side}.") for side in TRAINING_SIDE)
+    return inside and module not in _INERT
+
+
+@cache
+def _source(module: str) -> Path | None:
+    """Source file of a module, found without importing it."""
+    if module.startswith("tcmax"):
+        base = Path(__file__).parent.parent / Path(*module.split("."))
+        for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+            if candidate.is_file():
+                return candidate
+        return None
+    spec = importlib.util.find_spec(module)
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+            and isinstance(body[0].value.value, str)
+        ):
+            node.body = body[1:] or [ast.Pass()]
+    return tree
+
+
+def code_hash(path: Path) -> str:
+    """Hash of a Python file's syntax tree without comments, docstrings and layout."""
+    return hashlib.sha256(ast.unparse(_tree(path)).encode()).hexdigest()[:16]
+
+
+@cache
+def _imports(module: str) -> tuple[str, ...]:
+    """Modules that a module's source imports, wherever the import stands."""
+    path = _source(module)
+    if path is None:
+        return ()
+    found: list[str] = []
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found.append(node.module)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(found)
+
+
+def closure(modules: Iterable[str], keep: Any) -> dict[str, str]:
+    """Hash of every module reachable through imports from `modules` among those that `keep` accepts.
+
+    Package `__init__` files hold tables of names only and are left out: a new line in a table changes no result.
+    """
+    pending, seen = list(modules), {}
+    while pending:
+        module = pending.pop()
+        path = _source(module) if module in modules or keep(module) else None
+        if module in seen or path is None:
+            continue
+        if path.name != "__init__.py":
+            seen[module] = code_hash(path)
+        pending += _imports(module)
+    return dict(sorted(seen.items()))
+
+
+def training_code(modules: Iterable[str]) -> dict[str, str]:
+    """Module -> hash of the training-side code a run uses: the shared loop, and the parts named by `modules`."""
+    return closure([*_SHARED, *modules], _is_training_side)
+
+
+def stage_code(module: str) -> dict[str, str]:
+    """Module -> hash of the code behind an analysis stage: everything of ours that it imports, right of predictions."""
+    return closure([module], lambda name: name.startswith("tcmax") and not _is_training_side(name))
+
+
+def digest(value: Any) -> str:
+    """Short stable hash of plain data."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=list)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package, Python and the libraries that can change a number; absent ones are left out."""
+    found = {"tcmax": __version__, "python": platform.python_version()}
+    for name in _VERSIONED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """What computed a result, without naming the host."""
+    return {
+        "machine": platform.machine(),
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"
+
+
+def now() -> str:
+    """The time in UTC, for sidecars."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def sidecar_of(output: Path) -> Path:
+    """Where the provenance of an analysis output stands."""
+    return output.with_name(f"{output.name}.provenance.json")
+
+
+def write_stage(output: Path, stage: str, module: str, inputs: Iterable[Path], settings: Any) -> None:
+    """Write the provenance of an analysis output beside it: the stage's code, inputs by content, settings, versions."""
+    write_json(
+        sidecar_of(output),
+        {
+            "stage": stage,
+            "module": module,
+            "output_sha256": sha256(output) if output.is_file() else None,
+            "code": stage_code(module),
+            "inputs": {str(path): sha256(path) for path in inputs},
+            "settings": settings,
+            "versions": versions(),
+            "hardware": hardware(),
+            "command": ["tcmax", *sys.argv[1:]],
+            "written": now(),
+        },
+    )
+
+
+def changes(recorded: dict[str, Any], current: dict[str, Any], what: str) -> list[str]:
+    """Sentences on how two mappings of plain values differ."""
+    found = []
+    for name in sorted(set(recorded) | set(current)):
+        before, after = recorded.get(name), current.get(name)
+        if before == after:
+            continue
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += changes(before, after, f"{what} {name}")
+        elif name not in recorded:
+            found.append(f"{what} {name} is new ({after})")
+        elif name not in current:
+            found.append(f"{what} {name} is gone (was {before})")
+        else:
+            found.append(f"{what} {name} was {before}, is {after}")
+    return found
+
+
+def read_sidecar(output: Path) -> dict[str, Any] | None:
+    """Provenance of an analysis output, or None when there is none beside it."""
+    path = sidecar_of(output)
+    if not path.is_file():
+        return None
+    content: dict[str, Any] = read_json(path)
+    return content

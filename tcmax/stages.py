@@ -1,0 +1,117 @@
+"""The analysis stages as the DAG and the command line call them: where each reads and writes, and its provenance.
+
+The work is done by one function per stage; here are only paths. No stage imports torch.
+"""
+
+from pathlib import Path
+
+from tcmax import jobs, provenance
+from tcmax.errors import TcmaxError
+from tcmax.experiment import Cell, Experiment
+
+
+def manifests_of(experiment: Experiment, dataset: str, results: Path) -> list[Path]:
+    """Block manifests of a dataset, in grid order."""
+    return [
+        results / experiment.name / cell.dataset / f"fold_{cell.fold}" / cell.variant / f"block_{block}.json"
+        for cell in experiment.cells()
+        if cell.dataset == dataset
+        for block in range(len(experiment.blocks))
+    ]
+
+
+def score_dataset(experiment: Experiment, dataset: str, results: Path) -> list[Path]:
+    """PREDICTIONS of every run on a dataset to ITEM SCORES, SCORES and HISTORY; returns the files written."""
+    from tcmax.metrics.scoring import score
+
+    _known(experiment, dataset)
+    folder = results / experiment.name / dataset
+    manifests = manifests_of(experiment, dataset, results)
+    outputs = [folder / "items.parquet", folder / "scores.parquet", folder / "history.parquet"]
+    reference = experiment.settings.reference_variant
+    score(manifests, reference if reference in experiment.variants_on(dataset) else None, *outputs)
+    for output in outputs:
+        provenance.write_stage(output, "score", "tcmax.metrics.scoring", manifests, {"reference_variant": reference})
+    return outputs
+
+
+def compare_experiment(experiment: Experiment, results: Path) -> Path:
+    """ITEM SCORES and SCORES of every dataset to EVIDENCE; returns the file written."""
+    from tcmax.compare import compare
+
+    compare(experiment, results)
+    output = results / experiment.name / "evidence.parquet"
+    provenance.write_stage(output, "compare", "tcmax.compare", _scored(experiment, results), _labels(experiment))
+    return output
+
+
+def audit_experiment(
+    experiment: Experiment, results: Path, claims: Path | None, fail_on: str | None
+) -> tuple[list[str], bool]:
+    """Judge the claims; returns the verdict lines, and whether one has the verdict `fail_on`."""
+    from tcmax.audit.claims import audit_claims
+
+    path = claims or jobs.claims_path(experiment)
+    if path is None:
+        raise TcmaxError(f"{experiment.path} names no claims file; give one with --claims.")
+    lines, failed = audit_claims(experiment, results, path, fail_on)
+    for name in ("claim_evidence.parquet", "verdicts.parquet"):
+        output = results / experiment.name / name
+        inputs = [path, *_scored(experiment, results)]
+        provenance.write_stage(output, "audit", "tcmax.audit.claims", inputs, _labels(experiment))
+    return lines, failed
+
+
+def report_experiment(experiment: Experiment, results: Path, reports: Path) -> Path:
+    """Render everything a reader meets; returns the HTML page."""
+    from tcmax.report.build import build_report
+
+    out = reports / experiment.name
+    build_report(experiment, results, out, provenance.now()[:10])
+    page = out / "report.html"
+    folder = results / experiment.name
+    inputs = [folder / "evidence.parquet", folder / "verdicts.parquet", *_scored(experiment, results)]
+    inputs = [path for path in inputs if path.is_file()]
+    provenance.write_stage(page, "report", "tcmax.report.build", inputs, _labels(experiment))
+    return page
+
+
+def _scored(experiment: Experiment, results: Path) -> list[Path]:
+    return [
+        results / experiment.name / dataset / name
+        for dataset in experiment.settings.datasets
+        for name in ("items.parquet", "scores.parquet")
+    ]
+
+
+def _labels(experiment: Experiment) -> dict[str, object]:
+    """Settings that analysis stages read, as they were."""
+    settings = experiment.settings
+    return {
+        "selection": settings.selection,
+        "reference_variant": settings.reference_variant,
+        "seeds": list(settings.seeds),
+        "variants": {label: variant.title or label for label, variant in settings.variants.items()},
+    }
+
+
+def _known(experiment: Experiment, dataset: str) -> None:
+    if dataset not in experiment.settings.datasets:
+        known = ", ".join(experiment.settings.datasets)
+        raise TcmaxError(f"{experiment.path}: there is no dataset {dataset!r}; it names {known}.")
+
+
+def stage_key(stage: str, experiment: Experiment) -> str:
+    """What an analysis stage depends on besides its input files: its code, and the settings it reads."""
+    modules = {
+        "score": "tcmax.metrics.scoring",
+        "compare": "tcmax.compare",
+        "audit": "tcmax.audit.claims",
+        "report": "tcmax.report.build",
+    }
+    return provenance.digest([provenance.stage_code(modules[stage]), _labels(experiment)])
+
+
+def cell_of(dataset: str, fold: str, variant: str) -> Cell:
+    """A grid cell from the text of a path."""
+    return Cell(dataset, int(fold), variant)

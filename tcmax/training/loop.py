@@ -1,0 +1,232 @@
+"""The training loop, shared by every method.
+
+A run is a pure function of (spec, seed, data): order, initialisation and noise come from streams keyed by name and
+epoch, so a run continued from a checkpoint, or trained beside other seeds, gives the same bytes.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tcmax.data.base import Dataset
+from tcmax.errors import TcmaxError
+from tcmax.fusion.base import total
+from tcmax.methods.base import Batch, Method, Progress
+from tcmax.model import MultimodalClassifier
+from tcmax.seeding import generator
+from tcmax.training.spec import RunSpec
+
+EVALUATION_BATCH = 1024
+
+Logits = dict[str, np.ndarray]  # read-out -> (val + test items, C)
+
+
+@dataclass
+class Selected:
+    """Logits kept by a selection rule, and the epoch each read-out comes from."""
+
+    logits: Logits
+    epochs: dict[str, int]
+
+
+@dataclass
+class RunState:
+    """Everything a run has produced so far; a checkpoint is this plus model, optimiser and method state.
+
+    history: (epoch, quantity, value). best: rule -> {unit: (accuracy, epoch, logits)}, where a unit is a read-out
+    that is selected on its own ("joint" for the whole model).
+    """
+
+    epoch: int = 0
+    history: list[tuple[int, str, float]] = field(default_factory=list)
+    best: dict[str, dict[str, tuple[float, int, Logits]]] = field(default_factory=dict)
+    diverged: bool = False
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """diverged_epoch: of the first non-finite loss or logit, or None. selected: rule -> logits of val, then test."""
+
+    history: list[tuple[int, str, float]]
+    selected: dict[str, Selected]
+    diverged_epoch: int | None
+    model: MultimodalClassifier
+    method: Method
+
+
+class Run:
+    """One seed of one cell: build, train epoch by epoch, hand out what the selection rules kept.
+
+    device: a torch device that exists. Raises TcmaxError when the method cannot train this model.
+    """
+
+    def __init__(self, spec: RunSpec, seed: int, dataset: Dataset, device: torch.device) -> None:
+        self.spec, self.seed, self.device = spec, seed, device
+        self.fold = dataset.folds[spec.fold]
+        dtype = torch.float64 if spec.precision == "float64" else torch.float32
+        self.inputs = {
+            name: torch.from_numpy(np.ascontiguousarray(array)).to(device, dtype)
+            for name, array in dataset.inputs.items()
+        }
+        self.labels = torch.from_numpy(dataset.labels).to(device)
+        self.model = spec.build_model(dataset, seed).to(device)
+        self.method = spec.build_method(dataset).to(device)
+        try:
+            self.method.check(self.model)
+        except ValueError as error:
+            raise TcmaxError(f"variant {spec.variant!r} on {spec.dataset}: {error}.") from error
+        training = spec.training
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(),
+            lr=training["learning_rate"],
+            momentum=training["momentum"],
+            weight_decay=training["weight_decay"],
+        )
+        self.state = RunState()
+        self.epochs: int = training["epochs"]
+
+    def train(self, after_epoch: Callable[["Run"], None] | None = None) -> RunResult:
+        """Train from the current state to the end; `after_epoch` may write a checkpoint or move a progress bar."""
+        while self.state.epoch < self.epochs and not self.state.diverged:
+            self._epoch(self.state.epoch)
+            self.state.epoch += 1
+            if after_epoch:
+                after_epoch(self)
+        diverged = self.state.epoch - 1 if self.state.diverged else None
+        selected = {} if self.state.diverged else {rule: self._assemble(rule) for rule in self.state.best}
+        return RunResult(self.state.history, selected, diverged, self.model, self.method)
+
+    def _learning_rate(self, epoch: int) -> float:
+        training = self.spec.training
+        drops = sum(epoch >= drop for drop in training["lr_drop_epochs"])
+        rate: float = training["learning_rate"] * training["lr_drop_factor"] ** drops
+        return rate
+
+    def _epoch(self, epoch: int) -> None:
+        rate = self._learning_rate(epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        rows = self.fold.train
+        # The order depends on (dataset, fold, seed, epoch) alone, so that variants of one seed see the same batches.
+        order = generator(*self.spec.root(self.seed), "order", epoch).permutation(len(rows))
+        size = self.spec.training["batch_size"]
+        starts = range(0, len(rows), size)  # the last, shorter batch is kept
+        progress = Progress(
+            epoch, self.epochs, 0, len(starts), (*self.spec.root(self.seed), self.spec.method[0]), self.device
+        )
+        sums: dict[str, Tensor] = {}
+        self.model.train()
+        self.method.train()
+        for progress.step, start in enumerate(starts):
+            positions = torch.from_numpy(order[start : start + size]).to(self.device)
+            chosen = torch.from_numpy(rows[order[start : start + size]]).to(self.device)
+            batch = Batch({name: x[chosen] for name, x in self.inputs.items()}, self.labels[chosen], positions)
+            for name, value in self.method.step(self.model, batch, self.optimizer, progress).items():
+                sums[name] = sums.get(name, 0) + value.to(torch.float64) * len(chosen)
+        means = {name: float(value) / len(rows) for name, value in sums.items()}
+        if not np.isfinite(means["loss"]):
+            self._diverge(epoch)
+            return
+        self._note(epoch, {**means, "learning_rate": rate})
+        self._evaluate(epoch)
+
+    def _diverge(self, epoch: int) -> None:
+        self.state.diverged = True
+        self._note(epoch, {"diverged": 1.0})
+
+    def _note(self, epoch: int, values: Mapping[str, float]) -> None:
+        for quantity, value in values.items():
+            # A side quantity may be non-finite (a reported ratio, say) while the run is sound; it is then left out.
+            if np.isfinite(value):
+                self.state.history.append((epoch, quantity, value))
+
+    def predict(self) -> Logits:
+        """Logits of every read-out for val items, then test items, in evaluation mode."""
+        rows = np.concatenate([self.fold.val, self.fold.test])
+        pieces: dict[str, list[np.ndarray]] = {}
+        self.model.eval()
+        with torch.no_grad():
+            for start in range(0, len(rows), EVALUATION_BATCH):
+                chosen = torch.from_numpy(rows[start : start + EVALUATION_BATCH]).to(self.device)
+                outputs = self.model({name: x[chosen] for name, x in self.inputs.items()})
+                for name, value in outputs.logits.items():
+                    pieces.setdefault(name, []).append(value.cpu().numpy())
+        return {name: np.concatenate(parts) for name, parts in pieces.items()}
+
+    def _evaluate(self, epoch: int) -> None:
+        logits = self.predict()
+        if not all(np.isfinite(values).all() for values in logits.values()):
+            self._diverge(epoch)
+            return
+        n_val = len(self.fold.val)
+        parts = {"val": slice(0, n_val), "test": slice(n_val, None)}
+        truth = self.labels.cpu().numpy()[np.concatenate([self.fold.val, self.fold.test])]
+        scores: dict[str, float] = {}
+        for part, where in parts.items():
+            for name, values in logits.items():
+                scores[f"accuracy.{part}.{name}"] = float((values[where].argmax(-1) == truth[where]).mean())
+                scores[f"nll.{part}.{name}"] = _nll(values[where], truth[where])
+        self._note(epoch, scores)
+        self._keep("last", "joint", 0.0, epoch, logits, always=True)
+        units = self._units(logits)
+        for unit in units:
+            self._keep("best_val", unit, scores[f"accuracy.val.{unit}"], epoch, logits)
+            self._keep("best_test_oracle", unit, scores[f"accuracy.test.{unit}"], epoch, logits)
+
+    def _units(self, logits: Logits) -> list[str]:
+        """What best_val selects an epoch for: the whole model, or each modality where they are separate models."""
+        if self.method.selects_modalities_separately:
+            return [name for name in logits if name != "joint"]
+        return ["joint"]
+
+    def _keep(self, rule: str, unit: str, score: float, epoch: int, logits: Logits, always: bool = False) -> None:
+        """Remember logits when the score improves (the earliest best epoch wins ties). Logits are copies by nature:
+        they are arrays of this evaluation, never views of live weights."""
+        units = self.state.best.setdefault(rule, {})
+        if always or unit not in units or score > units[unit][0]:
+            units[unit] = (score, epoch, logits)
+
+    def _assemble(self, rule: str) -> Selected:
+        units = self.state.best[rule]
+        if set(units) == {"joint"}:
+            _, epoch, logits = units["joint"]
+            return Selected(logits, dict.fromkeys(logits, epoch))
+        unimodal = {name: torch.from_numpy(kept[name]) for name, (_, _, kept) in units.items()}
+        epochs = {name: epoch for name, (_, epoch, _) in units.items()}
+        joint = total(unimodal).numpy()
+        return Selected({**{name: value.numpy() for name, value in unimodal.items()}, "joint": joint}, epochs)
+
+
+def _nll(logits: np.ndarray, labels: np.ndarray) -> float:
+    wide = logits.astype(np.float64)
+    top = wide.max(-1, keepdims=True)
+    log_partition = top[:, 0] + np.log(np.exp(wide - top).sum(-1))
+    return float((log_partition - wide[np.arange(len(wide)), labels]).mean())
+
+
+def pick_device(name: str) -> torch.device:
+    """The device a config asks for. Raises TcmaxError when it is absent; sets what determinism needs."""
+    if name == "cuda":
+        if not torch.cuda.is_available():
+            raise TcmaxError(
+                "device: cuda is asked for and no CUDA device is visible; set `device: cpu` to train here."
+            )
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+    else:
+        torch.set_num_threads(1)  # one thread per job: bytes do not depend on the machine's core count
+    return torch.device(name)
+
+
+def describe(spec: RunSpec, dataset: Dataset) -> dict[str, Any]:
+    """Facts a record keeps of a spec: sizes, not numbers that training changes."""
+    model = spec.build_model(dataset, seed=0)
+    groups = model.parameter_groups()
+    return {
+        "parameters": {name: sum(weight.numel() for weight in weights) for name, weights in groups.items()},
+        "modalities": {name: list(dataset.shape(name)) for name in dataset.modalities},
+    }

@@ -1,0 +1,213 @@
+"""A run with nothing left to look up: what the loop builds from, and what the run key hashes."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from tcmax.data.base import Dataset
+from tcmax.encoders import ENCODERS
+from tcmax.encoders.base import Encoder
+from tcmax.errors import TcmaxError
+from tcmax.experiment import Experiment, PartSettings
+from tcmax.fusion import HEADS
+from tcmax.methods import METHODS
+from tcmax.methods.base import Method, Setting
+from tcmax.model import MultimodalClassifier, initialise
+from tcmax.switches import resolve
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One (dataset, fold, variant) with all defaults filled in; a seed makes it a run.
+
+    encoders: modality -> (id, parameters). head, method: (id, parameters), parameters as dataclass instances.
+    """
+
+    dataset: str
+    fold: int
+    variant: str
+    method: tuple[str, Any]
+    head: tuple[str, Any]
+    encoders: Mapping[str, tuple[str, Any]]
+    switches: Mapping[str, Any]
+    training: Mapping[str, Any]
+    precision: str
+
+    def resolved(self) -> dict[str, Any]:
+        """Settings as plain values, every default included: what enters the run key."""
+
+        def part(pair: tuple[str, Any]) -> dict[str, Any]:
+            return {"name": pair[0], **dataclasses.asdict(pair[1])}
+
+        return {
+            "dataset": self.dataset,
+            "fold": self.fold,
+            "method": part(self.method),
+            "head": part(self.head),
+            "encoders": {name: part(pair) for name, pair in self.encoders.items()},
+            "switches": dict(self.switches),
+            "training": dict(self.training),
+            "precision": self.precision,
+        }
+
+    def root(self, seed: int) -> tuple[str | int, ...]:
+        """Root of the run's random streams. Variants of one seed share it (paired design)."""
+        return (self.dataset, self.fold, seed)
+
+    def build_model(self, dataset: Dataset, seed: int) -> MultimodalClassifier:
+        """The model with its initial weights, on the CPU."""
+        with torch.random.fork_rng(devices=[]):  # constructors draw; `initialise` then sets every parameter
+            encoders: dict[str, Encoder] = {}
+            for name in dataset.modalities:
+                kind, parameters = self.encoders[name]
+                try:
+                    encoders[name] = ENCODERS.load(kind)(dataset.shape(name), parameters)
+                except ValueError as error:
+                    raise TcmaxError(f"{self.dataset}: encoder {kind!r} of {name!r} {error}.") from error
+            kind, parameters = self.head
+            widths = {name: encoder.width for name, encoder in encoders.items()}
+            try:
+                head = HEADS.load(kind)(widths, dataset.n_classes, parameters, self.switches)
+            except ValueError as error:
+                raise TcmaxError(f"variant {self.variant!r} on {self.dataset}: {error}.") from error
+            model = MultimodalClassifier(encoders, head)
+        initialise(model, *self.root(seed))
+        return model.to(torch.float64 if self.precision == "float64" else torch.float32)
+
+    def build_method(self, dataset: Dataset) -> Method:
+        """The method in its initial state."""
+        labels = torch.from_numpy(dataset.labels[dataset.folds[self.fold].train])
+        setting = Setting(
+            modalities=dataset.modalities,
+            n_classes=dataset.n_classes,
+            class_counts=torch.bincount(labels, minlength=dataset.n_classes),
+            n_train=len(labels),
+            epochs=self.training["epochs"],
+            switches=self.switches,
+        )
+        kind, parameters = self.method
+        try:
+            method: Method = METHODS.load(kind)(parameters, setting)
+        except ValueError as error:
+            raise TcmaxError(f"variant {self.variant!r} on {self.dataset}: {error}.") from error
+        return method
+
+
+def resolve_run(experiment: Experiment, dataset: Dataset, name: str, fold: int, variant: str) -> RunSpec:
+    """Fill in every default of one cell of the grid. Raises TcmaxError naming file and key."""
+    method, head, switches = _variant_parts(experiment, variant)
+    if not 0 <= fold < len(dataset.folds):
+        raise TcmaxError(f"{name} has folds 0..{len(dataset.folds) - 1}, not {fold}.")
+    for modality in experiment.settings.datasets[name].encoders:
+        if modality not in dataset.modalities:
+            raise TcmaxError(
+                f"{experiment.path}: datasets.{name}.encoders: there is no modality {modality!r}; "
+                f"{name} has {', '.join(dataset.modalities)}."
+            )
+    return RunSpec(
+        dataset=name,
+        fold=fold,
+        variant=variant,
+        method=method,
+        head=head,
+        encoders={
+            modality: _encoder(experiment, name, experiment.encoder_of(name, modality))
+            for modality in dataset.modalities
+        },
+        switches=switches,
+        training=experiment.training_on(name).model_dump(mode="json"),
+        precision=experiment.settings.precision,
+    )
+
+
+def check_parts(experiment: Experiment) -> None:
+    """Check every part's own parameters, switches and head before any job starts. Raises TcmaxError."""
+    for variant in experiment.settings.variants:
+        _variant_parts(experiment, variant)
+    for name, dataset in experiment.settings.datasets.items():
+        for encoder in (dataset.encoder, *dataset.encoders.values()):
+            if encoder is not None:
+                _encoder(experiment, name, encoder)
+
+
+def _variant_parts(experiment: Experiment, variant: str) -> tuple[tuple[str, Any], tuple[str, Any], dict[str, Any]]:
+    settings = experiment.settings.variants[variant]
+    where = f"{experiment.path}: variants.{variant}"
+    method_id = METHODS.canonical(settings.method)
+    method_class = METHODS.load(method_id)
+    method = (method_id, fill(method_class.Parameters, settings.parameters, f"{where}.parameters"))
+    head = _part(HEADS, settings.head or PartSettings(name=method_class.default_head), f"{where}.head")
+    try:
+        switches = resolve((method_id, head[0]), settings.fidelity, settings.switches)
+    except TcmaxError as error:
+        raise TcmaxError(f"{where}.switches: {error}") from None
+    return method, head, switches
+
+
+def _encoder(experiment: Experiment, dataset: str, settings: PartSettings) -> tuple[str, Any]:
+    return _part(ENCODERS, settings, f"{experiment.path}: datasets.{dataset}.encoder")
+
+
+def _part(table: Any, settings: PartSettings, where: str) -> tuple[str, Any]:
+    try:
+        name = table.canonical(settings.name)
+    except TcmaxError as error:
+        raise TcmaxError(f"{where}: {error}") from None
+    return name, fill(table.load(name).Parameters, settings.parameters, where)
+
+
+def fill(parameters: type, given: Mapping[str, Any], where: str) -> Any:
+    """An instance of a parameter dataclass from config values; unknown keys and wrong types are TcmaxErrors."""
+    fields = {field.name: field for field in dataclasses.fields(parameters)}
+    hints = typing.get_type_hints(parameters)
+    values = {}
+    for name, value in given.items():
+        if name not in fields:
+            known = ", ".join(fields) or "none"
+            raise TcmaxError(f"{where}: unknown parameter {name!r}; known: {known}.")
+        try:
+            values[name] = _coerce(value, hints[name])
+        except (TypeError, ValueError):
+            wanted = getattr(hints[name], "__name__", None) or str(hints[name]).replace("typing.", "")
+            raise TcmaxError(f"{where}.{name}: expected {wanted}, got {value!r}.") from None
+    try:
+        return parameters(**values)
+    except TypeError as error:
+        raise TcmaxError(f"{where}: {error}.") from None
+    except ValueError as error:
+        raise TcmaxError(f"{where}: {error}.") from None
+
+
+def _coerce(value: Any, hint: Any) -> Any:
+    """`value` as the annotated type, without surprising conversions: a whole number may stand for a float."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        for option in typing.get_args(hint):
+            try:
+                return _coerce(value, option)
+            except (TypeError, ValueError):
+                continue
+        raise TypeError
+    if origin is Literal:
+        if value not in typing.get_args(hint):
+            raise ValueError
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise TypeError
+        inner = typing.get_args(hint)[0]
+        return tuple(_coerce(entry, inner) for entry in value)
+    if hint is type(None) or hint is None:
+        if value is not None:
+            raise TypeError
+        return None
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not hint:
+        raise TypeError
+    return value

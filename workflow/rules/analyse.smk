@@ -1,0 +1,53 @@
+# Analysis: predictions to scores, scores to evidence, evidence to verdicts. No torch from here on.
+
+
+rule score:
+    input:
+        manifests,
+    output:
+        "results/{experiment}/{dataset}/items.parquet",
+        "results/{experiment}/{dataset}/scores.parquet",
+        "results/{experiment}/{dataset}/history.parquet",
+    params:
+        key=stage_key("score"),
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    log:
+        "results/{experiment}/{dataset}/log/score.log",
+    shell:
+        "tcmax score {wildcards.experiment} --dataset {wildcards.dataset} > {log} 2>&1"
+
+
+rule compare:
+    input:
+        of_every_dataset("items.parquet", "scores.parquet"),
+    output:
+        "results/{experiment}/evidence.parquet",
+    params:
+        key=stage_key("compare"),
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    log:
+        "results/{experiment}/log/compare.log",
+    shell:
+        "tcmax compare {wildcards.experiment} > {log} 2>&1"
+
+
+rule audit:
+    input:
+        of_every_dataset("items.parquet", "scores.parquet", "history.parquet"),
+        claims=claims_file,
+    output:
+        "results/{experiment}/claim_evidence.parquet",
+        "results/{experiment}/verdicts.parquet",
+    params:
+        key=stage_key("audit"),
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    log:
+        "results/{experiment}/log/audit.log",
+    shell:
+        "tcmax audit claims {wildcards.experiment} > {log} 2>&1"

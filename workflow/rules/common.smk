@@ -1,0 +1,88 @@
+# What the rules share: the experiment, and named input functions. `tcmax.experiment` is the only validator.
+
+import sys
+from functools import cache
+from pathlib import Path
+
+from tcmax import errors, jobs, stages
+from tcmax import experiment as experiments
+
+RESULTS = Path("results")
+
+
+@cache
+def experiment_called(name):
+    """A validated experiment; bad input ends Snakemake with the sentence the command line would print."""
+    try:
+        return experiments.load(name)
+    except errors.TcmaxError as error:
+        sys.exit(f"tcmax: error: {error}")
+
+
+EXPERIMENT = experiment_called(config.get("experiment", "digits"))
+
+
+wildcard_constraints:
+    experiment="|".join(path.stem for path in sorted(Path("config").glob("*.yaml"))),
+    dataset="[A-Za-z0-9][A-Za-z0-9._-]*",
+    fold="[0-9]+",
+    variant="[A-Za-z0-9][A-Za-z0-9._-]*",
+    block="[0-9]+",
+
+
+def data_files(wildcards):
+    """A user's own feature file, when the dataset is one."""
+    settings = experiment_called(wildcards.experiment).settings.datasets
+    chosen = settings[wildcards.dataset].features if wildcards.dataset in settings else None
+    return [chosen] if chosen else []
+
+
+def block_key(wildcards):
+    """Hash of the settings, seeds and training-side code of a block."""
+    cell = stages.cell_of(wildcards.dataset, wildcards.fold, wildcards.variant)
+    return jobs.block_key(experiment_called(wildcards.experiment), cell, int(wildcards.block))
+
+
+def data_key(wildcards):
+    """Hash of the code that reads a dataset."""
+    return jobs.data_key(experiment_called(wildcards.experiment), wildcards.dataset)
+
+
+def manifests(wildcards):
+    """Block manifests of a dataset."""
+    return stages.manifests_of(experiment_called(wildcards.experiment), wildcards.dataset, RESULTS)
+
+
+def stage_key(stage):
+    """A parameter function: hash of a stage's code and of the settings it reads."""
+
+    def key(wildcards):
+        return stages.stage_key(stage, experiment_called(wildcards.experiment))
+
+    return key
+
+
+def of_every_dataset(*names):
+    """An input function: files of these names in the folder of every dataset of the experiment."""
+
+    def files(wildcards):
+        chosen = experiment_called(wildcards.experiment)
+        return [RESULTS / chosen.name / dataset / name for dataset in chosen.settings.datasets for name in names]
+
+    return files
+
+
+def claims_file(wildcards):
+    """The claims file of an experiment."""
+    return jobs.claims_path(experiment_called(wildcards.experiment)) or []
+
+
+def verdicts(wildcards):
+    """Verdicts, where the experiment has claims."""
+    chosen = experiment_called(wildcards.experiment)
+    return [RESULTS / chosen.name / "verdicts.parquet"] if jobs.claims_path(chosen) else []
+
+
+def gpus(wildcards):
+    """GPUs of a training job."""
+    return 1 if experiment_called(wildcards.experiment).settings.device == "cuda" else 0

@@ -1,0 +1,17 @@
+# Data: load, check, and write the facts that later stages need.
+
+
+rule prepare:
+    input:
+        data_files,
+    output:
+        "results/{experiment}/{dataset}/data.json",
+    params:
+        key=data_key,
+    resources:
+        mem_mb=2000,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    log:
+        "results/{experiment}/{dataset}/log/prepare.log",
+    shell:
+        "tcmax prepare {wildcards.dataset} --experiment {wildcards.experiment} > {log} 2>&1"
