@@ -3,7 +3,7 @@
 Layout below the data root (`tcmax data fetch av-digits` makes it from the public originals):
 
     fsdd/recordings.tar        3,000 wav files, {digit}_{speaker}_{take}.wav, mono, 16 bits, 8 kHz
-    mnist/*-ubyte.gz           the four MNIST files
+    mnist/*-images-*.gz        MNIST's training and test images
     mnist/writers.npz          the NIST writer of each MNIST image, from QMNIST
     av_digits/pairs.csv        which image goes with which recording
     av_digits/folds.csv        which speaker tests and which validates
@@ -20,9 +20,9 @@ import csv
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -73,9 +73,7 @@ STEPS = 4_096  # see `log_mel`
 CONTENT = {
     "fsdd/recordings.tar": "7fc27a3e4afda9e1aeaaf2b2b8cd2afb7c2b9334fbe5a82a70c0ea6c6572e680",
     "mnist/train-images-idx3-ubyte.gz": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "mnist/train-labels-idx1-ubyte.gz": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
     "mnist/t10k-images-idx3-ubyte.gz": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "mnist/t10k-labels-idx1-ubyte.gz": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     "mnist/writers.npz": "a66273b3fd750c386d37d2bfb6590d69eb7f718d649b333d794f2e52fa3e2b04",
     "av_digits/pairs.csv": "1d49c433ad5b80d82519f6da383f4c21db953165fda7f2e164cdc0b8864dc5e5",
     "av_digits/folds.csv": "7f91db0d46c6343d19ccbb27e42dcc5a84b7961dc71b53faef786ad242f694ab",
@@ -193,8 +191,8 @@ def recordings(root: Path) -> dict[str, np.ndarray]:
 
 def recording_name(member: str) -> str | None:
     """The recording that a path inside an archive stands for, if any."""
-    name = member.rpartition("/")[2]
-    return name if name in _RECORDING_SET else None
+    folder, _, name = member.rpartition("/")
+    return name if name in _RECORDING_SET and PurePosixPath(folder).name == "recordings" else None
 
 
 def checked_samples(files: dict[str, bytes], origin: Path) -> dict[str, np.ndarray]:
@@ -204,20 +202,19 @@ def checked_samples(files: dict[str, bytes], origin: Path) -> dict[str, np.ndarr
         raise TcmaxError(f"{origin} lacks {len(absent)} of {len(RECORDINGS)} recordings, the first being {absent[0]}.")
     samples = {name: pcm16_samples(files[name], f"{origin}: {name}", SAMPLE_RATE_HZ) for name in RECORDINGS}
     lines = "".join(f"{name} {hashlib.sha256(samples[name].tobytes()).hexdigest()}\n" for name in RECORDINGS)
-    _compare("fsdd/recordings.tar", lines.encode(), origin)
+    require_published("fsdd/recordings.tar", lines.encode(), origin)
     return samples
 
 
 def idx(root: Path, file: str) -> np.ndarray:
-    """One of the four MNIST files: images (n, 28, 28) or labels (n,), uint8, checked."""
-    path = _present(root, file)
-    return checked_idx(file, path)
+    """Images (n, 28, 28) uint8 of MNIST's training or test set, checked."""
+    return checked_idx(file, _present(root, file))
 
 
 def checked_idx(file: str, path: Path) -> np.ndarray:
     """Decode the gzipped idx file at `path` and compare it with the published content of `file`."""
     content = gunzip(path, _LIMIT_BYTES)
-    _compare(file, content, path)
+    require_published(file, content, path)
     return idx_array(content, path)
 
 
@@ -226,7 +223,7 @@ def table(root: Path, file: str) -> list[dict[str, str]]:
     path = _present(root, file)
     with explained("read", path):
         text = path.read_text(encoding="utf-8", errors="replace")  # universal newlines
-    _compare(file, text.encode(), path)
+    require_published(file, text.encode(), path)
     return list(csv.DictReader(io.StringIO(text)))
 
 
@@ -238,9 +235,13 @@ def writers(root: Path) -> dict[str, np.ndarray]:
             arrays = {name: stored[name] for name in WRITER_ARRAYS}
     except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise TcmaxError(f"{path} is not the table of writers ({error}).") from error
-    content = b"".join(arrays[name].astype("<i4").tobytes() for name in WRITER_ARRAYS)
-    _compare("mnist/writers.npz", content, path)
+    require_published("mnist/writers.npz", writer_bytes(arrays), path)
     return arrays
+
+
+def writer_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """What the checksum of the writers is over, whatever the integer types."""
+    return b"".join(arrays[name].astype("<i4").tobytes() for name in WRITER_ARRAYS)
 
 
 READERS: dict[str, Callable[[Path], object]] = {
@@ -258,7 +259,8 @@ def _present(root: Path, file: str) -> Path:
     return path
 
 
-def _compare(file: str, content: bytes, origin: Path) -> None:
+def require_published(file: str, content: bytes, origin: Path | str) -> None:
+    """Raise TcmaxError when `content`, decoded from `origin`, is not what CONTENT says of `file`."""
     digest = hashlib.sha256(content).hexdigest()
     if digest != CONTENT[file]:
         raise TcmaxError(

@@ -1,0 +1,334 @@
+"""Datasets as a user meets them on the command line: list, describe, download, verify.
+
+A download takes the public originals, rebuilds from them the files that the dataset's loader reads, and accepts each
+file only when its decoded content is the published one; how an original was compressed does not matter. Files that
+are already right are never touched, so a broken download is continued by the same command.
+"""
+
+import contextlib
+import fcntl
+import io
+import sys
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from tcmax.console import Progress
+from tcmax.data import DATASETS, av_digits
+from tcmax.data.base import Card, Dataset, data_root
+from tcmax.data.containers import gunzip, idx_array, tar_files
+from tcmax.data.download import download
+from tcmax.errors import TcmaxError
+from tcmax.files import atomic_path, explained, write_bytes, write_text
+
+# Where the originals lie, by the key under which `fetch` takes other addresses (a mirror of yours). Each list is tried
+# in order. MNIST's own site no longer serves the files; these are the copies that PyTorch and TensorFlow use.
+BASE_URLS: dict[str, tuple[str, ...]] = {
+    "fsdd": ("https://github.com/Jakobovski/free-spoken-digit-dataset/archive",),
+    "mnist": (
+        "https://ossci-datasets.s3.amazonaws.com/mnist",
+        "https://storage.googleapis.com/cvdf-datasets/mnist",
+        "https://raw.githubusercontent.com/kelas/mnist/283b387221ab46655e600cfcc25d843bb14292b9",
+    ),
+    "qmnist": ("https://raw.githubusercontent.com/facebookresearch/qmnist/94061367ec2e099ea18c553c75727ecf849ddb9b",),
+}
+FSDD_ARCHIVE = "26eb9aaf76e81b692f806f9140c2d2777410d7a1.tar.gz"
+QMNIST_LABELS = {"train": "qmnist-train-labels-idx2-int.gz", "test": "qmnist-test-labels-idx2-int.gz"}
+_LIMIT_BYTES = 128 * 2**20  # of any one download or archive; the largest has some 20 MB
+
+T = TypeVar("T")
+State = Literal["ok", "missing", "damaged"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One file of a dataset below the data root: whether its decoded content is the published one, and if not, why."""
+
+    file: str
+    state: State
+    detail: str = ""
+
+
+def listing() -> str:
+    """A line per dataset: id, state of its files, title, licence."""
+    root = data_root()
+    rows = [(name, _presence(name, root), card.title, card.licence) for name, card in _cards().items()]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return "\n".join(
+        "  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[3]]) for row in rows
+    )
+
+
+def info(name: str) -> str:
+    """Licence, source and citation of a dataset and, where its files are here, what they contain."""
+    name = DATASETS.canonical(name)
+    present = _presence(name, data_root())
+    if present.startswith("not here"):
+        return "\n".join([*_card_lines(name, _cards()[name]), f"files: {present}"])
+    dataset: Dataset = DATASETS.load(name)()
+    shapes = ", ".join(f"{modality} {dataset.shape(modality)}" for modality in dataset.modalities)
+    sizes = [tuple(len(fold.part(part)) for part in ("train", "val", "test")) for fold in dataset.folds]
+    groups = ", ".join(f"{group} ({len(np.unique(ids))})" for group, ids in dataset.groups.items()) or "none known"
+    return "\n".join(
+        [
+            *_card_lines(name, dataset.card),
+            f"modalities: {shapes}",
+            f"rows: {len(dataset.labels):,}; classes: {dataset.n_classes}; groups: {groups}",
+            *(
+                f"fold {fold}: {train:,} train, {val:,} val, {test:,} test"
+                for fold, (train, val, test) in enumerate(sizes)
+            ),
+            *(f"fact: {fact}" for fact in dataset.facts),
+            f"fingerprint: {dataset.fingerprint()}",
+        ]
+    )
+
+
+def check(name: str, root: Path) -> tuple[Check, ...]:
+    """Decode every file of a dataset below `root` and compare it with the published content."""
+    checks = []
+    for file, read in _recipe(name).readers.items():
+        try:
+            read(root)
+        except TcmaxError as error:
+            checks.append(Check(file, "damaged" if (root / file).exists() else "missing", str(error)))
+        else:
+            checks.append(Check(file, "ok"))
+    return tuple(checks)
+
+
+def verify(name: str, root: Path | None = None) -> str:
+    """A line per file, all of them right; otherwise a TcmaxError that names every file which is not, and why."""
+    root = _root(root)
+    checks = check(name, root)
+    wrong = [found for found in checks if found.state != "ok"]
+    if wrong:
+        reasons = " ".join(f"{found.file} is {found.state} ({found.detail.rstrip('.')})." for found in wrong)
+        raise TcmaxError(f"{len(wrong)} of {len(checks)} files of {name} are not right: {reasons}")
+    return "\n".join(f"ok  {root / found.file}" for found in checks)
+
+
+def fetch(
+    name: str,
+    root: Path | None = None,
+    base_urls: Mapping[str, Sequence[str]] | None = None,
+    *,
+    pause_seconds: float = 1.0,
+) -> str:
+    """Download and rebuild what is missing or damaged below `root` (default $TCMAX_DATA), and verify all of it.
+
+    base_urls: other addresses for keys of BASE_URLS.
+    pause_seconds: before the second attempt at a broken transfer; doubles with each further one.
+
+    The licence is printed (standard error) before anything is fetched. Returns the text of `verify`. Raises TcmaxError
+    when the dataset needs no download, nothing can be reached, a server's content is not the published one, the disk
+    refuses, or another fetch is at work in the same folder.
+    """
+    recipe = _recipe(name)
+    root = _root(root)
+    unknown = set(base_urls or {}) - set(BASE_URLS)
+    if unknown:
+        raise TcmaxError(f"no such source of originals: {', '.join(sorted(unknown))}; known: {', '.join(BASE_URLS)}.")
+    for line in _card_lines(DATASETS.canonical(name), recipe.card):
+        print(line, file=sys.stderr, flush=True)
+    with _alone(root) as downloads:
+        needed = [found.file for found in check(name, root) if found.state != "ok"]
+        with Progress(f"fetch {name}", len(needed)) as progress:
+            originals = _Originals(downloads, {**BASE_URLS, **(base_urls or {})}, progress, pause_seconds)
+            for file in needed:
+                recipe.build[file](root, originals)
+                progress.advance(file)
+    return verify(name, root)
+
+
+@dataclass(frozen=True)
+class _Originals:
+    """Hands out originals, as decoded by a caller's function, from a folder of partial downloads."""
+
+    folder: Path
+    base_urls: Mapping[str, Sequence[str]]
+    progress: Progress
+    pause_seconds: float
+
+    @contextlib.contextmanager
+    def get(self, key: str, file: str, accept: Callable[[Path], T]) -> Iterator[tuple[Path, T]]:
+        """The downloaded file and what `accept` made of it; the file is gone after the block."""
+        path = self.folder / f"{key}-{file}.part"
+        content = download(
+            [f"{base.rstrip('/')}/{file}" for base in self.base_urls[key]],
+            path,
+            accept,
+            limit_bytes=_LIMIT_BYTES,
+            within=self.progress.within,
+            pause_seconds=self.pause_seconds,
+        )
+        try:
+            yield path, content
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _build_recordings(root: Path, originals: _Originals) -> None:
+    def accept(archive: Path) -> dict[str, bytes]:
+        wavs = tar_files(archive, av_digits.recording_name, _LIMIT_BYTES)
+        av_digits.checked_samples(wavs, archive)
+        return wavs
+
+    with (
+        originals.get("fsdd", FSDD_ARCHIVE, accept) as (_, wavs),
+        atomic_path(root / "fsdd/recordings.tar") as path,
+        tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive,
+    ):
+        for name in av_digits.RECORDINGS:  # fixed order, no dates, no owners: equal bytes everywhere
+            member = tarfile.TarInfo(f"recordings/{name}")
+            member.size = len(wavs[name])
+            archive.addfile(member, io.BytesIO(wavs[name]))
+
+
+def _build_idx(root: Path, originals: _Originals, file: str) -> None:
+    with originals.get("mnist", Path(file).name, partial(av_digits.checked_idx, file)) as (path, _):
+        write_bytes(root / file, path.read_bytes())
+
+
+def _build_writers(root: Path, originals: _Originals) -> None:
+    """QMNIST's extended labels have eight columns, of which 0 is the digit, 1 the NIST series and 2 the writer.
+
+    Its first 60,000 and 10,000 rows are MNIST's training and test images, in order.
+    """
+
+    def accept(path: Path) -> np.ndarray:
+        rows = idx_array(gunzip(path, _LIMIT_BYTES), path)
+        if rows.shape != (60_000, 8):
+            raise TcmaxError(f"{path} has the shape {rows.shape}, not (60000, 8).")
+        return rows
+
+    arrays: dict[str, np.ndarray] = {}
+    for part, n_images in (("train", 60_000), ("test", 10_000)):
+        with originals.get("qmnist", QMNIST_LABELS[part], accept) as (_, rows):
+            for column, (meaning, dtype) in enumerate((("digit", np.int8), ("hsf", np.int8), ("writer", np.int16))):
+                arrays[f"{part}_{meaning}"] = rows[:n_images, column].astype(dtype)
+    av_digits.require_published("mnist/writers.npz", av_digits.writer_bytes(arrays), "the QMNIST labels")
+    content = io.BytesIO()
+    np.savez_compressed(content, **{name: arrays[name] for name in av_digits.WRITER_ARRAYS})  # type: ignore[arg-type]
+    write_bytes(root / "mnist/writers.npz", content.getvalue())
+
+
+def _build_pairs(root: Path, originals: _Originals) -> None:
+    """The pairing, which comes with this package, as a table with the writers of the images."""
+    pairing = files("tcmax.data").joinpath("av_digits_pairing.csv").read_text(encoding="utf-8")
+    rows = [line.split(",") for line in pairing.splitlines() if line[0].isdigit()]
+    writers = av_digits.writers(root)
+    lines = ["pair_id,recording,digit,speaker,index,train_image,train_writer,test_image,test_writer"]
+    for number, (recording, (train, test)) in enumerate(zip(av_digits.RECORDINGS, rows, strict=True)):
+        digit, speaker, take = Path(recording).stem.split("_")
+        train_writer, test_writer = writers["train_writer"][int(train)], writers["test_writer"][int(test)]
+        lines.append(f"{number},{recording},{digit},{speaker},{take},{train},{train_writer},{test},{test_writer}")
+    _write_table(root, "av_digits/pairs.csv", lines)
+
+
+def _build_folds(root: Path, originals: _Originals) -> None:
+    """Each speaker tests once, the next one in the alphabet (cyclically) validates, the other four train."""
+    lines = ["fold,test_speaker,val_speaker,train_speakers"]
+    speakers = av_digits.SPEAKERS
+    for fold, test in enumerate(speakers):
+        val = speakers[(fold + 1) % len(speakers)]
+        lines.append(f"{fold},{test},{val},{' '.join(name for name in speakers if name not in (test, val))}")
+    _write_table(root, "av_digits/folds.csv", lines)
+
+
+def _write_table(root: Path, file: str, lines: list[str]) -> None:
+    text = "\n".join(lines) + "\n"
+    av_digits.require_published(file, text.encode(), "the table built here")
+    write_text(root / file, text)
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """How a dataset's files are checked and made, each in this order (a file may need those before it)."""
+
+    card: Card
+    readers: Mapping[str, Callable[[Path], object]]
+    build: Mapping[str, Callable[[Path, _Originals], None]]
+
+
+_RECIPES = {
+    "av-digits": _Recipe(
+        card=av_digits.CARD,
+        readers=av_digits.READERS,
+        build={
+            "fsdd/recordings.tar": _build_recordings,
+            **{file: partial(_build_idx, file=file) for file in av_digits.CONTENT if file.endswith("-ubyte.gz")},
+            "mnist/writers.npz": _build_writers,
+            "av_digits/pairs.csv": _build_pairs,
+            "av_digits/folds.csv": _build_folds,
+        },
+    ),
+}
+
+
+def _recipe(name: str) -> _Recipe:
+    known = DATASETS.canonical(name)
+    if known not in _RECIPES:
+        raise TcmaxError(f"{known} has no files below the data root: its loader brings its own data.")
+    return _RECIPES[known]
+
+
+def _root(root: Path | None) -> Path:
+    root = root or data_root()
+    if root is None:
+        raise TcmaxError("where to? Give a folder with --root, or set the environment variable TCMAX_DATA.")
+    return root
+
+
+def _cards() -> dict[str, Card]:
+    """The card of each dataset, from the module that loads it; none is loaded."""
+    cards = {}
+    for name in DATASETS.names():
+        module = import_module(DATASETS.target(name).partition(":")[0])
+        cards[name] = getattr(module, "CARD", Card(name, "not stated", "an installed package", "not stated"))
+    return cards
+
+
+def _card_lines(name: str, card: Card) -> list[str]:
+    return [
+        f"{name}: {card.title}",
+        f"licence: {card.licence}",
+        f"source: {card.source}",
+        f"citation: {card.citation}",
+        *(f"note: {note}" for note in card.notes),
+    ]
+
+
+def _presence(name: str, root: Path | None) -> str:
+    """Whether the files are there; not whether they are right, which `check` says."""
+    if name not in _RECIPES:
+        return "needs no download"
+    if root is not None and all((root / file).is_file() for file in _RECIPES[name].readers):
+        return f"in {root}"
+    return f"not here; run `tcmax data fetch {name}`"
+
+
+@contextlib.contextmanager
+def _alone(root: Path) -> Iterator[Path]:
+    """The folder of partial downloads below `root`, held by one process at a time and removed when empty."""
+    folder = root / ".downloads"
+    lock = folder / "lock"
+    with explained("write", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = lock.open("w")
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise TcmaxError(f"another fetch is at work in {root}; wait for it to end.") from error
+        yield folder
+        with contextlib.suppress(OSError):
+            lock.unlink()
+            folder.rmdir()
