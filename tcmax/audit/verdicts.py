@@ -1,0 +1,294 @@
+"""From p-values to a verdict: one comparison, families of them, and what would decide an open one.
+
+A claim is a tree. Its leaves are comparisons, each with two one-sided p-values: `support` for the statement and
+`against` for its contrary. Above them
+
+    every child must hold (each dataset, largest of)   support = max of the children's      against = least after Holm
+    one child must hold (some dataset)                  support = least after Holm           against = max
+
+so a conjunction is supported only if all parts are, unadjusted (intersection-union test, Berger 1982), and contradicted
+only if one part is after Holm's correction over all of them: without it a true "largest of" with 13 rivals would be
+contradicted in 16 % of all studies. A disjunction mirrors this. With α = level/2,
+
+    supported     support < α         (the two-sided 1 − level interval lies above the margin)
+    contradicted  against ≤ α         (it reaches at most the margin)
+    not testable  neither, and a part that matters cannot be computed with this design
+    undetermined  else
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtr, stdtrit
+
+from tcmax.stats.crossed import Crossed, Interval, Population, interval, one_sided_p, refusal, what_decides
+from tcmax.stats.multiplicity import adjust
+
+Word = Literal["supported", "contradicted", "undetermined", "not testable"]
+Side = Literal["greater", "less"]
+
+MIN_DATASETS = 3  # datasets in general: a t interval over fewer says nothing
+MIN_RESAMPLED = 10  # percentile intervals over fewer units are too narrow
+
+
+class Estimand(Protocol):
+    """An estimated quantity d that can answer "is d > margin?" for a population."""
+
+    @property
+    def estimate(self) -> float: ...
+
+    def refusal(self, population: Population) -> str | None:
+        """Why this design cannot speak for the population, or None."""
+
+    def interval(self, population: Population, level: float) -> Interval:
+        """Two-sided 1 − level interval."""
+
+    def p(self, margin: float, population: Population, side: Side) -> float:
+        """One-sided p of d > margin or d < margin."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference over seeds and items, or the average of several datasets' differences."""
+
+    crossed: Crossed
+
+    @property
+    def estimate(self) -> float:
+        return self.crossed.estimate
+
+    def refusal(self, population: Population) -> str | None:
+        return refusal(self.crossed, population)
+
+    def interval(self, population: Population, level: float) -> Interval:
+        return interval(self.crossed, population, level)
+
+    def p(self, margin: float, population: Population, side: Side) -> float:
+        return one_sided_p(self.crossed, margin, population, side)
+
+
+@dataclass(frozen=True)
+class AcrossDatasets:
+    """The mean of J dataset differences as a sample of datasets: Student's t with J − 1 degrees of freedom.
+
+    values: (J,) one estimate per dataset, seed and item noise included, so that every population has this answer.
+    """
+
+    values: tuple[float, ...]
+
+    @property
+    def estimate(self) -> float:
+        return float(np.mean(self.values))
+
+    @property
+    def standard_error(self) -> float:
+        """0 where the datasets agree but for rounding error, which is then no evidence."""
+        error = float(np.std(self.values, ddof=1)) / math.sqrt(len(self.values))
+        return error if error > 8 * np.finfo(np.float64).eps * max(map(abs, self.values)) else 0.0
+
+    def refusal(self, population: Population) -> str | None:
+        if len(self.values) < MIN_DATASETS:
+            return (
+                f"{len(self.values)} datasets cannot speak for datasets in general; at least {MIN_DATASETS} are needed"
+            )
+        return None
+
+    def interval(self, population: Population, level: float) -> Interval:
+        df = float(len(self.values) - 1)
+        half = float(stdtrit(df, 1 - level / 2)) * self.standard_error
+        return Interval(self.estimate, self.estimate - half, self.estimate + half, half, level, df, population)
+
+    def p(self, margin: float, population: Population, side: Side) -> float:
+        gap = self.estimate - margin if side == "greater" else margin - self.estimate
+        error = self.standard_error
+        return float(stdtr(len(self.values) - 1, -gap / error)) if error > 0 else 1.0
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """A statistic with its resamples by population, such as a rank correlation; percentile intervals.
+
+    draws: population -> (R,) values. units: population -> fewest units (seeds, groups) that were resampled.
+    """
+
+    estimate: float
+    draws: dict[Population, NDArray[np.float64]] = field(repr=False)
+    units: dict[Population, int]
+
+    def refusal(self, population: Population) -> str | None:
+        if self.units[population] < MIN_RESAMPLED:
+            return (
+                f"{self.units[population]} units to resample; percentile intervals need at least {MIN_RESAMPLED} seeds "
+                "and groups"
+            )
+        return None
+
+    def interval(self, population: Population, level: float) -> Interval:
+        low, high = np.quantile(self.draws[population], [level / 2, 1 - level / 2])
+        return Interval(self.estimate, float(low), float(high), float(high - low) / 2, level, math.nan, population)
+
+    def p(self, margin: float, population: Population, side: Side) -> float:
+        draws = self.draws[population]
+        contrary = draws <= margin if side == "greater" else draws >= margin
+        return (1 + int(np.count_nonzero(contrary))) / (1 + draws.size)
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One comparison of a claim, seen from one population. A refused one has both p at 1."""
+
+    name: str
+    support: float
+    against: float
+    refusal: str | None = None
+
+
+@dataclass(frozen=True)
+class AllOf:
+    """Every child must hold."""
+
+    children: tuple["Node", ...]
+
+
+@dataclass(frozen=True)
+class AnyOf:
+    """One child must hold."""
+
+    children: tuple["Node", ...]
+
+
+Node = Leaf | AllOf | AnyOf
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A verdict with the leaf to look at: the weakest part of what is supported, the part that contradicts, the part
+    that blocks, or the part that cannot be tested. support, against: p of the whole claim."""
+
+    verdict: Word
+    support: float
+    against: float
+    leaf: Leaf
+
+
+@dataclass(frozen=True)
+class _Summary:
+    support: float
+    against: float
+    weakest: Leaf
+    culprit: Leaf
+    refused: Leaf | None
+
+
+def leaf(name: str, estimand: Estimand, margin: float, population: Population, equal: bool = False) -> Leaf:
+    """The leaf of "d > margin", or of "|d| < margin" when `equal` (two one-sided tests)."""
+    reason = estimand.refusal(population)
+    if reason is not None:
+        return Leaf(name, 1.0, 1.0, reason)
+    if not equal:
+        return Leaf(name, estimand.p(margin, population, "greater"), estimand.p(margin, population, "less"))
+    inside = max(estimand.p(-margin, population, "greater"), estimand.p(margin, population, "less"))
+    outside = min(estimand.p(margin, population, "greater"), estimand.p(-margin, population, "less"))
+    return Leaf(name, inside, outside)
+
+
+def decide(node: Node, level: float = 0.05) -> Decision:
+    """The verdict on a claim at the two-sided `level`: every one-sided decision is made at level/2."""
+    found = _summarise(node)
+    if found.support < level / 2:
+        return Decision("supported", found.support, found.against, found.weakest)
+    if found.against <= level / 2:
+        return Decision("contradicted", found.support, found.against, found.culprit)
+    if found.refused is not None:
+        return Decision("not testable", found.support, found.against, found.refused)
+    return Decision("undetermined", found.support, found.against, found.weakest)
+
+
+def _summarise(node: Node) -> _Summary:
+    if isinstance(node, Leaf):
+        return _Summary(node.support, node.against, node, node, node if node.refusal else None)
+    children = [_summarise(child) for child in node.children]
+    if not children:
+        raise ValueError("a claim needs at least one comparison")
+    refused = next((child.refused for child in children if child.refused), None)
+    supports, againsts = [child.support for child in children], [child.against for child in children]
+    if isinstance(node, AllOf):
+        againsts = holm(againsts)
+        weakest, culprit = int(np.argmax(supports)), int(np.argmin(againsts))
+    else:
+        supports = holm(supports)
+        weakest, culprit = int(np.argmin(supports)), int(np.argmax(againsts))
+    return _Summary(supports[weakest], againsts[culprit], children[weakest].weakest, children[culprit].culprit, refused)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm-adjusted p in the order given."""
+    if len(p_values) == 1:
+        return [p_values[0]]
+    named = {str(position): p for position, p in enumerate(p_values)}
+    return list(adjust(named, "parts of one claim").adjusted)
+
+
+def combine_readings(removed: Word, at_chance: Word) -> Word:
+    """The verdict when runs diverged: that of both readings, or *undetermined* where they differ."""
+    return removed if removed == at_chance else "undetermined"
+
+
+def needed_in_words(
+    estimand: Estimand,
+    margin: float,
+    population: Population,
+    level: float,
+    gain: float | None = None,
+    equal: bool = False,
+) -> str:
+    """What would decide a comparison that is open, in words; `gain` is the smallest difference of interest."""
+    if isinstance(estimand, Difference):
+        edge = math.copysign(margin, estimand.estimate) if equal else margin
+        found = [_seeds_needed(estimand.crossed, edge, population, level, None, equal)]
+        if gain is not None:
+            found.append(_seeds_needed(estimand.crossed, edge, population, level, gain, equal))
+        return "; ".join(found)
+    if isinstance(estimand, AcrossDatasets):
+        n = _datasets_needed(estimand, margin, level)
+        return (
+            "no number of datasets while they agree this little"
+            if n is None
+            else f"{n} datasets at this mean and spread"
+        )
+    return "more variants, or more seeds and items; a rank correlation has no closed form"
+
+
+def _seeds_needed(
+    c: Crossed, margin: float, population: Population, level: float, gain: float | None, equal: bool
+) -> str:
+    needed = what_decides(c, margin, level, population, gain)
+    where = "at the observed difference" if gain is None else f"at the smallest gain of interest ({gain:g})"
+    if population == "items":
+        return f"more test items {where}: the half-width is {needed.floor:.3g}, the margin is {needed.gap:.3g} away"
+    if needed.n_seeds is None:
+        if needed.floor == 0:
+            return f"no number of seeds {where}"
+        return (
+            f"no number of seeds {where}: ±{needed.floor:.3g} would remain from the test items alone, "
+            f"the distance to the margin is {needed.gap:.3g}"
+        )
+    value = c.estimate if gain is None else gain
+    holds = abs(value) < abs(margin) if equal else value > margin
+    return f"{needed.n_seeds} seeds {where} (it would be {'supported' if holds else 'contradicted'})"
+
+
+def _datasets_needed(estimand: AcrossDatasets, margin: float, level: float) -> int | None:
+    """Least J′ ≥ 3 with t_{J′−1}·s/√J′ below the observed distance to the margin."""
+    gap = abs(estimand.estimate - margin)
+    spread = estimand.standard_error * math.sqrt(len(estimand.values))
+    if spread == 0:
+        return None
+    for n in range(MIN_DATASETS, 10_001):
+        if float(stdtrit(n - 1, 1 - level / 2)) * spread / math.sqrt(n) < gap:
+            return n
+    return None
