@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -9,7 +10,7 @@ from tcmax.encoders.base import Encoder
 
 
 @dataclass(frozen=True)
-class Parameters:
+class CNNParameters:
     """channels: output channels of each block; the last one is the width of the feature."""
 
     channels: tuple[int, ...] = (16, 32, 64)
@@ -25,9 +26,9 @@ class CNN(Encoder):
     Input (B, channels, height, width); height and width must survive one halving per block.
     """
 
-    Parameters = Parameters
+    Parameters: ClassVar[type] = CNNParameters
 
-    def __init__(self, shape: tuple[int, ...], parameters: Parameters) -> None:
+    def __init__(self, shape: tuple[int, ...], parameters: CNNParameters) -> None:
         super().__init__(shape, parameters)
         blocks = len(parameters.channels)
         if len(shape) != 3 or min(shape[1:]) < 2**blocks:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -10,7 +11,7 @@ from tcmax.encoders.base import Encoder
 
 
 @dataclass(frozen=True)
-class Parameters:
+class MLPParameters:
     """hidden: widths of the hidden layers; the last one is the feature."""
 
     hidden: tuple[int, ...] = (64, 64)
@@ -23,9 +24,9 @@ class Parameters:
 class MLP(Encoder):
     """Flatten, then (linear, ReLU) for each width."""
 
-    Parameters = Parameters
+    Parameters: ClassVar[type] = MLPParameters
 
-    def __init__(self, shape: tuple[int, ...], parameters: Parameters) -> None:
+    def __init__(self, shape: tuple[int, ...], parameters: MLPParameters) -> None:
         super().__init__(shape, parameters)
         widths = (prod(shape), *parameters.hidden)
         layers: list[nn.Module] = [nn.Flatten()]

@@ -77,7 +77,7 @@ class Method(nn.Module):
 
     def __init__(self, parameters: Any, setting: Setting) -> None:
         super().__init__()
-        self.parameters_ = parameters
+        self.hyperparameters = parameters
         self.setting = setting
 
     @property

@@ -4,6 +4,7 @@ Overrides `loss` only. The head decides the row of the table: Joint-Concat, Join
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -13,14 +14,14 @@ from tcmax.model import Outputs
 
 
 @dataclass(frozen=True)
-class Parameters:
+class JointParameters:
     """Nothing to set."""
 
 
 class Joint(Method):
     """L = CE(f, y)."""
 
-    Parameters = Parameters
+    Parameters: ClassVar[type] = JointParameters
 
     def loss(self, outputs: Outputs, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         return {"loss": cross_entropy(outputs.logits["joint"], batch.labels)}

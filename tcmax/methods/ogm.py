@@ -9,7 +9,7 @@ convolutions `modulated: weights` extends it to weight matrices, which no source
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ SMALLEST_SCORE = 1e-8
 
 
 @dataclass(frozen=True)
-class Parameters:
+class OGMParameters:
     """alpha: 0.8, the OGM authors' value for CREMA-D and the release default.
 
     last_epoch: last modulated epoch, 0-based and inclusive; by default half of the run, as the original's 0-50 of 100.
@@ -44,12 +44,11 @@ class Parameters:
 class OGM(Joint):
     """Joint cross-entropy with damped encoder gradients."""
 
-    Parameters = Parameters
+    Parameters: ClassVar[type] = OGMParameters
     adds_noise = False
 
-    def __init__(self, parameters: Parameters, setting: Setting) -> None:
+    def __init__(self, parameters: OGMParameters, setting: Setting) -> None:
         super().__init__(parameters, setting)
-        self.settings = parameters
         self.last_epoch = setting.epochs // 2 if parameters.last_epoch is None else parameters.last_epoch
         self.dimensions = (4,) if parameters.modulated == "convolutions" else (2, 3, 4, 5)
 
@@ -70,15 +69,15 @@ class OGM(Joint):
         for position, name in enumerate(names):
             others = torch.stack([scores[other] for other in names if other != name])
             against = {"mean_others": others.mean(), "min": others.min(), "sum_others": others.sum()}[
-                self.settings.ratio
+                self.hyperparameters.ratio
             ]
             rho = scores[name] / against.clamp_min(SMALLEST_SCORE)
             ahead = (rho > 1) | ((rho == 1) & (position == 0))
-            result[name] = torch.where(ahead, 1 - torch.tanh(self.settings.alpha * rho), torch.ones_like(rho))
+            result[name] = torch.where(ahead, 1 - torch.tanh(self.hyperparameters.alpha * rho), torch.ones_like(rho))
         return result
 
     def modulate(self, model: MultimodalClassifier, outputs: Outputs, batch: Batch, progress: Progress) -> None:
-        if not self.settings.first_epoch <= progress.epoch <= self.last_epoch:
+        if not self.hyperparameters.first_epoch <= progress.epoch <= self.last_epoch:
             return
         scale = self.coefficients(true_class_scores(outputs, batch.labels))
         groups = model.parameter_groups()

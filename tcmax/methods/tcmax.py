@@ -6,6 +6,7 @@ model. Overrides `loss` only. No hyper-parameter but the number of sampled negat
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from tcmax.model import MultimodalClassifier, Outputs
 
 
 @dataclass(frozen=True)
-class Parameters:
+class TCMaxParameters:
     """negatives: tuples sampled per step (Eq. 15); by default all B^M of them, which Eq. 16 makes cheap (paper §4.4).
 
     A batch with fewer tuples than that, such as a short last one, uses all it has.
@@ -33,9 +34,9 @@ class Parameters:
 class TCMax(Method):
     """L = -(in-batch estimate of total correlation), additive heads."""
 
-    Parameters = Parameters
+    Parameters: ClassVar[type] = TCMaxParameters
 
-    def __init__(self, parameters: Parameters, setting: Setting) -> None:
+    def __init__(self, parameters: TCMaxParameters, setting: Setting) -> None:
         super().__init__(parameters, setting)
         self.negatives = parameters.negatives
         switches = setting.switches
@@ -56,7 +57,13 @@ class TCMax(Method):
             negatives = min(negatives, len(batch.labels) ** len(unimodal))
         if any(self.released.values()):
             loss, _ = release_loss(
-                unimodal, batch.labels, negatives=negatives, generator=progress.noise, **self.released
+                unimodal,
+                batch.labels,
+                negatives=negatives,
+                generator=progress.noise,
+                release_constant=self.released["release_constant"],
+                sample_with_replacement=self.released["sample_with_replacement"],
+                mean_shift=self.released["mean_shift"],
             )
             return {"loss": loss}
         loss = TCMaxLoss(negatives=negatives)(unimodal, batch.labels, generator=progress.noise)

@@ -6,6 +6,7 @@ each is selected on its own validation accuracy. The release trains one model in
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -16,14 +17,14 @@ from tcmax.model import Outputs
 
 
 @dataclass(frozen=True)
-class Parameters:
+class UnimodalParameters:
     """Nothing to set."""
 
 
 class UnimodalEnsemble(Method):
     """L = sum_m CE(u^m, y); the joint logits are used for evaluation only."""
 
-    Parameters = Parameters
+    Parameters: ClassVar[type] = UnimodalParameters
     default_head = "sum"
 
     @property
