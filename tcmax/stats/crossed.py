@@ -51,6 +51,7 @@ __all__ = [
     "pseudo_values",
     "redesigned",
     "refusal",
+    "tails",
     "verdict_of",
     "what_decides",
 ]
@@ -362,8 +363,7 @@ def interval(c: Crossed, population: Population, level: float = 0.05) -> Interva
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie strictly between 0 and 1, got {level}")
-    tails = _tails(c, population)
-    widths = [(_quantile(df, level) * math.sqrt(variance), df) for variance, df in tails]
+    widths = [(_quantile(df, level) * math.sqrt(variance), df) for variance, df in tails(c, population)]
     half_width, df = max(widths)
     return Interval(
         estimate=c.estimate,
@@ -386,8 +386,8 @@ def one_sided_p(
     if alternative not in ("greater", "less"):
         raise ValueError(f"alternative is greater or less, got {alternative!r}")
     gap = c.estimate - margin if alternative == "greater" else margin - c.estimate
-    tails = [(variance, df) for variance, df in _tails(c, population) if variance > 0]
-    return max((float(stdtr(df, -gap / math.sqrt(variance))) for variance, df in tails), default=1.0)
+    varying = [(variance, df) for variance, df in tails(c, population) if variance > 0]
+    return max((float(stdtr(df, -gap / math.sqrt(variance))) for variance, df in varying), default=1.0)
 
 
 def refusal(c: Crossed, population: Population) -> str | None:
@@ -517,8 +517,11 @@ def _quantile(df: float, level: float) -> float:
     return float(stdtrit(df, 1 - level / 2))
 
 
-def _tails(c: Crossed, population: Population) -> list[tuple[float, float]]:
-    """(variance, degrees of freedom) of each t statistic that the population answers to."""
+def tails(c: Crossed, population: Population) -> list[tuple[float, float]]:
+    """(variance, degrees of freedom) of each t statistic that the population answers to; the widest one decides.
+
+    Raises ValueError where the design cannot speak for the population.
+    """
     if population not in ("seeds", "items", "both"):
         raise ValueError(f"population is seeds, items or both, got {population!r}")
     members = c.parts or (c,)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri, stdtrit
 
-__all__ = ["Bounds", "bootstrap", "t_interval", "two_level_bootstrap", "wilson"]
+__all__ = ["Bounds", "bootstrap", "resampled_counts", "t_interval", "two_level_bootstrap", "wilson"]
 
 Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
@@ -70,9 +70,7 @@ def wilson(successes: int, n: int, level: float = 0.05) -> Bounds:
     p = successes / n
     centre = (successes + z2 / 2) / (n + z2)
     half_width = math.sqrt(z2 * (n * p * (1 - p) + z2 / 4)) / (n + z2)
-    low = 0.0 if successes == 0 else centre - half_width
-    high = 1.0 if successes == n else centre + half_width
-    return Bounds(p, low, high, level, n, "wilson")
+    return Bounds(p, max(0.0, centre - half_width), min(1.0, centre + half_width), level, n, "wilson")
 
 
 def bootstrap(
@@ -145,7 +143,7 @@ def two_level_bootstrap(
         raise ValueError(f"{n_groups} groups are too few to resample; at least {MIN_UNITS} are needed")
     sums = np.stack([np.bincount(codes, weights=row) for row in d] + [sizes * n_seeds])
     replicates = []
-    for counts in _resampled_counts(n_groups, rng, resamples):
+    for counts in resampled_counts(n_groups, rng, resamples):
         by_seed = counts @ sums.T  # (block, seeds + 1), the last column counts scores
         seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=len(counts))
         replicates.append((seeds * by_seed[:, :-1]).sum(axis=1) / by_seed[:, -1])
@@ -158,7 +156,7 @@ def _check_level(level: float) -> None:
         raise ValueError(f"level must lie strictly between 0 and 1, got {level}")
 
 
-def _resampled_counts(n_units: int, rng: np.random.Generator, resamples: int) -> Iterator[Floats]:
+def resampled_counts(n_units: int, rng: np.random.Generator, resamples: int) -> Iterator[Floats]:
     """How often each unit is drawn, in blocks (block, units)."""
     rows = max(1, BLOCK // n_units)
     for start in range(0, resamples, rows):
@@ -175,7 +173,7 @@ def _resampled_totals(parts: Floats, rng: np.random.Generator, resamples: int) -
     distinct, counts = np.unique(parts, axis=0, return_counts=True)
     n_units = len(parts)
     if 8 * len(distinct) > n_units:
-        yield from (block @ parts for block in _resampled_counts(n_units, rng, resamples))
+        yield from (block @ parts for block in resampled_counts(n_units, rng, resamples))
         return
     rows = max(1, BLOCK // len(distinct))
     for start in range(0, resamples, rows):

@@ -134,7 +134,6 @@ def max_t(
         adjusted += np.count_nonzero(largest_of_rest >= observed[order] - 1e-12, axis=0)
     unadjusted /= 1 + resamples
     adjusted = np.maximum.accumulate(adjusted / (1 + resamples))
-    unadjusted[norms[order] == 0] = adjusted[norms[order] == 0] = 1.0
     back = np.argsort(order)
     return Family(
         name=name,

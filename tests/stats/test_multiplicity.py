@@ -119,3 +119,10 @@ def test_too_few_units_and_missing_values_are_refused():
         max_t({"a": np.ones(9)}, "f", np.random.default_rng(0))
     with pytest.raises(ValueError, match="not finite"):
         max_t({"a": np.full(12, np.nan)}, "f", np.random.default_rng(0))
+
+
+def test_a_weaker_comparison_never_gets_the_smaller_adjusted_p():
+    d = np.random.default_rng(8).normal(0.3, 1, (60, 12))
+    found = max_t(named(d.T), "f", np.random.default_rng(1), resamples=500)
+    order = np.argsort(-np.abs(d.sum(axis=0) / np.sqrt(np.sum(d**2, axis=0))))
+    assert np.all(np.diff(np.array(found.adjusted)[order]) >= 0)

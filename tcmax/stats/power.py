@@ -1,0 +1,211 @@
+"""Planning: how many seeds, how many test items, what can never be decided on this test set.
+
+Everything starts from the variance parts of a comparison that was run, and from a *stated* smallest gain of
+interest: power at the observed gain only restates its p-value (Hoenig and Heisey 2001).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import gammaln, nctdtr, stdtr, stdtrit
+
+from tcmax.stats.crossed import MIN_UNITS, Crossed, Population, redesigned, tails
+
+__all__ = [
+    "Exaggeration",
+    "Plan",
+    "detectable_gain",
+    "exaggeration",
+    "items_needed",
+    "power_of",
+    "seeds_needed",
+]
+
+UNLIMITED = 2**40
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The least design that supports "d > margin" with the power asked for, if d is truly `gain`.
+
+    n_seeds, n_items   the design; the number that was sought is None where no number suffices
+    power              reached by it, or the limit of what can be reached
+    limit              smallest gain that reaches the power with unlimited seeds (or items): smaller ones can
+                       never be decided this way
+    """
+
+    gain: float
+    margin: float
+    level: float
+    population: Population
+    n_seeds: int | None
+    n_items: int | None
+    power: float
+    limit: float
+
+
+@dataclass(frozen=True)
+class Exaggeration:
+    """What a significant published gap is worth (Gelman and Carlin 2014).
+
+    power        chance of a significant result
+    wrong_sign   chance that a significant result has the wrong sign (type S)
+    factor       expected size of a significant result over the true one (type M)
+    """
+
+    power: float
+    wrong_sign: float
+    factor: float
+
+
+def power_of(
+    c: Crossed, gain: float, margin: float = 0.0, level: float = 0.05, population: Population = "both"
+) -> float:
+    """Probability that "d > margin" comes out supported when the true difference is `gain`, with the parts
+    of c.
+
+    Noncentral t for each quantile that the interval uses, of which the smallest counts. Parts estimated from
+    few seeds are themselves uncertain: with S = 5 the seed part is known to a factor of 0.4 to 8.
+    """
+    chances = []
+    for variance, df in tails(c, population):
+        if variance > 0:
+            # beyond 1e6 degrees of freedom t and normal agree to 1e-6, and the noncentral t is slow
+            df = min(df, 1e6)
+            quantile = float(stdtrit(df, 1 - level / 2))
+            chances.append(1 - float(nctdtr(df, (gain - margin) / math.sqrt(variance), quantile)))
+    return min(chances, default=0.0)
+
+
+def detectable_gain(
+    c: Crossed, margin: float = 0.0, power: float = 0.8, level: float = 0.05, population: Population = "both"
+) -> float:
+    """The smallest true difference that this design supports with the given power."""
+    _check(power)
+
+    def missing(gap: float) -> float:
+        return power_of(c, margin + gap, margin, level, population) - power
+
+    scale = math.sqrt(max(c.variance, c.b, c.seed_variance))
+    if scale == 0:
+        raise ValueError("scores without any variation cannot plan a study")
+    high = scale
+    while missing(high) < 0:
+        high *= 2
+    return margin + float(brentq(missing, 0.0, high, xtol=1e-9 * scale))
+
+
+def seeds_needed(
+    c: Crossed,
+    gain: float,
+    margin: float = 0.0,
+    power: float = 0.8,
+    level: float = 0.05,
+    population: Population = "both",
+) -> Plan:
+    """The least number of seeds S′ ≥ 3 on this test set with the given power at the smallest gain of
+    interest.
+
+    gain    true difference of interest, above the margin (ValueError)
+
+    Items cap what seeds can do: n_seeds is None where the gain is below `limit`, and only more test items
+    help.
+    """
+    _check_gain(gain, margin, power)
+    if population == "items":
+        raise ValueError("for given trained models more seeds change nothing; see items_needed")
+    limit = detectable_gain(redesigned(c, n_seeds=UNLIMITED), margin, power, level, population)
+
+    def reached(n: int) -> float:
+        return power_of(redesigned(c, n_seeds=n), gain, margin, level, population)
+
+    found = _least(reached, MIN_UNITS, power)
+    best = reached(UNLIMITED if found is None else found)
+    return Plan(gain, margin, level, population, found, c.n_items, best, limit)
+
+
+def items_needed(
+    c: Crossed,
+    gain: float,
+    margin: float = 0.0,
+    power: float = 0.8,
+    level: float = 0.05,
+    population: Population = "both",
+) -> Plan:
+    """The least number of test items (of each dataset, in an average) with the given power, the seeds kept.
+
+    New items come in groups of the present size. n_items is None where the gain is below `limit`: the seeds
+    alone are too noisy, and only more of them help.
+    """
+    _check_gain(gain, margin, power)
+    if population == "seeds":
+        raise ValueError("for a given test set the items do not change; see seeds_needed")
+    limit = detectable_gain(redesigned(c, n_items=UNLIMITED), margin, power, level, population)
+
+    def reached(n: int) -> float:
+        return power_of(redesigned(c, n_items=n), gain, margin, level, population)
+
+    found = _least(reached, MIN_UNITS, power)
+    best = reached(UNLIMITED if found is None else found)
+    return Plan(gain, margin, level, population, c.n_seeds, found, best, limit)
+
+
+def exaggeration(true_gain: float, standard_error: float, df: float = math.inf, level: float = 0.05) -> Exaggeration:
+    """Power, type S and type M of a comparison with the given standard error, were the true difference
+    `true_gain`.
+
+    The estimate is true_gain + standard_error·T, T central t with df > 1 (normal at infinity), significant
+    when it exceeds t_{1−level/2} standard errors either way. In closed form: ∫_k^∞ t f(t) dt = f(k)(ν +
+    k²)/(ν − 1).
+    """
+    if true_gain == 0 or standard_error <= 0 or df <= 1:
+        raise ValueError(f"need a gain other than 0, se > 0 and df > 1, got {true_gain}, {standard_error}, {df}")
+    nu = min(df, 1e9)
+    size = abs(true_gain) / standard_error
+    critical = float(stdtrit(nu, 1 - level / 2))
+    above, below = critical - size, -critical - size
+    right, wrong = float(stdtr(nu, -above)), float(stdtr(nu, below))
+    power = right + wrong
+    # E|size + T| over the two tails; E[T; T < k] = −E[T; T > |k|] by symmetry
+    significant = size * right + _partial_mean(above, nu) - size * wrong + _partial_mean(below, nu)
+    return Exaggeration(power, wrong / power, significant / (size * power))
+
+
+def _partial_mean(k: float, nu: float) -> float:
+    """∫_k^∞ t f(t) dt of Student's t."""
+    log_density = (
+        gammaln((nu + 1) / 2) - gammaln(nu / 2) - math.log(nu * math.pi) / 2 - (nu + 1) / 2 * math.log1p(k * k / nu)
+        if nu < 1e6
+        else -(k * k + math.log(2 * math.pi)) / 2
+    )
+    return float(np.exp(log_density)) * (nu + k * k) / (nu - 1)
+
+
+def _least(reached: Callable[[int], float], start: int, power: float) -> int | None:
+    """The least n ≥ start with reached(n) ≥ power, by doubling and bisection, or None."""
+    high = start
+    while reached(high) < power:
+        if high >= UNLIMITED:
+            return None
+        high *= 2
+    low = max(high // 2, start - 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reached(middle) >= power else (middle, high)
+    return high
+
+
+def _check(power: float) -> None:
+    if not 0 < power < 1:
+        raise ValueError(f"power must lie strictly between 0 and 1, got {power}")
+
+
+def _check_gain(gain: float, margin: float, power: float) -> None:
+    _check(power)
+    if not gain > margin:
+        raise ValueError(f"the smallest gain of interest must exceed the margin, got {gain} and {margin}")

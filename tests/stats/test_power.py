@@ -1,0 +1,150 @@
+"""Oracles: statsmodels' power of a t test, scipy's noncentral t, simulation, and published exaggeration ratios."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.stats
+from statsmodels.stats.power import TTestPower
+
+from tcmax.stats.crossed import Crossed, average, interval, redesigned
+from tcmax.stats.power import (
+    detectable_gain,
+    exaggeration,
+    items_needed,
+    power_of,
+    seeds_needed,
+)
+
+
+def parts(seeds=0.02, items=0.4, joint=0.5, n_seeds=5, n_items=744, estimate=0.01):
+    """Parts of a design from standard deviations of one score: over seeds, over items, item x seed."""
+    e = joint**2 / (n_seeds * n_items)
+    return Crossed(
+        estimate=estimate,
+        a=seeds**2 / n_seeds + e,
+        b=items**2 / n_items + e,
+        e=e,
+        n_seeds=n_seeds,
+        n_items=n_items,
+        n_groups=n_items,
+        seed_df=n_seeds - 1.0,
+        group_df=n_items - 1.0,
+    )
+
+
+@pytest.mark.parametrize("n_seeds", [3, 5, 20])
+@pytest.mark.parametrize("gain", [0.005, 0.02, 0.05])
+def test_power_over_seeds_is_that_of_a_one_sided_t_test(n_seeds, gain):
+    c = parts(n_seeds=n_seeds)
+    size = (gain - 0.001) / math.sqrt(c.a * n_seeds)
+    expected = TTestPower().power(size, n_seeds, 0.025, alternative="larger")
+    assert power_of(c, gain, 0.001, population="seeds") == pytest.approx(expected, abs=1e-6)
+
+
+def test_power_over_both_is_the_smallest_of_three_and_near_the_simulated_one():
+    c = parts(n_seeds=5)
+    tails = [(c.variance, c.both_df), (c.a, 4), (c.b, 743)]
+    chances = [scipy.stats.nct.sf(scipy.stats.t.ppf(0.975, df), df, 0.05 / math.sqrt(v)) for v, df in tails]
+    assert power_of(c, 0.05) == pytest.approx(min(chances), abs=1e-6)
+    rng = np.random.default_rng(1)
+    supported = 0
+    for _ in range(1500):
+        drawn = Crossed(
+            estimate=0.05 + math.sqrt(c.a + c.b - c.e) * rng.standard_normal(),
+            a=c.a * rng.chisquare(4) / 4,
+            b=c.b * rng.chisquare(743) / 743,
+            e=c.e * rng.chisquare(4 * 743) / (4 * 743),
+            n_seeds=5,
+            n_items=744,
+            n_groups=744,
+            seed_df=4.0,
+            group_df=743.0,
+        )
+        supported += interval(drawn, "both").low > 0
+    assert power_of(c, 0.05) == pytest.approx(supported / 1500, abs=0.06)
+
+
+@pytest.mark.parametrize("population", ["seeds", "items", "both"])
+def test_the_detectable_gain_has_the_power_asked_for(population):
+    c = parts()
+    gain = detectable_gain(c, 0.01, 0.9, 0.05, population)
+    assert power_of(c, gain, 0.01, 0.05, population) == pytest.approx(0.9, abs=1e-6)
+    assert power_of(c, gain * 1.1, 0.01, 0.05, population) > 0.9
+
+
+@pytest.mark.parametrize("gain", [0.045, 0.06, 0.2])
+def test_the_least_design_reaches_the_power_and_one_less_does_not(gain):
+    c = parts()
+    plan = seeds_needed(c, gain)
+    assert plan.power >= 0.8
+    assert plan.n_seeds == 3 or power_of(redesigned(c, plan.n_seeds - 1), gain) < 0.8
+    items = items_needed(c, gain)
+    assert items.power >= 0.8
+    assert power_of(redesigned(c, n_items=items.n_items - 1), gain) < 0.8 or items.n_items == 3
+    assert (plan.n_items, items.n_seeds) == (744, 5)
+
+
+def test_small_gains_can_never_be_decided_and_the_limit_says_which():
+    c = parts()
+    plan = seeds_needed(c, 0.02)
+    assert plan.n_seeds is None
+    assert plan.power < 0.8
+    # with unlimited seeds only the items vary: sd 0.4 on 744 items, 80 % power one-sided at 2.5 %
+    assert plan.limit == pytest.approx((1.96 + 0.8416) * 0.4 / math.sqrt(744), rel=2e-3)
+    assert seeds_needed(c, plan.limit * 1.001).n_seeds is not None
+    items = items_needed(c, 0.02)
+    assert items.n_items is None
+    assert items_needed(c, items.limit * 1.001).n_items is not None
+
+
+def test_an_average_over_datasets_is_planned_by_its_components():
+    c = average([parts(), parts(n_items=3783)])
+    plan = seeds_needed(c, 0.04)
+    assert plan.n_seeds is not None
+    assert power_of(redesigned(c, plan.n_seeds), 0.04) >= 0.8
+
+
+def test_plans_that_make_no_sense_are_refused():
+    c = parts()
+    with pytest.raises(ValueError, match="exceed the margin"):
+        seeds_needed(c, 0.01, margin=0.02)
+    with pytest.raises(ValueError, match="power"):
+        items_needed(c, 0.1, power=1.0)
+    with pytest.raises(ValueError, match="more seeds change nothing"):
+        seeds_needed(c, 0.1, population="items")
+    with pytest.raises(ValueError, match="items do not change"):
+        items_needed(c, 0.1, population="seeds")
+    with pytest.raises(ValueError, match="without any variation"):
+        detectable_gain(Crossed(0.1, 0.0, 0.0, 0.0, 3, 10, 10, 2.0, 9.0))
+    with pytest.raises(ValueError, match="one seed"):
+        power_of(Crossed(0.1, math.nan, 0.1, math.nan, 1, 10, 10, 0.0, 9.0), 0.1)
+
+
+@pytest.mark.parametrize(("gain", "se", "published"), [(0.1, 3.28, (0.05, 0.46, 77)), (2.0, 8.1, (0.06, 0.24, 9.7))])
+def test_exaggeration_of_gelman_and_carlin_2014(gain, se, published):
+    # their design calculations for the beauty-and-sex-ratio and the fat-arms examples, found by simulation
+    found = exaggeration(gain, se)
+    assert found.power == pytest.approx(published[0], abs=0.005)
+    assert found.wrong_sign == pytest.approx(published[1], abs=0.01)
+    assert found.factor == pytest.approx(published[2], rel=0.02)
+
+
+@pytest.mark.parametrize("df", [2.5, 4.0, 30.0])
+def test_exaggeration_with_few_degrees_of_freedom_is_the_integral(df):
+    law = scipy.stats.t(df)
+    critical = law.ppf(0.975)
+    right, wrong = law.sf(critical - 1.2), law.cdf(-critical - 1.2)
+    upper = scipy.integrate.quad(lambda x: (1.2 + x) * law.pdf(x), critical - 1.2, np.inf)[0]
+    lower = scipy.integrate.quad(lambda x: (1.2 + x) * law.pdf(x), -np.inf, -critical - 1.2)[0]
+    found = exaggeration(-1.2, 1.0, df)
+    assert found.power == pytest.approx(right + wrong)
+    assert found.wrong_sign == pytest.approx(wrong / (right + wrong))
+    assert found.factor == pytest.approx((upper - lower) / (right + wrong) / 1.2, rel=1e-6)
+
+
+def test_large_true_gains_are_not_exaggerated_and_bad_input_is_refused():
+    assert exaggeration(10, 1).factor == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="gain other than 0"):
+        exaggeration(0, 1)
