@@ -139,15 +139,15 @@ def check_gaps(table: PublishedTable) -> list[Finding]:
                 reach = (
                     "nor at the largest gap within rounding"
                     if widest < largest
-                    else f"{100 * widest:.2g} % at the largest gap within rounding"
+                    else f"{100 * widest:.3g} % at the largest gap within rounding"
                 )
                 parts.append(
-                    f"break-even discordance {100 * noise.discordance:.2g} % lies below the gap itself: at the printed "
+                    f"break-even discordance {100 * noise.discordance:.3g} % lies below the gap itself: at the printed "
                     f"gap no pairing of single runs reaches 5 % ({reach})"
                 )
             else:
                 parts.append(
-                    f"two single runs that disagree on more than {100 * noise.discordance:.2g} % of the items cannot "
+                    f"two single runs that disagree on more than {100 * noise.discordance:.3g} % of the items cannot "
                     "reach 5 %"
                 )
         elif better.n_items and other.n_items and better.n_items != other.n_items:
@@ -675,7 +675,8 @@ def check_precision(table: PublishedTable) -> list[Finding]:
                 computed=f"usual: {usual}",
                 sentence=(
                     f"Column {column}: {len(odd)} of {len(cells)} values are not printed with the usual number of "
-                    f"decimals ({usual}): {listed}{' ...' if len(odd) > 4 else ''}; such cells may come from another source."
+                    f"decimals ({usual}): {listed}{' ...' if len(odd) > 4 else ''}; such cells may come "
+                    "from another source."
                 ),
                 numbers={"odd": len(odd), "usual_decimals": usual},
             )

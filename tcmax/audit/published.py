@@ -186,12 +186,12 @@ def _gap_lines(findings: tuple[Finding, ...]) -> list[str]:
             "    ",
         )
         places = len(first.partition(".")[2])
-        row = f"  {f'{n['gap']:+.{places}f} ({n['gap_low']:.{places}f} to {n['gap_high']:.{places}f})':>34}"
+        span = f"{n['gap']:+.{places}f} ({n['gap_low']:.{places}f} to {n['gap_high']:.{places}f})"
+        row = f"  {span:>34}"
         if "se" in n:
             below = "*" if n["discordance_percent"] < abs(n["gap_percent"]) else " "
-            row += (
-                f"{n['items']:>10.1f}{n['se']:>9.2f}{n['gap_in_se']:>10.2f}{n['discordance_percent']:>10.2g} %{below}"
-            )
+            row += f"{n['items']:>10.1f}{n['se']:>9.2f}{n['gap_in_se']:>10.2f}"
+            row += f"{n['discordance_percent']:>10.3g} %{below}"
         else:
             row += f"{'-':>10}{'-':>9}{'-':>10}{'-':>13}"
         row += f"{n['break_even_seed_sd']:>11.3g}" if "break_even_seed_sd" in n else f"{'-':>11}"

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from tcmax.audit.emphasis import Mark
 from tcmax.audit.rounding import PrintedNumber, parse_printed
 from tcmax.errors import TcmaxError
+from tcmax.experiment import explain, read_yaml
 from tcmax.files import explained
 
 _NOT_REPORTED = {"", "-", "--", "\N{EN DASH}", "\N{EM DASH}", "\N{MINUS SIGN}", "n/a", "na", "nan", "none"}
@@ -354,13 +354,7 @@ class PublishedTable:
 
 def load_metadata(path: Path) -> Metadata:
     """Read a metadata file; unknown keys, wrong types and numbers without quotes are TcmaxErrors naming the key."""
-    with explained("read", path):
-        text = Path(path).read_text(encoding="utf-8-sig")
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        problem = str(error).replace("\n", " ")
-        raise TcmaxError(f"{path} is not valid YAML: {problem}.") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise TcmaxError(f"{path} must hold keys and values (document, metric, test_sizes, ...).")
     try:
@@ -368,16 +362,14 @@ def load_metadata(path: Path) -> Metadata:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(sorted(Metadata.model_fields)) if len(first["loc"]) == 1 else ""
-            raise TcmaxError(
-                f"{path}: unknown key {where}" + (f"; known keys are {known}." if known else ".")
-            ) from error
+        if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+            known = ", ".join(sorted(Metadata.model_fields))
+            raise TcmaxError(f"{path}: unknown key {where}; known keys are {known}.") from error
         if first["type"] == "string_type" and isinstance(first["input"], int | float):
             raise TcmaxError(
                 f"{path}: {where} must be in quotes, '{first['input']}', so that its printed decimals are kept."
             ) from error
-        raise TcmaxError(f"{path}: {where}: {first['msg']}.") from error
+        raise explain(error, path) from error
 
 
 def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
