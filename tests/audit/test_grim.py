@@ -97,7 +97,9 @@ def test_a_proportion_is_checked_on_its_own_scale():
     assert not grim(parse_printed("50"), 2, scale=1).consistent
 
 
-@pytest.mark.parametrize(("n_items", "step"), [(744, 0.045), (2594, 0.013), (402, 0.083), (13294, 0.0025), (3783, 0.0088)])
+@pytest.mark.parametrize(
+    ("n_items", "step"), [(744, 0.045), (2594, 0.013), (402, 0.083), (13294, 0.0025), (3783, 0.0088)]
+)
 def test_d3_no_value_of_table_1_can_be_ruled_out(n_items: int, step: float):
     power = grim_power(n_items, 3, 1)
     assert power.silent

@@ -104,5 +104,5 @@ def test_limits_all_right_and_all_wrong():
     ],
 )
 def test_senseless_arguments_are_refused(call):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"an accuracy lies in|at least 1|needs"):
         call()

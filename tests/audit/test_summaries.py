@@ -73,16 +73,16 @@ def test_the_three_readings_of_a_spread(n: int):
 def test_no_value_behind_the_print_leaves_the_range(gap, sd_a, sd_b, n_a, n_b, where):
     half = 0.05
     span = welch_range(around(gap, half), around(sd_a, half), n_a, around(0, half), around(sd_b, half), n_b)
-    inner = welch(
-        gap + half * where[0], sd_a + half * where[1], n_a, half * where[2], sd_b + half * where[3], n_b
-    )
+    inner = welch(gap + half * where[0], sd_a + half * where[1], n_a, half * where[2], sd_b + half * where[3], n_b)
     slack = 1e-9
     assert span.t_low - slack <= abs(inner.t) <= span.t_high + slack
     assert span.p_low - slack <= inner.p <= span.p_high + slack
 
 
 def test_without_rounding_the_range_is_the_test_itself():
-    span = welch_range(*map(Interval.exactly, (Fraction(1), Fraction(1, 2))), 5, Interval.exactly(0), Interval.exactly(1), 7)
+    span = welch_range(
+        *map(Interval.exactly, (Fraction(1), Fraction(1, 2))), 5, Interval.exactly(0), Interval.exactly(1), 7
+    )
     test = welch(1, 0.5, 5, 0, 1, 7)
     assert (span.t_low, span.t_high, span.p_low, span.p_high) == pytest.approx((test.t, test.t, test.p, test.p))
 
@@ -185,5 +185,5 @@ def test_overlap_is_called_only_where_rounding_lets_it(b: str, overlap: str):
     ],
 )
 def test_senseless_arguments_are_refused(call):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"at least 2 runs|spread|unknown reading|level must"):
         call()
