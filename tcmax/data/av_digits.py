@@ -98,8 +98,8 @@ def load(root: Path | None = None) -> Dataset:
             "av-digits needs a data root: set the environment variable TCMAX_DATA to a folder and run "
             "`tcmax data fetch av-digits`."
         )
+    pairs, folds = table(root, "av_digits/pairs.csv"), table(root, "av_digits/folds.csv")
     sounds = recordings(root)
-    pairs = table(root, "av_digits/pairs.csv")
     images = {
         "train": idx(root, "mnist/train-images-idx3-ubyte.gz"),
         "test": idx(root, "mnist/t10k-images-idx3-ubyte.gz"),
@@ -118,7 +118,7 @@ def load(root: Path | None = None) -> Dataset:
         labels=np.array(column["digit"] * 2, dtype=np.int64),
         class_names=tuple(str(digit) for digit in range(10)),
         items=np.array([f"{stem}@train" for stem in stems] + stems),
-        folds=_folds(table(root, "av_digits/folds.csv"), np.array(column["speaker"])),
+        folds=_folds(folds, np.array(column["speaker"])),
         card=CARD,
         groups={
             "speaker": np.array(column["speaker"] * 2),

@@ -101,7 +101,9 @@ def _receive(url: str, partial: Path, limit_bytes: int, within: Callable[[float]
     if have:
         headers["Range"] = f"bytes={have}-"
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout) as response:
+        # An opener of its own: the shared one keeps the proxies of its first use.
+        opener = urllib.request.build_opener()
+        with opener.open(urllib.request.Request(url, headers=headers), timeout=timeout) as response:
             continued = response.status == 206 and (response.headers["Content-Range"] or "").startswith(
                 f"bytes {have}-"
             )

@@ -214,7 +214,7 @@ def _build_writers(root: Path, originals: _Originals) -> None:
         with originals.get("qmnist", QMNIST_LABELS[part], accept) as (_, rows):
             for column, (meaning, dtype) in enumerate((("digit", np.int8), ("hsf", np.int8), ("writer", np.int16))):
                 arrays[f"{part}_{meaning}"] = rows[:n_images, column].astype(dtype)
-    av_digits.require_published("mnist/writers.npz", av_digits.writer_bytes(arrays), "the QMNIST labels")
+    av_digits.require_published("mnist/writers.npz", av_digits.writer_bytes(arrays), "the pair of QMNIST label files")
     content = io.BytesIO()
     np.savez_compressed(content, **{name: arrays[name] for name in av_digits.WRITER_ARRAYS})  # type: ignore[arg-type]
     write_bytes(root / "mnist/writers.npz", content.getvalue())

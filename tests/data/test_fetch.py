@@ -1,0 +1,212 @@
+"""Rebuilding av-digits from originals served on 127.0.0.1, and what the data commands say."""
+
+import fcntl
+import gzip
+import io
+import struct
+import tarfile
+
+import numpy as np
+import pytest
+
+from tcmax.data import av_digits
+from tcmax.data.fetch import FSDD_ARCHIVE, QMNIST_LABELS, check, fetch, info, listing, verify
+from tcmax.errors import TcmaxError
+from tcmax.files import sha256
+
+ARCHIVE = f"/fsdd/{FSDD_ARCHIVE}"
+IMAGES = ("/mnist/train-images-idx3-ubyte.gz", "/mnist/t10k-images-idx3-ubyte.gz")
+
+
+def add(archive, name, content):
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    archive.addfile(member, io.BytesIO(content))
+
+
+def github_archive(recordings, extra=()):
+    """A .tar.gz as the hosting site makes them: one top folder, a global header, other files among the wanted ones."""
+    stream = io.BytesIO()
+    top = "free-spoken-digit-dataset-26eb9aaf"
+    with tarfile.open(fileobj=stream, mode="w:gz", compresslevel=0, pax_headers={"comment": "26eb9aaf"}) as archive:
+        add(archive, f"{top}/README.md", b"read me")
+        for name in sorted(recordings):
+            add(archive, f"{top}/recordings/{name}", recordings[name])
+        add(archive, f"{top}/examples/0_george_0.wav", b"not a recording")
+        for name, content in extra:
+            add(archive, name, content)
+    return stream.getvalue()
+
+
+def qmnist_labels(real_data, part):
+    """Extended labels as QMNIST's README describes them; columns that are not read hold other numbers."""
+    stored = np.load(real_data / "mnist" / "writers.npz")
+    rows = np.arange(60_000 * 8, dtype=">i4").reshape(60_000, 8)
+    for column, meaning in enumerate(("digit", "hsf", "writer")):
+        known = stored[f"{part}_{meaning}"]
+        rows[: len(known), column] = known
+    return gzip.compress(struct.pack(">3i", 0x0C02, 60_000, 8) + rows.tobytes(), compresslevel=0)
+
+
+@pytest.fixture(scope="session")
+def recordings(real_data):
+    with tarfile.open(real_data / "fsdd" / "recordings.tar") as archive:
+        return {member.name.split("/")[1]: archive.extractfile(member).read() for member in archive}
+
+
+@pytest.fixture(scope="session")
+def originals(real_data, recordings):
+    return {
+        ARCHIVE: github_archive(recordings),
+        **{path: (real_data / path.lstrip("/")).read_bytes() for path in IMAGES},
+        **{f"/qmnist/{file}": qmnist_labels(real_data, part) for part, file in QMNIST_LABELS.items()},
+    }
+
+
+def get(server, root):
+    base_urls = {key: (f"{server.url}/{key}",) for key in ("fsdd", "mnist", "qmnist")}
+    return fetch("AV-Digits", root, base_urls, pause_seconds=0.0)
+
+
+@pytest.fixture
+def complete(real_data, tmp_path):
+    """A root that is already right: links to the real files."""
+    for file in av_digits.CONTENT:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).symlink_to(real_data / file)
+    return tmp_path
+
+
+def test_an_empty_root_is_filled_from_the_originals_through_a_cut_connection(
+    server, originals, real_data, tmp_path, capsys
+):
+    def cut(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(originals[ARCHIVE])))
+        handler.end_headers()
+        handler.wfile.write(originals[ARCHIVE][:1_000_000])
+
+    server.content.update(originals)
+    server.answers[ARCHIVE] = [cut]
+    report = get(server, tmp_path)
+    assert report.count("ok  ") == len(av_digits.CONTENT)
+    assert server.requests[1] == (ARCHIVE, "bytes=1000000-")
+
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[1].startswith("licence: sound CC BY-SA 4.0")
+    assert shown.index("fetch AV-Digits: fsdd/recordings.tar (1/6)") > 1
+
+    for file in ("fsdd/recordings.tar", "av_digits/pairs.csv", "av_digits/folds.csv"):
+        assert sha256(tmp_path / file) == sha256(real_data / file)
+    with np.load(tmp_path / "mnist/writers.npz") as here, np.load(real_data / "mnist/writers.npz") as published:
+        assert set(here) == set(published)
+        for name in here:
+            assert here[name].dtype == published[name].dtype
+            np.testing.assert_array_equal(here[name], published[name])
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["av_digits", "fsdd", "mnist"]
+
+    before = len(server.requests)
+    get(server, tmp_path)
+    assert len(server.requests) == before
+
+
+def test_only_what_is_damaged_or_missing_is_fetched(server, originals, complete):
+    (complete / "mnist/t10k-images-idx3-ubyte.gz").unlink()
+    (complete / "mnist/t10k-images-idx3-ubyte.gz").write_bytes(b"damaged")
+    (complete / "av_digits/pairs.csv").unlink()
+    assert [found.state for found in check("av-digits", complete)] == ["ok", "ok", "damaged", "ok", "missing", "ok"]
+    with pytest.raises(TcmaxError, match=r"2 of 6 files .*t10k-images-idx3-ubyte.gz is damaged .*pairs.csv is missing"):
+        verify("av-digits", complete)
+    server.content.update(originals)
+    get(server, complete)
+    assert [path for path, _ in server.requests] == [IMAGES[1]]
+    assert (complete / "fsdd/recordings.tar").is_symlink()
+
+
+def test_a_fetch_that_fails_half_way_keeps_what_it_has(server, originals, complete):
+    for path in IMAGES:
+        (complete / path.lstrip("/")).unlink()
+    server.content[IMAGES[0]] = originals[IMAGES[0]]
+    with pytest.raises(TcmaxError, match=r"cannot download mnist-t10k.*HTTP 404"):
+        get(server, complete)
+    server.content.update(originals)
+    get(server, complete)
+    assert [path for path, _ in server.requests] == [IMAGES[0], IMAGES[1], IMAGES[1]]
+
+
+@pytest.mark.parametrize("fault", ["sample", "absent", "traversal", "truncated"])
+def test_an_archive_that_is_not_the_published_one_is_refused(fault, server, recordings, complete):
+    wavs, extra = dict(recordings), []
+    if fault == "sample":
+        wavs["7_theo_3.wav"] = wavs["7_theo_3.wav"][:-1] + b"\x55"
+    elif fault == "absent":
+        del wavs["7_theo_3.wav"]
+    elif fault == "traversal":
+        extra = [("free-spoken-digit-dataset-26eb9aaf/../../outside.txt", b"evil")]
+    content = github_archive(wavs, extra)
+    server.content[ARCHIVE] = content[: len(content) // 2] if fault == "truncated" else content
+    (complete / "fsdd/recordings.tar").unlink()
+    reason = {
+        "sample": "does not hold the published content of recordings.tar",
+        "absent": "lacks 1 of 3000 recordings, the first being 7_theo_3.wav",
+        "traversal": "unsafe path",
+        "truncated": "not a complete tar archive",
+    }[fault]
+    with pytest.raises(TcmaxError, match=reason):
+        get(server, complete)
+    assert not (complete / "fsdd/recordings.tar").exists()
+    assert not list(complete.parent.rglob("outside.txt"))
+
+
+def test_labels_of_other_writers_are_refused_and_not_kept_for_the_next_attempt(server, originals, complete):
+    (complete / "mnist/writers.npz").unlink()
+    server.content.update(originals)
+    good = server.content[f"/qmnist/{QMNIST_LABELS['test']}"]
+    server.content[f"/qmnist/{QMNIST_LABELS['test']}"] = originals[f"/qmnist/{QMNIST_LABELS['train']}"]
+    with pytest.raises(TcmaxError, match=r"QMNIST label files does not hold the published content of writers.npz"):
+        get(server, complete)
+    server.content[f"/qmnist/{QMNIST_LABELS['test']}"] = good
+    get(server, complete)
+
+
+def test_two_fetches_into_one_root_do_not_meet(server, tmp_path):
+    (tmp_path / ".downloads").mkdir()
+    with (tmp_path / ".downloads" / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(TcmaxError, match="another fetch is at work"):
+            get(server, tmp_path)
+
+
+def test_what_cannot_be_fetched_says_why(tmp_path, monkeypatch):
+    monkeypatch.delenv("TCMAX_DATA", raising=False)
+    with pytest.raises(TcmaxError, match="digits-halves has no files below the data root"):
+        fetch("digits-halves", tmp_path)
+    with pytest.raises(TcmaxError, match="unknown dataset 'av-digit'; did you mean 'av-digits'"):
+        fetch("av-digit", tmp_path)
+    with pytest.raises(TcmaxError, match="no such source of originals: fsd; known: fsdd"):
+        fetch("av-digits", tmp_path, {"fsd": ("http://127.0.0.1",)})
+    for command in (fetch, verify):
+        with pytest.raises(TcmaxError, match="set the environment variable TCMAX_DATA"):
+            command("av-digits")
+
+
+def test_an_unwritable_root_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TcmaxError, match=r"cannot write .*file/.downloads: a part of the path is a file"):
+        fetch("av-digits", tmp_path / "file")
+
+
+def test_the_list_says_which_datasets_are_here(tmp_path, monkeypatch):
+    monkeypatch.setenv("TCMAX_DATA", str(tmp_path))
+    lines = listing().splitlines()
+    assert any(line.startswith("digits-halves") and "needs no download" in line for line in lines)
+    assert any(line.startswith("av-digits") and "not here; run `tcmax data fetch av-digits`" in line for line in lines)
+    assert "licence" in info("av-digits")
+    assert "CC BY-SA" in info("av-digits")
+
+
+def test_the_description_of_a_dataset_that_is_here_counts_its_parts():
+    text = info("digits-halves")
+    assert "modalities: left (8, 5), right (8, 3)" in text
+    assert "fold 0: 400 train, 200 val, 1,197 test" in text
+    assert "fingerprint: " in text
