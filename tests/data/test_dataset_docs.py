@@ -1,0 +1,35 @@
+"""The examples in the pages on datasets run as printed, one after the other."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tcmax.data.features import load_features
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def test_the_page_on_own_features_runs_and_prints_what_it_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    for block in blocks("bring-your-own-features.md", "python"):
+        exec(block, {})
+    first, *facts = capsys.readouterr().out.splitlines()
+    assert first == "('text', 'audio') ('sad', 'glad', 'mad') 600"
+    assert facts == blocks("bring-your-own-features.md", "text")[0].splitlines()
+    one, two = (load_features(Path(f"my-features.{ending}"), "my-data") for ending in ("npz", "parquet"))
+    assert one.fingerprint() == two.fingerprint()
+
+
+def test_the_page_on_adding_a_dataset_shows_a_dataset_that_loads():
+    names: dict[str, object] = {}
+    exec(blocks("add-a-dataset.md", "python")[0], names)
+    dataset = names["load"]()
+    assert dataset.modalities == ("left", "right")
+    assert dataset.fingerprint() == names["load"]().fingerprint()
