@@ -103,7 +103,7 @@ def test_inputs_of_any_shape_and_number_type_become_float32_unscaled(tmp_path):
 
 def test_folds_are_read_in_the_order_of_their_numbers(tmp_path):
     twelve = {"split": None}
-    for number in range(N):  # leave one out: fold_10 comes after fold_9, not after fold_1
+    for number in reversed(range(N)):  # leave one out, stored backwards; fold_10 comes after fold_9, not after fold_1
         parts = np.array(["train"] * N)
         parts[number], parts[number - 1] = "test", "val"
         twelve[f"fold_{number}"] = parts

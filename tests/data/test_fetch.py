@@ -172,7 +172,7 @@ def test_labels_of_other_writers_are_refused_and_not_kept_for_the_next_attempt(s
 def test_two_fetches_into_one_root_do_not_meet(server, tmp_path):
     (tmp_path / ".downloads").mkdir()
     with (tmp_path / ".downloads" / "lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+        fcntl.flock(held, fcntl.LOCK_SH)  # an exclusive lock is refused, another shared one is not
         with pytest.raises(TcmaxError, match="another fetch is at work"):
             get(server, tmp_path)
 
