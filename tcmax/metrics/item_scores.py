@@ -1,0 +1,186 @@
+"""ITEM SCORES as every item-level statistic reads them: one matrix of seeds x items at a time.
+
+Rows of a dataset's items.parquet are found by (variant, selection, seed); score columns are read when asked for, so
+that a large file is never held whole.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from tcmax import records
+from tcmax.errors import TcmaxError
+
+_KEPT_COLUMNS = 6  # score columns kept in memory, since callers go through the variants metric by metric
+
+
+class ItemScores:
+    """The item scores of one dataset: what each finished run made of each test item.
+
+    path         the file
+    dataset      its id
+    classes      class names, in label order
+    variants     labels in the order of the file, those whose runs all diverged included
+    selections   selection rules that have scores
+    modalities   in the order of the predictions
+    readouts     read-outs that have scores: modalities, joint ones and "own"; "all" where there is a divergence
+    items        (I,) test items of all folds, sorted; every matrix has its columns in this order
+    labels       (I,) int64
+    folds        (I,) int64, the fold whose test part holds the item
+    groups       name -> (I,) group of each item
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        header = records.header(self.path) if self.path.is_file() else {}
+        keys = records.read(self.path, records.ITEM_SCORES, columns=list(records.ITEM_SCORES.columns))
+        for name in ("variants", "modalities", "classes", "diverged"):
+            if name not in header:
+                raise TcmaxError(f"{self.path}: its header has no {name!r}; score the dataset again.")
+        if not keys.num_rows:
+            raise TcmaxError(f"{self.path} holds no run.")
+        self.classes: tuple[str, ...] = tuple(header["classes"])
+        self.variants: tuple[str, ...] = tuple(header["variants"])
+        self.modalities: tuple[str, ...] = tuple(header["modalities"])
+        self._diverged = {variant: tuple(sorted(seeds)) for variant, seeds in header["diverged"].items()}
+        columns = pq.read_schema(self.path).names
+        self._scores = [name.removeprefix("score_") for name in columns if name.startswith("score_")]
+        self._groupings = [name.removeprefix("group_") for name in columns if name.startswith("group_")]
+        self.readouts = tuple(dict.fromkeys(name.partition(".")[2] for name in self._scores))
+        self._cache: dict[str, NDArray[np.float64]] = {}
+        self._index(keys)
+
+    @classmethod
+    def read(cls, path: Path) -> "ItemScores":
+        """Open a dataset's items.parquet.
+
+        Raises TcmaxError when the file is missing or damaged, or when runs differ in items, labels, folds or groups.
+        """
+        return cls(path)
+
+    def _index(self, keys: pa.Table) -> None:
+        """Find each run's rows, and what all runs must share."""
+        datasets = keys["dataset"].unique().to_pylist()
+        if len(datasets) != 1:
+            raise TcmaxError(f"{self.path} holds {len(datasets)} datasets; item scores are read one dataset at a time.")
+        self.dataset: str = datasets[0]
+        self.items, item_codes = _codes(keys["item"])
+        variants, variant_codes = _codes(keys["variant"])
+        selections, selection_codes = _codes(keys["selection"])
+        seeds, seed_codes = np.unique(keys["seed"].to_numpy(), return_inverse=True)
+        unknown = sorted(set(variants.tolist()) - set(self.variants))
+        if unknown:
+            raise TcmaxError(f"{self.path}: its header does not list the variant {unknown[0]!r}.")
+        order = np.lexsort((item_codes, seed_codes, selection_codes, variant_codes))
+        run_codes = np.stack([variant_codes, selection_codes, seed_codes])[:, order]
+        starts = np.flatnonzero(np.r_[True, (run_codes[:, 1:] != run_codes[:, :-1]).any(axis=0)])
+        self._rows: dict[tuple[str, str, int], NDArray[np.intp]] = {}
+        for start, rows in zip(starts, np.split(order, starts[1:]), strict=True):
+            v, s, r = run_codes[:, start]
+            run = (str(variants[v]), str(selections[s]), int(seeds[r]))
+            if len(rows) != len(self.items) or (item_codes[rows] != np.arange(len(self.items))).any():
+                raise TcmaxError(
+                    f"{self.path}: variants differ in their test items: seed {run[2]} of {run[0]} ({run[1]}) has "
+                    f"{len(np.unique(item_codes[rows]))} of {len(self.items)} items."
+                )
+            self._rows[run] = rows
+        self.selections: tuple[str, ...] = tuple(sorted(selections.tolist(), key=_rank))
+        self.labels: NDArray[np.int64] = self._shared("label", keys["label"].to_numpy())
+        self.folds: NDArray[np.int64] = self._shared("fold", keys["fold"].to_numpy())
+        self.groups: dict[str, NDArray[np.str_]] = {}
+        for name in self._groupings:
+            column = f"group_{name}"
+            values, codes = _codes(records.read(self.path, records.ITEM_SCORES, columns=[column])[column])
+            self.groups[name] = values[self._shared(name, codes)]
+
+    def _shared(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
+        """(I,) values of a column that belongs to the item, not to the run."""
+        first, *others = self._rows
+        shared = values[self._rows[first]]
+        for other in others:
+            if (values[self._rows[other]] != shared).any():
+                raise TcmaxError(
+                    f"{self.path}: the runs {first[0]} seed {first[2]} and {other[0]} seed {other[2]} disagree on the "
+                    f"{name} of an item."
+                )
+        return shared
+
+    def seeds(self, variant: str) -> tuple[int, ...]:
+        """Finished seeds of a variant (with all their folds), ascending; () where every run diverged."""
+        self._check_variant(variant)
+        return tuple(sorted({seed for label, _, seed in self._rows if label == variant}))
+
+    def diverged(self, variant: str) -> tuple[int, ...]:
+        """Seeds of a variant that diverged, in at least one fold."""
+        self._check_variant(variant)
+        return self._diverged.get(variant, ())
+
+    def matrix(
+        self,
+        variant: str,
+        metric: str,
+        readout: str = "own",
+        selection: str = "last",
+        seeds: Sequence[int] | None = None,
+    ) -> NDArray[np.float64]:
+        """(S, I) item scores: rows in the order of `seeds` (by default all finished ones, ascending), columns in that
+        of `items`; no row where every run of the variant diverged.
+
+        metric: a metric of ITEM SCORES (correct, nll, entropy, js, ...). readout: "all" for metrics of the whole item.
+        Raises TcmaxError when there is no such variant, selection rule, score or finished seed.
+        """
+        finished = self.seeds(variant)
+        if selection not in self.selections:
+            raise TcmaxError(
+                f"{self.path} has no scores for the selection rule {selection!r}; it has {', '.join(self.selections)}."
+            )
+        wanted = finished if seeds is None else tuple(seeds)
+        rows = []
+        for seed in wanted:
+            if (variant, selection, seed) not in self._rows:
+                why = "diverged" if seed in self.diverged(variant) else "is not there"
+                raise TcmaxError(f"{self.path}: seed {seed} of {variant} ({selection}) {why}.")
+            rows.append(self._rows[variant, selection, seed])
+        index = np.stack(rows) if rows else np.empty((0, len(self.items)), np.intp)
+        return self._column(metric, readout)[index]
+
+    def _column(self, metric: str, readout: str) -> NDArray[np.float64]:
+        """(rows,) one score column of the file."""
+        if f"{metric}.{readout}" not in self._scores:
+            have = [name.partition(".")[0] for name in self._scores if name.partition(".")[2] == readout]
+            known = f"it has {', '.join(have)} of it" if have else f"its read-outs are {', '.join(self.readouts)}"
+            raise TcmaxError(f"{self.path} has no score {metric!r} of the read-out {readout!r}; {known}.")
+        name = f"score_{metric}.{readout}"
+        if name not in self._cache:
+            values = records.read(self.path, records.ITEM_SCORES, columns=[name])[name].to_numpy()
+            if not np.isfinite(values).all():
+                raise TcmaxError(f"{self.path}: the column {name!r} holds missing or infinite values.")
+            while len(self._cache) >= _KEPT_COLUMNS:
+                self._cache.pop(next(iter(self._cache)))
+            self._cache[name] = values
+        return self._cache[name]
+
+    def _check_variant(self, variant: str) -> None:
+        if variant not in self.variants:
+            raise TcmaxError(f"{self.path} has no runs of {variant!r}; it has {', '.join(self.variants)}.")
+
+
+def _codes(column: pa.ChunkedArray) -> tuple[NDArray[np.str_], NDArray[np.intp]]:
+    """Sorted distinct texts of a column, and each row's position among them."""
+    encoded = column.unify_dictionaries().combine_chunks()
+    values = np.array(encoded.dictionary.to_pylist(), dtype=np.str_)
+    distinct, positions = np.unique(values, return_inverse=True)
+    codes = positions[encoded.indices.to_numpy()]
+    used, codes = np.unique(codes, return_inverse=True)
+    return distinct[used], codes
+
+
+def _rank(selection: str) -> tuple[int, str]:
+    """Selection rules in their usual order, unknown ones last."""
+    usual = ("last", "best_val", "best_test_oracle")
+    return (usual.index(selection) if selection in usual else len(usual), selection)
