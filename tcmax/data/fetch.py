@@ -85,7 +85,7 @@ def info(name: str) -> str:
                 f"fold {fold}: {train:,} train, {val:,} val, {test:,} test"
                 for fold, (train, val, test) in enumerate(sizes)
             ),
-            *(f"fact: {fact}" for fact in dataset.facts),
+            *(f"fact: {fact}" for fact in dataset.facts if fact not in dataset.card.notes),
             f"fingerprint: {dataset.fingerprint()}",
         ]
     )
@@ -138,6 +138,8 @@ def fetch(
         raise TcmaxError(f"no such source of originals: {', '.join(sorted(unknown))}; known: {', '.join(BASE_URLS)}.")
     for line in _card_lines(DATASETS.canonical(name), recipe.card):
         print(line, file=sys.stderr, flush=True)
+    if all(found.state == "ok" for found in check(name, root)):  # so that a complete root may be read-only
+        return verify(name, root)
     with _alone(root) as downloads:
         needed = [found.file for found in check(name, root) if found.state != "ok"]
         with Progress(f"fetch {name}", len(needed)) as progress:

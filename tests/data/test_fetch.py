@@ -106,8 +106,9 @@ def test_an_empty_root_is_filled_from_the_originals_through_a_cut_connection(
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["av_digits", "fsdd", "mnist"]
 
     before = len(server.requests)
-    get(server, tmp_path)
+    assert get(server, tmp_path) == report
     assert len(server.requests) == before
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["av_digits", "fsdd", "mnist"]  # nothing was written
 
 
 def test_only_what_is_damaged_or_missing_is_fetched(server, originals, complete):
