@@ -110,4 +110,7 @@ def test_the_script_writes_every_row_and_no_partial_file(tmp_path):
         table = list(csv.DictReader(stream))
     assert [r["procedure"] for r in table] == [r.procedure for r in rows]
     assert float(table[0]["value"]) == pytest.approx(rows[0].value)
+    (line,) = (line for line in module.page(table).splitlines() if line.startswith("| seed-dominated"))
+    assert f"| {100 * rows[4].value:.1f} |" in line
+    assert rows[4].procedure == "default both"
     assert list(tmp_path.iterdir()) == [tmp_path / "table.csv"]
