@@ -159,7 +159,13 @@ class ExperimentSettings(_Settings):
         if self.reference_variant is not None and self.reference_variant not in self.variants:
             raise ValueError(f"reference_variant: there is no variant {self.reference_variant!r}")
         for name, dataset in self.datasets.items():
-            for label in dataset.variants or ():
+            if dataset.variants is None:
+                continue
+            if not dataset.variants:
+                raise ValueError(f"datasets.{name}.variants: at least one variant is needed")
+            if len(set(dataset.variants)) != len(dataset.variants):
+                raise ValueError(f"datasets.{name}.variants: a variant is listed twice")
+            for label in dataset.variants:
                 if label not in self.variants:
                     raise ValueError(f"datasets.{name}.variants: there is no variant {label!r}")
         return self
@@ -170,12 +176,12 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def _mapping(loader: _UniqueKeys, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-    loader.flatten_mapping(node)
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    # Before `<<` is merged in, whose keys may be overridden.
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value if not key.tag.endswith(":merge")]
     twice = next((key for key in keys if keys.count(key) > 1), None)
     if twice is not None:
         raise yaml.constructor.ConstructorError(None, None, f"the key {twice!r} occurs twice", node.start_mark)
-    return {key: loader.construct_object(value, deep=True) for key, (_, value) in zip(keys, node.value, strict=True)}
+    return loader.construct_mapping(node, deep=True)
 
 
 _UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
@@ -311,14 +317,22 @@ def load(name_or_path: str | Path) -> Experiment:
     if settings.name != path.stem:
         raise TcmaxError(f"{path}: name: the file is called {path.stem!r}, the experiment {settings.name!r}.")
     experiment = Experiment(path, settings)
+    from tcmax.encoders import ENCODERS
+    from tcmax.fusion import HEADS
+    from tcmax.methods import METHODS
+
     for dataset, options in settings.datasets.items():
         if options.features is None:
             _checked(path, f"datasets.{dataset}", DATASETS.canonical, dataset)
+        if options.encoder is not None:
+            _checked(path, f"datasets.{dataset}.encoder", ENCODERS.canonical, options.encoder.name)
+        for modality, encoder in options.encoders.items():
+            _checked(path, f"datasets.{dataset}.encoders.{modality}", ENCODERS.canonical, encoder.name)
         experiment.training_on(dataset)
-    from tcmax.methods import METHODS
-
     for label, variant in settings.variants.items():
         _checked(path, f"variants.{label}.method", METHODS.canonical, variant.method)
+        if variant.head is not None:
+            _checked(path, f"variants.{label}.head", HEADS.canonical, variant.head.name)
     return experiment
 
 

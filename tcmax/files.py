@@ -22,6 +22,7 @@ _REASONS = {
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
     errno.EROFS: "the file system is read-only",
+    errno.EEXIST: "a file stands where a folder is needed",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.EISDIR: "a folder stands there",
     errno.ENAMETOOLONG: "the file name is too long",
@@ -85,9 +86,9 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file; a missing or damaged one is a TcmaxError naming it."""
     with explained("read", path):
-        text = Path(path).read_text(encoding="utf-8", errors="strict")
+        content = Path(path).read_bytes()
     try:
-        return json.loads(text)
+        return json.loads(content)
     except ValueError as error:
         raise TcmaxError(f"{path} is not valid JSON ({error}); delete it and build it again.") from error
 

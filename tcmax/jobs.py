@@ -147,7 +147,9 @@ def run_lock(folder: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Context:
+class Context:
+    """One cell of the grid with all that its runs depend on."""
+
     experiment: Experiment
     cell: Cell
     spec: "RunSpec"
@@ -171,6 +173,16 @@ class _Context:
         return run_folder(self.results, self.experiment.name, self.cell, seed)
 
 
+def context_of(experiment: Experiment, cell: Cell, dataset: Dataset, fingerprint: str, results: Path) -> Context:
+    """The context of a cell; `fingerprint` is the dataset's, which takes a while to compute."""
+    from tcmax.training.spec import resolve_run
+
+    spec = resolve_run(experiment, dataset, cell.dataset, cell.fold, cell.variant)
+    return Context(
+        experiment, cell, spec, dataset, fingerprint, code_of(experiment, cell.dataset, cell.variant), results
+    )
+
+
 def train_block(experiment: Experiment, cell: Cell, block: int, results: Path) -> Path:
     """Train what is missing of a block and write its manifest; returns the manifest's path.
 
@@ -185,21 +197,12 @@ def train_block(experiment: Experiment, cell: Cell, block: int, results: Path) -
         known = ", ".join(experiment.settings.datasets)
         raise TcmaxError(f"{experiment.path}: there is no dataset {cell.dataset!r}; known: {known}.")
     from tcmax.training.loop import pick_device
-    from tcmax.training.spec import resolve_run
 
     device = pick_device(experiment.settings.device)
     dataset = load_dataset(experiment, cell.dataset)
     fingerprint = dataset.fingerprint()
     _check_prepared(results / experiment.name / cell.dataset / "data.json", fingerprint)
-    context = _Context(
-        experiment,
-        cell,
-        resolve_run(experiment, dataset, cell.dataset, cell.fold, cell.variant),
-        dataset,
-        fingerprint,
-        code_of(experiment, cell.dataset, cell.variant),
-        results,
-    )
+    context = context_of(experiment, cell, dataset, fingerprint, results)
     seeds = experiment.blocks[block]
     entries = []
     with Progress(f"{cell.dataset} fold {cell.fold} {cell.variant}", len(seeds)) as progress:
@@ -232,7 +235,7 @@ def _check_prepared(path: Path, fingerprint: str) -> None:
         raise TcmaxError(f"{path} describes other data than is loaded now; run `tcmax prepare` again.")
 
 
-def _finished(context: _Context, seed: int) -> dict[str, Any] | None:
+def _finished(context: Context, seed: int) -> dict[str, Any] | None:
     """The manifest entry of a run that is complete under the current key, else None."""
     folder = context.folder(seed)
     try:
@@ -265,7 +268,7 @@ def _entry(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _train_one(context: _Context, seed: int, device: Any, progress: Progress) -> dict[str, Any]:
+def _train_one(context: Context, seed: int, device: Any, progress: Progress) -> dict[str, Any]:
     from tcmax.training import checkpoint
     from tcmax.training.loop import Run
 
@@ -300,7 +303,7 @@ def _train_one(context: _Context, seed: int, device: Any, progress: Progress) ->
 
 
 def _write_run(
-    context: _Context, seed: int, key: str, run: "Run", result: "RunResult", sidecar: dict[str, Any]
+    context: Context, seed: int, key: str, run: "Run", result: "RunResult", sidecar: dict[str, Any]
 ) -> dict[str, Any]:
     """Write predictions, history and sidecar, and last the record that makes them a finished run."""
     from tcmax.training.loop import describe
@@ -351,7 +354,7 @@ def _write_run(
     return record
 
 
-def _prediction_columns(context: _Context, logits: dict[str, Any]) -> dict[str, Any]:
+def _prediction_columns(context: Context, logits: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
     dataset, fold = context.dataset, context.dataset.folds[context.cell.fold]

@@ -60,7 +60,8 @@ def initialise(model: nn.Module, *root: str | int) -> None:
     """Set every parameter from a stream keyed by module path, so that equal parts of two models start equal.
 
     Each module draws by its own default rule (`reset_parameters`) under a seed derived from (root, "init", path). The
-    global generator is left as it was found.
+    global generator is left as it was found. Raises ValueError for a module that has parameters and no such rule: its
+    start would depend on whatever was drawn before it was built.
     """
     with torch.random.fork_rng(devices=[]):
         for path, module in model.named_modules():
@@ -68,3 +69,5 @@ def initialise(model: nn.Module, *root: str | int) -> None:
             if callable(reset):
                 torch.manual_seed(derive(*root, "init", path))
                 reset()
+            elif next(module.parameters(recurse=False), None) is not None:
+                raise ValueError(f"{type(module).__name__} at {path!r} has parameters and no method `reset_parameters`")

@@ -8,7 +8,7 @@ from typing import Any
 from tcmax.errors import TcmaxError
 from tcmax.experiment import Cell, Experiment
 from tcmax.files import read_json
-from tcmax.jobs import run_folder
+from tcmax.jobs import context_of, run_folder
 
 _RULES = 3  # selection rules, one predictions file each
 
@@ -35,9 +35,10 @@ def plan(experiment: Experiment, results: Path) -> list[CellPlan]:
     for dataset in experiment.settings.datasets:
         folds = experiment.n_folds(dataset)
         data = _loaded(experiment, dataset)
+        fingerprint = None if data is None else data.fingerprint()
         for variant in experiment.variants_on(dataset):
             cells = [Cell(dataset, fold, variant) for fold in range(folds)]
-            known = _finished_seconds(experiment, cells, results)
+            known = _finished_seconds(experiment, cells, results, data, fingerprint)
             seconds = statistics.median(known) if known else _timed(experiment, dataset, variant, data)
             plans.append(
                 CellPlan(
@@ -64,12 +65,18 @@ def _loaded(experiment: Experiment, dataset: str) -> Any:
         return None
 
 
-def _finished_seconds(experiment: Experiment, cells: list[Cell], results: Path) -> list[float]:
+def _finished_seconds(
+    experiment: Experiment, cells: list[Cell], results: Path, data: Any, fingerprint: str | None
+) -> list[float]:
+    """Seconds of every run that is finished as the experiment now stands; where the data is not here, of every run."""
     seconds = []
     for cell in cells:
+        context = context_of(experiment, cell, data, fingerprint, results) if fingerprint is not None else None
         for seed in experiment.settings.seeds:
             folder = run_folder(results, experiment.name, cell, seed)
-            if (folder / "run.json").is_file() and (folder / "sidecar.json").is_file():
+            if not (folder / "run.json").is_file() or not (folder / "sidecar.json").is_file():
+                continue
+            if context is None or read_json(folder / "run.json")["run_key"] == context.run_key(seed):
                 seconds.append(float(read_json(folder / "sidecar.json")["seconds"]))
     return seconds
 

@@ -54,10 +54,14 @@ def _is_training_side(module: str) -> bool:
     return inside and module not in _INERT
 
 
+def _is_ours(module: str) -> bool:
+    return module == "tcmax" or module.startswith("tcmax.")
+
+
 @cache
 def _source(module: str) -> Path | None:
     """Source file of a module, found without importing it."""
-    if module.startswith("tcmax"):
+    if _is_ours(module):
         base = Path(__file__).parent.parent / Path(*module.split("."))
         for candidate in (base.with_suffix(".py"), base / "__init__.py"):
             if candidate.is_file():
@@ -109,16 +113,20 @@ def closure(modules: Iterable[str], keep: Any) -> dict[str, str]:
 
     Package `__init__` files hold tables of names only and are left out: a new line in a table changes no result.
     """
-    pending, seen = list(modules), {}
+    roots = set(modules)
+    pending, visited, hashes = list(roots), set(), {}
     while pending:
         module = pending.pop()
-        path = _source(module) if module in modules or keep(module) else None
-        if module in seen or path is None:
+        if module in visited:
+            continue
+        visited.add(module)
+        path = _source(module) if module in roots or keep(module) else None
+        if path is None:
             continue
         if path.name != "__init__.py":
-            seen[module] = code_hash(path)
+            hashes[module] = code_hash(path)
         pending += _imports(module)
-    return dict(sorted(seen.items()))
+    return dict(sorted(hashes.items()))
 
 
 def training_code(modules: Iterable[str]) -> dict[str, str]:
@@ -128,7 +136,7 @@ def training_code(modules: Iterable[str]) -> dict[str, str]:
 
 def stage_code(module: str) -> dict[str, str]:
     """Module -> hash of the code behind an analysis stage: everything of ours that it imports, right of predictions."""
-    return closure([module], lambda name: name.startswith("tcmax") and not _is_training_side(name))
+    return closure([module], lambda name: _is_ours(name) and not _is_training_side(name))
 
 
 def digest(value: Any) -> str:

@@ -394,7 +394,10 @@ def header(path: Path) -> dict[str, Any]:
         metadata = pq.read_metadata(path).metadata or {}
     except (pa.ArrowException, OSError) as error:
         raise TcmaxError(f"{path} is damaged or not a Parquet file ({_first_line(error)}).") from error
-    value = json.loads(metadata.get(b"tcmax", b"{}"))
+    try:
+        value = json.loads(metadata.get(b"tcmax", b"{}"))
+    except ValueError:
+        return {}
     return value if isinstance(value, dict) else {}
 
 

@@ -93,7 +93,8 @@ def resolve(scopes: tuple[str, ...], fidelity: str, overrides: Mapping[str, Any]
         switch = SWITCHES[name]
         if switch.scope not in scopes:
             raise TcmaxError(f"the switch {name!r} acts in {switch.scope}, which this variant does not use.")
-        if value not in switch.values:
+        # `is`-like comparison by type too: 1 and true would act alike and yet give two run keys.
+        if not any(value == known and type(value) is type(known) for known in switch.values):
             raise TcmaxError(f"the switch {name!r} takes {' or '.join(map(repr, switch.values))}, not {value!r}.")
     return {
         name: overrides.get(name, getattr(switch, fidelity))

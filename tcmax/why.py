@@ -103,6 +103,8 @@ def _run_reasons(folder: Path, record: dict[str, Any], results: Path) -> list[st
         reason.replace("module", "code of", 1)
         for reason in provenance.changes(record["code"], jobs.code_of(experiment, name, variant), "module")
     ]
+    half = {"half_precision_logits": experiment.settings.half_precision_logits}
+    reasons += provenance.changes({"half_precision_logits": record["half_precision_logits"]}, half, "setting")
     if record["data"] != dataset.fingerprint():
         reasons.append("the data has another fingerprint")
     return reasons
@@ -125,6 +127,13 @@ def _block_text(file: Path, results: Path) -> str:
         "runs": ", ".join(f"seed {run['seed']} {run['status']}" for run in manifest["runs"]),
     }
     reasons = []
+    try:
+        experiment = load(manifest["experiment"])
+        wanted = experiment.blocks[manifest["block"]] if manifest["block"] < len(experiment.blocks) else ()
+        if list(wanted) != [run["seed"] for run in manifest["runs"]]:
+            reasons.append(f"the block's seeds are now {', '.join(map(str, wanted)) or 'none'}")
+    except TcmaxError as error:
+        return _lines(str(file), facts, [f"its experiment cannot be read: {error}"])
     for run in manifest["runs"]:
         folder = file.parent / f"seed_{run['seed']}"
         record = read_json(folder / "run.json") if (folder / "run.json").is_file() else None

@@ -94,6 +94,8 @@ class Dataset:
             return f"{len(self.items)} item ids for {n} labels"
         if len(set(self.items.tolist())) != n:
             return "item ids are not unique"
+        if self.labels.dtype != np.int64:
+            return f"labels are {self.labels.dtype}, not int64"
         if n == 0 or self.labels.min() < 0 or self.labels.max() >= len(self.class_names):
             return f"labels must lie in 0..{len(self.class_names) - 1}"
         if not self.folds:

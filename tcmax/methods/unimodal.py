@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from tcmax.fusion.base import total
 from tcmax.methods.base import Batch, Method, Progress
-from tcmax.model import Outputs
+from tcmax.model import MultimodalClassifier, Outputs
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class UnimodalEnsemble(Method):
     def selects_modalities_separately(self) -> bool:
         # switch unimodal.joint_selection: the release selects one epoch for the whole model.
         return not self.setting.switches["unimodal.joint_selection"]
+
+    def check(self, model: MultimodalClassifier) -> None:
+        # The joint logits of epochs selected apart are a sum, which is not what a head that averages would give.
+        if self.selects_modalities_separately and not model.head.additive:
+            raise ValueError("separate selection adds unimodal logits, so it needs an additive head")
 
     def loss(self, outputs: Outputs, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         terms = {f"loss.{name}": cross_entropy(u, batch.labels) for name, u in outputs.unimodal.items()}

@@ -4,7 +4,8 @@ A run is a pure function of (spec, seed, data): order, initialisation and noise 
 epoch, so a run continued from a checkpoint, or trained beside other seeds, gives the same bytes.
 """
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +16,9 @@ from torch import Tensor
 from tcmax.data.base import Dataset
 from tcmax.errors import TcmaxError
 from tcmax.fusion.base import total
-from tcmax.methods.base import Batch, Method, Progress
+from tcmax.methods.base import Method, Progress, TrainPart
 from tcmax.model import MultimodalClassifier
-from tcmax.seeding import generator
+from tcmax.seeding import derive, generator
 from tcmax.training.spec import RunSpec
 
 EVALUATION_BATCH = 1024
@@ -68,11 +69,16 @@ class Run:
         self.spec, self.seed, self.device = spec, seed, device
         self.fold = dataset.folds[spec.fold]
         dtype = torch.float64 if spec.precision == "float64" else torch.float32
-        self.inputs = {
-            name: torch.from_numpy(np.ascontiguousarray(array)).to(device, dtype)
-            for name, array in dataset.inputs.items()
-        }
-        self.labels = torch.from_numpy(dataset.labels).to(device)
+        self.held_out = np.concatenate([self.fold.val, self.fold.test])
+        self.held_out_labels = dataset.labels[self.held_out]
+
+        def tensors(rows: np.ndarray) -> dict[str, Tensor]:
+            return {name: torch.from_numpy(x[rows]).to(device, dtype) for name, x in dataset.inputs.items()}
+
+        self.train_part = TrainPart(
+            tensors(self.fold.train), torch.from_numpy(dataset.labels[self.fold.train]).to(device)
+        )
+        self.held_out_inputs = tensors(self.held_out)
         self.model = spec.build_model(dataset, seed).to(device)
         self.method = spec.build_method(dataset).to(device)
         try:
@@ -92,13 +98,21 @@ class Run:
     def train(self, after_epoch: Callable[["Run"], None] | None = None) -> RunResult:
         """Train from the current state to the end; `after_epoch` may write a checkpoint or move a progress bar."""
         while self.state.epoch < self.epochs and not self.state.diverged:
-            self._epoch(self.state.epoch)
+            with self._layer_stream(self.state.epoch):
+                self._epoch(self.state.epoch)
             self.state.epoch += 1
             if after_epoch:
                 after_epoch(self)
         diverged = self.state.epoch - 1 if self.state.diverged else None
         selected = {} if self.state.diverged else {rule: self._assemble(rule) for rule in self.state.best}
         return RunResult(self.state.history, selected, diverged, self.model, self.method)
+
+    @contextlib.contextmanager
+    def _layer_stream(self, epoch: int) -> Iterator[None]:
+        """Seeds the global generator, the only one that layers such as dropout draw from, and puts it back."""
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(derive(*self.spec.root(self.seed), "layers", epoch))
+            yield
 
     def _learning_rate(self, epoch: int) -> float:
         training = self.spec.training
@@ -110,28 +124,27 @@ class Run:
         rate = self._learning_rate(epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        rows = self.fold.train
+        n_train = len(self.fold.train)
         # The order depends on (dataset, fold, seed, epoch) alone, so that variants of one seed see the same batches.
-        order = generator(*self.spec.root(self.seed), "order", epoch).permutation(len(rows))
+        order = generator(*self.spec.root(self.seed), "order", epoch).permutation(n_train)
         size = self.spec.training["batch_size"]
-        starts = range(0, len(rows), size)  # the last, shorter batch is kept
+        starts = range(0, n_train, size)  # the last, shorter batch is kept
         progress = Progress(
             epoch, self.epochs, 0, len(starts), (*self.spec.root(self.seed), self.spec.method[0]), self.device
         )
         sums: dict[str, Tensor] = {}
         self.model.train()
         self.method.train()
+        self.method.begin_epoch(self.model, self.train_part, progress)
         for progress.step, start in enumerate(starts):
-            positions = torch.from_numpy(order[start : start + size]).to(self.device)
-            chosen = torch.from_numpy(rows[order[start : start + size]]).to(self.device)
-            batch = Batch({name: x[chosen] for name, x in self.inputs.items()}, self.labels[chosen], positions)
+            batch = self.train_part.batch(torch.from_numpy(order[start : start + size]).to(self.device))
             for name, value in self.method.step(self.model, batch, self.optimizer, progress).items():
-                sums[name] = sums.get(name, 0) + value.to(torch.float64) * len(chosen)
-        means = {name: float(value) / len(rows) for name, value in sums.items()}
-        if not np.isfinite(means["loss"]):
+                weight = 1 if name.startswith("count.") else len(batch.labels) / n_train
+                sums[name] = sums.get(name, 0) + value.to(torch.float64) * weight
+        if not np.isfinite(float(sums["loss"])):
             self._diverge(epoch)
             return
-        self._note(epoch, {**means, "learning_rate": rate})
+        self._note(epoch, {**{name: float(value) for name, value in sums.items()}, "learning_rate": rate})
         self._evaluate(epoch)
 
     def _diverge(self, epoch: int) -> None:
@@ -146,13 +159,12 @@ class Run:
 
     def predict(self) -> Logits:
         """Logits of every read-out for val items, then test items, in evaluation mode."""
-        rows = np.concatenate([self.fold.val, self.fold.test])
         pieces: dict[str, list[np.ndarray]] = {}
         self.model.eval()
         with torch.no_grad():
-            for start in range(0, len(rows), EVALUATION_BATCH):
-                chosen = torch.from_numpy(rows[start : start + EVALUATION_BATCH]).to(self.device)
-                outputs = self.model({name: x[chosen] for name, x in self.inputs.items()})
+            for start in range(0, len(self.held_out), EVALUATION_BATCH):
+                chosen = slice(start, start + EVALUATION_BATCH)
+                outputs = self.model({name: x[chosen] for name, x in self.held_out_inputs.items()})
                 for name, value in outputs.logits.items():
                     pieces.setdefault(name, []).append(value.cpu().numpy())
         return {name: np.concatenate(parts) for name, parts in pieces.items()}
@@ -164,18 +176,20 @@ class Run:
             return
         n_val = len(self.fold.val)
         parts = {"val": slice(0, n_val), "test": slice(n_val, None)}
-        truth = self.labels.cpu().numpy()[np.concatenate([self.fold.val, self.fold.test])]
+        truth = self.held_out_labels
+        own = self.method.read_out({name: torch.from_numpy(values) for name, values in logits.items()}).numpy()
         scores: dict[str, float] = {}
         for part, where in parts.items():
-            for name, values in logits.items():
+            for name, values in (*logits.items(), ("own", own)):
                 scores[f"accuracy.{part}.{name}"] = float((values[where].argmax(-1) == truth[where]).mean())
                 scores[f"nll.{part}.{name}"] = _nll(values[where], truth[where])
         self._note(epoch, scores)
         self._keep("last", "joint", 0.0, epoch, logits, always=True)
         units = self._units(logits)
         for unit in units:
-            self._keep("best_val", unit, scores[f"accuracy.val.{unit}"], epoch, logits)
-            self._keep("best_test_oracle", unit, scores[f"accuracy.test.{unit}"], epoch, logits)
+            judged = "own" if unit == "joint" else unit
+            self._keep("best_val", unit, scores[f"accuracy.val.{judged}"], epoch, logits)
+            self._keep("best_test_oracle", unit, scores[f"accuracy.test.{judged}"], epoch, logits)
 
     def _units(self, logits: Logits) -> list[str]:
         """What best_val selects an epoch for: the whole model, or each modality where they are separate models."""
