@@ -69,6 +69,7 @@ class DatasetSettings(_Settings):
 
     features: a user's own feature file instead of a named dataset (docs/bring-your-own-features.md).
     encoder: the encoder of every modality that `encoders` does not name.
+    folds: of a named dataset's protocol; `tcmax prepare` refuses another number than the data has.
     training: overrides of the experiment's training settings.
     variants: labels to run here; all of them when not given.
     """
@@ -76,6 +77,7 @@ class DatasetSettings(_Settings):
     features: str | None = None
     encoder: PartSettings | None = None
     encoders: dict[str, PartSettings] = Field(default_factory=dict)
+    folds: Count = 1
     training: dict[str, Any] = Field(default_factory=dict)
     variants: tuple[str, ...] | None = None
     title: str | None = None
@@ -247,12 +249,12 @@ class Experiment:
         return tuple(self.settings.variants) if chosen is None else chosen
 
     def n_folds(self, dataset: str) -> int:
-        """Folds of a dataset: declared beside its loader, so that the grid is known without the data."""
+        """Folds of a dataset, known without its data: from the config, or counted in a feature file."""
         if self.settings.datasets[dataset].features is not None:
             from tcmax.data.features import count_folds
 
             return count_folds(Path(self.settings.datasets[dataset].features or ""))
-        return FOLDS.get(DATASETS.canonical(dataset), 1)
+        return self.settings.datasets[dataset].folds
 
     def cells(self) -> Iterator[Cell]:
         """Every (dataset, fold, variant) in config order."""
@@ -291,10 +293,6 @@ class Experiment:
     def dataset_title(self, dataset: str) -> str:
         """How a table calls a dataset."""
         return self.settings.datasets[dataset].title or dataset
-
-
-# Datasets whose protocol has folds. Everything else has one.
-FOLDS = {"av-digits": 6}
 
 
 def load(name_or_path: str | Path) -> Experiment:

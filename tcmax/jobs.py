@@ -69,7 +69,10 @@ def prepare(experiment: Experiment, name: str, results: Path) -> Path:
     dataset = load_dataset(experiment, name)
     expected = experiment.n_folds(name)
     if len(dataset.folds) != expected:
-        raise TcmaxError(f"{name} has {len(dataset.folds)} folds where the grid expects {expected}.")
+        raise TcmaxError(
+            f"{experiment.path}: {name} has {len(dataset.folds)} folds, not {expected}: "
+            f"set datasets.{name}.folds to {len(dataset.folds)}."
+        )
     path = results / experiment.name / name / "data.json"
     write_json(path, data_record(dataset))
     return path
@@ -112,7 +115,7 @@ def block_key(experiment: Experiment, cell: Cell, block: int) -> str:
         {
             "seeds": experiment.blocks[block],
             "variant": settings.variants[cell.variant].model_dump(exclude={"title", "family"}),
-            "dataset": settings.datasets[cell.dataset].model_dump(exclude={"title", "variants"}),
+            "dataset": settings.datasets[cell.dataset].model_dump(exclude={"title", "variants", "folds"}),
             "training": experiment.training_on(cell.dataset).model_dump(),
             "precision": settings.precision,
             "half_precision_logits": settings.half_precision_logits,

@@ -1,6 +1,6 @@
 """Datasets: one file per dataset, all handing out a `tcmax.data.base.Dataset`.
 
-To add one, write a module with a function `load(root)` and a line in DATASETS (docs/add-a-dataset.md).
+To add one, write a module with a function that takes no argument and a line in DATASETS (docs/add-a-dataset.md).
 """
 
 from tcmax.registry import Entry, Table

@@ -43,6 +43,21 @@ class Batch:
     rows: Tensor
 
 
+@dataclass(frozen=True)
+class TrainPart:
+    """The train part of a fold, for methods that look at it outside a step (prototypes, held-out losses).
+
+    inputs: modality -> (n_train, ...). labels: (n_train,) int64.
+    """
+
+    inputs: dict[str, Tensor]
+    labels: Tensor
+
+    def batch(self, positions: Tensor) -> Batch:
+        """The items at these positions, (B,) int64 in 0..n_train-1."""
+        return Batch({name: x[positions] for name, x in self.inputs.items()}, self.labels[positions], positions)
+
+
 @dataclass
 class Progress:
     """Where in the run a step is, and the method's own random stream.
@@ -88,6 +103,13 @@ class Method(nn.Module):
     def check(self, model: MultimodalClassifier) -> None:
         """Raise ValueError when this method cannot train this model."""
 
+    def begin_epoch(self, model: MultimodalClassifier, train: TrainPart, progress: Progress) -> None:
+        """Refresh what the method keeps between epochs; the model comes and stays in training mode."""
+
+    def read_out(self, logits: Mapping[str, Tensor]) -> Tensor:
+        """(..., B, C): the method's own joint prediction from all logits, as `readout` names it."""
+        return logits["joint"]
+
     def loss(self, outputs: Outputs, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         """Scalars to log; the one under "loss" is differentiated."""
         raise NotImplementedError
@@ -98,14 +120,17 @@ class Method(nn.Module):
     def step(
         self, model: MultimodalClassifier, batch: Batch, optimizer: Optimizer, progress: Progress
     ) -> dict[str, Tensor]:
-        """Forward, loss, backward, modulate, update. Returns detached scalars to log."""
+        """Forward, loss, backward, modulate, update. Returns detached scalars to log.
+
+        A quantity named "count.*" is summed over the epoch, every other one averaged over its items.
+        """
         outputs = model(batch.inputs)
         terms = self.loss(outputs, batch, progress)
         optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
         self.modulate(model, outputs, batch, progress)
         optimizer.step()
-        return {name: value.detach() for name, value in terms.items()}
+        return {"count.backward_passes": torch.ones(()), **{name: value.detach() for name, value in terms.items()}}
 
 
 def true_class_scores(outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
