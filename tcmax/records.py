@@ -280,9 +280,12 @@ def build(kind: Kind, columns: dict[str, Any], metadata: dict[str, Any] | None =
             value = [value] * length
         try:
             plain = declared.value_type if pa.types.is_dictionary(declared) else declared
+            if pa.types.is_integer(plain):  # given the type, pyarrow would cut 0.5 in a list to 0; a cast refuses it
+                inferred = pa.array(value, from_pandas=True)
+                value = inferred.cast(plain) if pa.types.is_floating(inferred.type) else value
             array = pa.array(value, type=plain, from_pandas=True)
             arrays[name] = array.dictionary_encode().cast(declared) if plain is not declared else array
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
             raise TcmaxError(f"{kind.name}: the column {name!r} cannot be stored ({error}).") from error
     header = {"kind": kind.name, "schema_version": SCHEMA_VERSION, **(metadata or {})}
     try:
@@ -409,9 +412,8 @@ def _first_line(error: BaseException) -> str:
 def logits(table: pa.Table, readout: str) -> np.ndarray:
     """(N, C) float32 logits of a read-out in a PREDICTIONS table."""
     column = table.column(f"logits_{readout}").combine_chunks()
-    if isinstance(column, pa.ChunkedArray):  # an empty table has no chunk to combine
-        return np.empty((0, column.type.list_size), np.float32)
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1).astype(np.float32)
+    values = column.flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(len(column), column.type.list_size).astype(np.float32)
 
 
 def readouts(table_or_names: pa.Table | Sequence[str]) -> list[str]:

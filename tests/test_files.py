@@ -22,9 +22,14 @@ def test_a_file_appears_whole_with_its_folders(tmp_path):
 def test_a_failed_write_keeps_the_old_content_and_leaves_nothing_beside_it(tmp_path):
     path = tmp_path / "kept.txt"
     write_text(path, "old")
-    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
-        temporary.write_text("half of the new")
-        raise RuntimeError
+
+    def interrupted():
+        with atomic_path(path) as temporary:
+            temporary.write_text("half of the new")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        interrupted()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -82,7 +87,9 @@ def test_an_unknown_refusal_is_told_in_the_words_of_the_system(tmp_path):
 
 @pytest.mark.parametrize(("umask", "mode"), [("022", 0o644), ("027", 0o640), ("077", 0o600)])
 def test_results_are_as_readable_as_the_users_umask_says(tmp_path, umask, mode):
-    code = "import sys; from pathlib import Path; from tcmax.files import write_text; write_text(Path(sys.argv[1]), 'x')"
+    code = (
+        "import sys; from pathlib import Path; from tcmax.files import write_text; write_text(Path(sys.argv[1]), 'x')"
+    )
     target = tmp_path / "shared.txt"
     subprocess.run(["sh", "-c", f'umask {umask}; exec "$@"', "sh", sys.executable, "-c", code, str(target)], check=True)
     assert stat.S_IMODE(target.stat().st_mode) == mode
