@@ -92,6 +92,8 @@ def _cells() -> Iterator[Cell]:
     yield Cell("8 speakers", replace(speakers, n_seeds=5, n_items=400, n_groups=8))
     for n_seeds, n_items in ((5, 400), (10, 4000)):
         yield Cell("collapsing seeds", replace(items, n_seeds=n_seeds, n_items=n_items, collapse=0.1))
+        sometimes = replace(items, n_seeds=n_seeds, n_items=n_items, collapse=(0.0, 0.1))
+        yield Cell("one method collapses", sometimes)
     yield Cell(
         "few discordant items",
         replace(items, n_seeds=5, accuracies=(0.99, 0.985), sd_seed=0.02, sd_item=8.0, item_correlation=0.999),

@@ -53,8 +53,8 @@ def net_items_won(a: ArrayLike, b: ArrayLike) -> NetWins:
     if not (np.isin(first, (0, 1)).all() and np.isin(second, (0, 1)).all()):
         raise ValueError("items are won with scores of 0 and 1")
     n_seeds = first.shape[0]
-    wins = np.count_nonzero(first > second) / n_seeds
-    losses = np.count_nonzero(first < second) / n_seeds
+    wins = int(np.count_nonzero(first > second)) / n_seeds
+    losses = int(np.count_nonzero(first < second)) / n_seeds
     return NetWins(wins, losses, wins - losses, first.shape[1])
 
 

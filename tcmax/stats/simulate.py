@@ -31,7 +31,7 @@ class Probit:
     n_groups            groups of equal size (to within one item), or None for independent items
     item_correlation    between the methods, for item and group effects alike
     seed_correlation    between the methods, for the effect of the seed
-    collapse            probability that a run collapses to accuracy `chance`, independently per method
+    collapse            probability that a run collapses to accuracy `chance`, one for all methods or one each
     """
 
     n_seeds: int
@@ -43,7 +43,7 @@ class Probit:
     n_groups: int | None = None
     item_correlation: float = 0.9
     seed_correlation: float = 0.0
-    collapse: float = 0.0
+    collapse: float | tuple[float, ...] = 0.0
     chance: float = 0.1
 
 
@@ -70,7 +70,8 @@ def draw(design: Probit, rng: np.random.Generator) -> Draw:
         groups = np.arange(items) * design.n_groups // items
         item_effect += design.sd_group * _shared(rng, methods, design.n_groups, design.item_correlation)[:, groups]
     seed_effect = design.sd_seed * _shared(rng, methods, seeds, design.seed_correlation)
-    collapsed = rng.random((methods, seeds)) < design.collapse
+    collapse = np.broadcast_to(np.asarray(design.collapse, dtype=np.float64), (methods,))
+    collapsed = rng.random((methods, seeds)) < collapse[:, np.newaxis]
 
     by_item = mu[:, np.newaxis] + item_effect
     by_seed = mu[:, np.newaxis] + seed_effect
@@ -80,7 +81,7 @@ def draw(design: Probit, rng: np.random.Generator) -> Draw:
         scores[collapsed] = rng.random((int(collapsed.sum()), items)) < design.chance
 
     def mixed(accuracy: Floats) -> Floats:
-        return (1 - design.collapse) * accuracy + design.collapse * design.chance
+        return (1 - collapse) * accuracy + collapse * design.chance
 
     given_seeds = np.where(collapsed, design.chance, ndtr(by_seed / np.sqrt(total - design.sd_seed**2)))
     return Draw(

@@ -8,7 +8,7 @@ import scipy.integrate
 import scipy.stats
 from statsmodels.stats.power import TTestPower
 
-from tcmax.stats.crossed import Crossed, average, interval, redesigned
+from tcmax.stats.crossed import Crossed, average, interval, redesigned, what_decides
 from tcmax.stats.power import (
     detectable_gain,
     exaggeration,
@@ -148,3 +148,20 @@ def test_large_true_gains_are_not_exaggerated_and_bad_input_is_refused():
     assert exaggeration(10, 1).factor == pytest.approx(1.0)
     with pytest.raises(ValueError, match="gain other than 0"):
         exaggeration(0, 1)
+
+
+def test_the_worked_example_of_the_documentation_can_be_repeated_from_its_printed_parts():
+    c = Crossed(0.0081, 6.81e-5, 9.67e-5, 6.36e-5, 5, 744, 744, 4.0, 743.0)
+    assert c.variance == pytest.approx(1.012e-4, abs=1e-7)
+    assert c.both_df == pytest.approx(8.7, abs=0.05)
+    half_widths = [100 * interval(c, p).half_width for p in ("seeds", "items", "both")]
+    assert half_widths == pytest.approx([2.29, 1.93, 2.29], abs=0.005)
+    needed = what_decides(c, 0.0)
+    assert needed.n_seeds is None
+    assert needed.floor == pytest.approx(0.0113, abs=5e-5)
+    plan = seeds_needed(c, 0.01)
+    assert plan.n_seeds is None
+    assert plan.limit == pytest.approx(0.0161, abs=5e-5)
+    assert items_needed(c, 0.01).n_items == pytest.approx(18_300, rel=0.01)
+    found = exaggeration(0.01, math.sqrt(c.variance), c.both_df)
+    assert (found.power, found.wrong_sign, found.factor) == pytest.approx((0.12, 0.04, 2.9), rel=0.05)

@@ -16,11 +16,11 @@ def test_equal_generators_give_equal_draws():
 
 
 def test_the_stated_accuracy_is_the_mean_over_experiments():
-    design = Probit(4, 60, (0.8, 0.6, 0.9), sd_seed=0.5, sd_group=0.7, n_groups=6, collapse=0.2, chance=0.1)
+    design = Probit(4, 60, (0.8, 0.6, 0.9), sd_seed=0.5, sd_group=0.7, n_groups=6, collapse=(0.2, 0.0, 0.5))
     rng = np.random.default_rng(0)
     means = np.mean([draw(design, rng).scores.mean(axis=(1, 2)) for _ in range(3000)], axis=0)
     truth = draw(design, rng).truth_both
-    np.testing.assert_allclose(truth, 0.8 * np.array([0.8, 0.6, 0.9]) + 0.2 * 0.1)
+    np.testing.assert_allclose(truth, [0.8 * 0.8 + 0.2 * 0.1, 0.6, 0.5 * 0.9 + 0.5 * 0.1])
     np.testing.assert_allclose(means, truth, atol=0.012)
 
 
