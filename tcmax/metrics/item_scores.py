@@ -28,6 +28,7 @@ class ItemScores:
     variants     labels in the order of the file, those whose runs all diverged included
     selections   selection rules that have scores
     modalities   in the order of the predictions
+    own          variant -> the joint read-out that is its own prediction
     readouts     read-outs that have scores: modalities, joint ones and "own"; "all" where there is a divergence
     items        (I,) test items of all folds, sorted; every matrix has its columns in this order
     labels       (I,) int64
@@ -39,14 +40,16 @@ class ItemScores:
         self.path = Path(path)
         header = records.header(self.path) if self.path.is_file() else {}
         keys = records.read(self.path, records.ITEM_SCORES, columns=list(records.ITEM_SCORES.columns))
-        for name in ("variants", "modalities", "classes", "diverged"):
+        for name in ("variants", "selections", "modalities", "classes", "diverged", "own"):
             if name not in header:
                 raise TcmaxError(f"{self.path}: its header has no {name!r}; score the dataset again.")
         if not keys.num_rows:
             raise TcmaxError(f"{self.path} holds no run.")
         self.classes: tuple[str, ...] = tuple(header["classes"])
         self.variants: tuple[str, ...] = tuple(header["variants"])
+        self.selections: tuple[str, ...] = tuple(header["selections"])
         self.modalities: tuple[str, ...] = tuple(header["modalities"])
+        self.own: dict[str, str] = dict(header["own"])
         self._diverged = {variant: tuple(sorted(seeds)) for variant, seeds in header["diverged"].items()}
         columns = pq.read_schema(self.path).names
         self._scores = [name.removeprefix("score_") for name in columns if name.startswith("score_")]
@@ -73,9 +76,9 @@ class ItemScores:
         variants, variant_codes = _codes(keys["variant"])
         selections, selection_codes = _codes(keys["selection"])
         seeds, seed_codes = np.unique(keys["seed"].to_numpy(), return_inverse=True)
-        unknown = sorted(set(variants.tolist()) - set(self.variants))
+        unknown = sorted({*variants.tolist(), *selections.tolist()} - {*self.variants, *self.selections})
         if unknown:
-            raise TcmaxError(f"{self.path}: its header does not list the variant {unknown[0]!r}.")
+            raise TcmaxError(f"{self.path}: its header does not list {unknown[0]!r}.")
         order = np.lexsort((item_codes, seed_codes, selection_codes, variant_codes))
         run_codes = np.stack([variant_codes, selection_codes, seed_codes])[:, order]
         starts = np.flatnonzero(np.r_[True, (run_codes[:, 1:] != run_codes[:, :-1]).any(axis=0)])
@@ -89,7 +92,6 @@ class ItemScores:
                     f"{len(np.unique(item_codes[rows]))} of {len(self.items)} items."
                 )
             self._rows[run] = rows
-        self.selections: tuple[str, ...] = tuple(sorted(selections.tolist(), key=_rank))
         self.labels: NDArray[np.int64] = self._shared("label", keys["label"].to_numpy())
         self.folds: NDArray[np.int64] = self._shared("fold", keys["fold"].to_numpy())
         self.groups: dict[str, NDArray[np.str_]] = {}
@@ -178,9 +180,3 @@ def _codes(column: pa.ChunkedArray) -> tuple[NDArray[np.str_], NDArray[np.intp]]
     codes = positions[encoded.indices.to_numpy()]
     used, codes = np.unique(codes, return_inverse=True)
     return distinct[used], codes
-
-
-def _rank(selection: str) -> tuple[int, str]:
-    """Selection rules in their usual order, unknown ones last."""
-    usual = ("last", "best_val", "best_test_oracle")
-    return (usual.index(selection) if selection in usual else len(usual), selection)

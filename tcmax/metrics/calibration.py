@@ -1,0 +1,181 @@
+"""Do the probabilities mean what they say? Log-loss, Brier score, calibration error, and a temperature to mend it."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+from scipy.special import gammaln
+
+from tcmax.metrics.softmax import checked, checked_labels, log_softmax
+
+N_BINS = 15
+# Range of the fitted sharpness, the root mean square of the calibrated logits centred over classes: from a forecast
+# that hardly tells classes apart to one that is certain of every answer.
+SHARPNESS = (1e-2, 1e2)
+
+
+def nll(logits: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
+    """Negative log-likelihood of the true class, −log p_y; how surprised is the forecast?
+
+    logits (..., items, classes), labels (items,); result (..., items), in nats, ≥ 0, unbounded: one confident error
+    can outweigh a thousand right answers. log C for a uniform forecast.
+    Raises ValueError for NaN or infinite logits or labels outside the classes. Oracle: scipy.special.log_softmax.
+    """
+    log_p = log_softmax(logits)
+    return -_at(log_p, labels)
+
+
+def brier(logits: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
+    """Brier score over all classes, Σ_c (p_c − [c = y])²; a proper score that no single item dominates.
+
+    logits (..., items, classes), labels (items,); result (..., items), within [0, 2] (twice the form that is used for
+    two classes with one probability); (C−1)/C for a uniform forecast.
+    Raises ValueError as `nll` does. Source: Brier 1950. Oracle: the sum written out with scipy.special.softmax.
+    """
+    p = np.exp(log_softmax(logits))
+    result: NDArray[np.float64] = np.einsum("...c,...c->...", p, p) - 2 * _at(p, labels) + 1
+    return np.clip(result, 0.0, 2.0)  # rounding leaves the range by an ulp
+
+
+def confidence(logits: ArrayLike) -> NDArray[np.float64]:
+    """Probability of the most probable class, max_c p_c; logits (..., classes) to (...), within [1/C, 1].
+
+    Raises ValueError for NaN or infinite logits. Oracle: scipy.special.softmax.
+    """
+    return np.exp(log_softmax(logits).max(axis=-1))
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """A reliability curve and its summary.
+
+    edges               (n_bins + 1,) of confidence, equal widths; bins are open on the left, closed on the right
+    counts              (n_bins,) items per bin
+    confidence          (n_bins,) mean confidence in the bin; NaN where it is empty
+    accuracy            (n_bins,) share of right answers in the bin; NaN where it is empty
+    ece                 Σ_b (n_b / n) |accuracy_b − confidence_b|, a proportion
+    ece_if_calibrated   the ece that a perfectly calibrated forecast with these confidences would show by chance
+    n_items             n
+    """
+
+    edges: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+    ece: float
+    ece_if_calibrated: float
+    n_items: int
+
+
+def reliability(confidence: ArrayLike, correct: ArrayLike, n_bins: int = N_BINS) -> Reliability:
+    """Is an answer given with confidence p right a share p of the time? Curve and expected calibration error.
+
+    confidence (items,) in [0, 1], correct (items,) 0/1, for one run: pooling runs hides their opposite errors.
+    Equal-width bins (0, 1/B], (1/B, 2/B], ...; the value depends on B, and compares only between equal B.
+
+    Small samples bias the error upwards, since |accuracy − confidence| is positive by chance alone:
+    `ece_if_calibrated` is what sampling alone yields, Σ_b E|X_b − n_b p_b| / n with X_b ~ Binomial(n_b, p_b) and p_b
+    the bin's mean confidence (exact where a bin's confidences are equal, else slightly too large). An error of that
+    size is no evidence of miscalibration.
+    Raises ValueError for no items, unequal lengths or values outside [0, 1].
+    Source: Guo et al. 2017, equations 2 and 3. Oracle: the sum written out bin by bin; scipy.stats.binom, simulation.
+    """
+    claimed, right = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
+    if claimed.ndim != 1 or claimed.shape != right.shape or not len(claimed):
+        raise ValueError(f"confidence and correct are (items,) of one length, got {claimed.shape} and {right.shape}")
+    if n_bins < 1 or not ((claimed >= 0) & (claimed <= 1)).all() or not np.isin(right, (0.0, 1.0)).all():
+        raise ValueError("confidence lies in [0, 1], correct is 0 or 1, and at least one bin is needed")
+    bins = np.clip(np.ceil(claimed * n_bins).astype(np.intp) - 1, 0, n_bins - 1)
+    counts = np.bincount(bins, minlength=n_bins)
+    claimed_sum = np.bincount(bins, weights=claimed, minlength=n_bins)
+    right_sum = np.bincount(bins, weights=right, minlength=n_bins)
+    filled = np.where(counts > 0, counts, np.nan)
+    return Reliability(
+        edges=np.linspace(0.0, 1.0, n_bins + 1),
+        counts=counts.astype(np.int64),
+        confidence=claimed_sum / filled,
+        accuracy=right_sum / filled,
+        ece=float(np.abs(right_sum - claimed_sum).sum() / len(claimed)),
+        ece_if_calibrated=float(_binomial_deviation(counts, claimed_sum).sum() / len(claimed)),
+        n_items=len(claimed),
+    )
+
+
+def _binomial_deviation(n: NDArray[Any], mean: NDArray[Any]) -> NDArray[np.float64]:
+    """E|X − mean| of X ~ Binomial(n, p = mean / n), by de Moivre: 2 k (n over k) p^k (1−p)^(n−k+1), k = ⌊mean⌋ + 1."""
+    inside = (mean > 0) & (mean < n)  # otherwise nothing varies
+    trials, p = n[inside], mean[inside] / n[inside]
+    k = np.minimum(np.floor(mean[inside]) + 1, trials)
+    log_choose = gammaln(trials + 1) - gammaln(k + 1) - gammaln(trials - k + 1)
+    result = np.zeros(len(n))
+    result[inside] = 2 * k * np.exp(log_choose + k * np.log(p) + (trials - k + 1) * np.log1p(-p))
+    return result
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """A fitted temperature: calibrated logits are logits / value.
+
+    nll         mean negative log-likelihood of the fitted items at this temperature, in nats
+    at_bound    the likelihood still rose at the end of the range: the items are separable, so that any sharper forecast
+                is better (value at its lowest), or worse than uninformative (value at its highest)
+    n_items     items it was fitted on
+    """
+
+    value: float
+    nll: float
+    at_bound: bool
+    n_items: int
+
+
+def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> Temperature:
+    """Which one number T makes softmax(u / T) fit validation items best? argmin_T mean_i −log softmax(u_i / T)_{y_i}.
+
+    logits (items, classes), labels (items,) of *validation* items. The mean log-loss is convex in β = 1/T, so the
+    zero of its slope mean_i (Σ_c p_ic u_ic − u_iy) is the minimum; it is bracketed in log T and found to 1e-12. The
+    range is relative to the scale of the logits (`SHARPNESS`): calibrated quantities do not change when all logits
+    are multiplied by a number. Class order, accuracy and ranking stay. Constant logits have no scale: T = 1.
+    With few validation items, or nearly perfect accuracy, T is noisy; `at_bound` tells when it is arbitrary.
+    Raises ValueError for no items, NaN or infinite logits, or labels outside the classes.
+    Source: Guo et al. 2017, section 4.2. Oracle: bounded minimisation of the log-loss, derivatives in mpmath.
+    """
+    values = checked(logits)
+    if values.ndim != 2 or not len(values):
+        raise ValueError(f"a temperature is fitted on (items, classes) with at least one item, got {values.shape}")
+    labels = checked_labels(labels, *values.shape)
+    centred = values - values.mean(axis=-1, keepdims=True)
+    scale = float(np.sqrt(np.mean(centred**2)))
+    if scale <= 1e-12 * float(np.abs(values).max(initial=0.0)):  # equal up to rounding
+        return Temperature(1.0, float(nll(values, labels).mean()), False, len(values))
+    unit = centred / scale
+    unit -= unit.max(axis=-1, keepdims=True)  # largest logit 0, at every sharpness
+    true = _at(unit, labels).mean()
+    weights = np.empty_like(unit)
+
+    def slope(log_sharpness: float) -> float:
+        """Derivative of the mean log-loss by the sharpness: increasing."""
+        np.multiply(unit, math.exp(log_sharpness), out=weights)
+        np.exp(weights, out=weights)
+        expected = np.einsum("ic,ic->i", weights, unit) / weights.sum(axis=-1)
+        return float(expected.mean() - true)
+
+    low, high = math.log(SHARPNESS[0]), math.log(SHARPNESS[1])
+    if slope(low) >= 0:
+        log_sharpness, at_bound = low, True
+    elif slope(high) <= 0:
+        log_sharpness, at_bound = high, True
+    else:
+        log_sharpness, at_bound = float(brentq(slope, low, high, xtol=1e-12)), False
+    temperature = scale / math.exp(log_sharpness)
+    return Temperature(temperature, float(nll(values / temperature, labels).mean()), at_bound, len(values))
+
+
+def _at(values: NDArray[np.float64], labels: ArrayLike) -> NDArray[np.float64]:
+    """values (..., items, classes) at each item's label: (..., items)."""
+    if values.ndim < 2:
+        raise ValueError(f"logits are (..., items, classes), got {values.shape}")
+    index = checked_labels(labels, values.shape[-2], values.shape[-1])
+    return values[..., np.arange(len(index)), index]
