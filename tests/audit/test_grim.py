@@ -68,6 +68,13 @@ def test_grim_and_its_power_agree_with_enumeration(n_items: int, n_runs: int, de
     assert power.silent == (power.reachable == power.printable)
 
 
+@pytest.mark.parametrize("rule", MODES)
+@pytest.mark.parametrize(("n_items", "n_runs", "decimals"), [(8, 1, 0), (16, 5, 1), (40, 2, 1)])
+def test_sizes_with_ties_follow_each_rule(n_items: int, n_runs: int, decimals: int, rule: Rule):
+    inside = {text for text in prints(n_items, n_runs, decimals, rule) if 10 <= Decimal(text) < 100}
+    assert grim_power(n_items, n_runs, decimals, rule=rule).reachable == len(inside)
+
+
 @given(n_items=st.integers(1, 3000), n_runs=st.integers(1, 10), share=st.fractions(0, 1), data=st.data())
 def test_a_mean_that_was_observed_always_passes(n_items: int, n_runs: int, share: Fraction, data: st.DataObject):
     total = round(share * n_items * n_runs)
@@ -168,7 +175,7 @@ def test_the_likelihood_is_normalised_over_printable_values():
     """Summed over all printable values with equal weight, the likelihood ratio of one cell averages to one."""
     for rule in MODES:
         every = [PrintedNumber("", Fraction(step, 10), 1) for step in range(1001)]
-        ratios = [math.exp(recovered_denominator([v], [37], 2, rule=rule)[0].log_likelihood) for v in every]
+        ratios = [math.exp(recovered_denominator([v], [40], 3, rule=rule)[0].log_likelihood) for v in every]
         assert statistics.fmean(ratios) == pytest.approx(1, abs=0.02)
 
 
@@ -226,6 +233,27 @@ def test_an_impossible_spread_is_caught_and_all_possible_ones_pass():
     rejected = {text for text in every if not halfwidth_reachable(mean, parse_printed(text), 8, 4, 2.0)}
     assert rejected
     assert not rejected & found
+
+
+def test_a_spread_of_the_wrong_parity_is_caught():
+    """Four counts with sum 16 have an even sum of squares: 66 (3, 4, 4, 5) exists, 65 does not."""
+    sd_65, sd_66 = (12.5 * math.sqrt((squares - 64) / 3) for squares in (65, 66))
+    assert halfwidth_reachable(parse_printed("50.00"), parse_printed(f"{sd_66:.2f}"), 8, 4, 2.0)
+    assert not halfwidth_reachable(parse_printed("50.00"), parse_printed(f"{sd_65:.2f}"), 8, 4, 2.0)
+
+
+def test_counts_that_cannot_all_be_equal_have_a_least_spread():
+    """Eight counts with sum 36 are at best four 4s and four 5s."""
+    least = 12.5 * statistics.stdev([4] * 4 + [5] * 4)
+    mean = parse_printed("56.25")
+    assert halfwidth_reachable(mean, parse_printed(f"{least:.2f}"), 8, 8, math.sqrt(8))
+    assert not halfwidth_reachable(mean, parse_printed("0.00"), 8, 8, math.sqrt(8))
+
+
+def test_a_mean_out_of_reach_is_not_counted_twice():
+    mean = parse_printed("77.16")
+    assert not grim(mean, 519, 10).consistent
+    assert halfwidth_reachable(mean, parse_printed("0.22"), 519, 10, 2.2622)
 
 
 def test_equal_counts_need_a_spread_of_zero():

@@ -453,3 +453,32 @@ def test_an_order_sentence_holds_fails_or_ties(tmp_path: Path):
     assert computed("X", "new", "baseline") == "holds"
     assert computed("X", "baseline", "new") == "fails"
     assert computed("Y", "new", "baseline") == "tie within rounding"
+
+
+def test_the_best_rival_of_a_divergence_is_the_lowest():
+    gaps = {f.cells[0].dataset: f for f in audit("tcmax_table2_js").of_kind("gap")}
+    rivals = {dataset: f.cells[1].method for dataset, f in gaps.items()}
+    assert rivals == {
+        "CREMA-D": "QMF",
+        "Kinetics-Sounds": "MMPareto",
+        "AVE": "Unimodal Ensemble",
+        "VGGSound": "OPM",
+        "UCF101": "MLA",
+    }
+    assert all(f.numbers["gap"] > 0 and "se" not in f.numbers for f in gaps.values())
+
+
+@pytest.mark.parametrize(("n_items", "within"), [(1000, 1), (10_000, 0)])
+def test_a_win_counts_as_noise_below_one_standard_error_only(tmp_path: Path, n_items: int, within: int):
+    (finding,) = foreign(tmp_path, FOREIGN.replace(",1000", f",{n_items}")).of_kind("wins_within_noise")
+    assert (finding.numbers["wins"], finding.numbers["within"]) == (1, within)
+
+
+@pytest.mark.parametrize(("about", "outcome"), [("17000", "agrees"), ("19000", "disagrees")])
+def test_a_number_given_as_about_is_held_to_its_unit(tmp_path: Path, about: str, outcome: str):
+    metadata = (
+        "sentences:\n  - {id: s, kind: numbers, document: d, text: t, "
+        f"first: {{source: a, printed: '{about}', unit: 1000}}, second: {{source: b, sum: [14675, 2594]}}}}\n"
+    )
+    (finding,) = foreign(tmp_path, metadata=metadata).of_kind("sentence_numbers")
+    assert finding.outcome == outcome

@@ -119,6 +119,10 @@ def test_open_ends_stay_open_unless_zero_annihilates_them():
     assert str(half_open - half_open) == "(-1, 1)"
     assert str(Interval.exactly(0) * half_open) == "[0, 0]"
     assert str(Interval(Fraction(0), Fraction(1), True, False) * half_open) == "[0, 2)"
+    assert (
+        str(Interval(Fraction(0), Fraction(1), True, False) * Interval(Fraction(1), Fraction(2), False, False))
+        == "[0, 2)"
+    )
     assert str(half_open / Interval(Fraction(1), Fraction(2), False, True)) == "[0.5, 2)"
 
 

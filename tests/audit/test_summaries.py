@@ -79,6 +79,20 @@ def test_no_value_behind_the_print_leaves_the_range(gap, sd_a, sd_b, n_a, n_b, w
     assert span.p_low - slack <= inner.p <= span.p_high + slack
 
 
+@pytest.mark.parametrize("n_b", [2, 4])
+def test_the_range_of_p_holds_where_degrees_of_freedom_peak_inside(n_b: int):
+    """With two runs a smaller spread can mean a larger p, because it costs degrees of freedom."""
+    arguments = (Interval.exactly(10), around(1.25, 0.75), 2, Interval.exactly(0), Interval.exactly(1), n_b)
+    inside = [
+        stats.ttest_ind_from_stats(10, sd, 2, 0, 1, n_b, equal_var=False).pvalue for sd in np.linspace(0.5, 2, 200)
+    ]
+    span = welch_range(*arguments)
+    assert span.p_low <= min(inside)
+    assert max(inside) <= span.p_high
+    ends = (inside[0], inside[-1])
+    assert n_b != 2 or min(inside) < min(ends)
+
+
 def test_without_rounding_the_range_is_the_test_itself():
     span = welch_range(
         *map(Interval.exactly, (Fraction(1), Fraction(1, 2))), 5, Interval.exactly(0), Interval.exactly(1), 7
