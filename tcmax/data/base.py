@@ -5,6 +5,7 @@ its fingerprint covers decoded content, not the bytes of an archive.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,12 @@ import numpy as np
 from tcmax.errors import TcmaxError
 
 PARTS = ("train", "val", "test")
+RESERVED = {
+    "joint": "the name of the fused read-out",
+    "own": "the name of a method's own read-out",
+    "all": "the name of what is measured on all read-outs together",
+}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class Dataset:
     """A multimodal classification dataset with its splits.
 
     id: canonical name.
-    inputs: modality name -> (N, ...) float32 or uint8; any number of modalities; "joint" is reserved.
+    inputs: modality name -> (N, ...) float32 or uint8; any number of modalities; RESERVED names are taken.
     labels: (N,) int64 in [0, C).
     class_names: C names.
     items: (N,) unique stable ids (str). An item whose input differs between roles has one row, and one id, per role.
@@ -80,9 +87,11 @@ class Dataset:
         n = len(self.labels)
         if not self.inputs:
             return "no modality"
-        if "joint" in self.inputs:
-            return "a modality may not be called 'joint', the name of the fused read-out"
         for name, array in self.inputs.items():
+            if name in RESERVED:
+                return f"a modality may not be called {name!r}, {RESERVED[name]}"
+            if not _NAME.fullmatch(name):
+                return f"modality {name!r}: names become columns, so only letters, digits, '_' and '-'"
             if len(array) != n:
                 return f"modality {name!r} has {len(array)} rows, the labels have {n}"
             if array.dtype.kind == "f" and not np.isfinite(array).all():
