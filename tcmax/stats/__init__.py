@@ -35,5 +35,7 @@ PROCEDURES = {
     "epoch_optimism": "tcmax.stats.selection:epoch_optimism",
     "head_optimism": "tcmax.stats.selection:head_optimism",
     "best_seed": "tcmax.stats.selection:best_seed",
+    "influence": "tcmax.stats.checks:influence",
+    "self_comparison": "tcmax.stats.checks:self_comparison",
     "almost_stochastic_order": "tcmax.stats.aso:almost_stochastic_order",
 }

@@ -123,10 +123,12 @@ class Crossed:
 
     @property
     def both_df(self) -> float:
-        """ν; for an average over datasets Satterthwaite's value from the components' V and ν."""
+        """ν, NaN where V is; for an average over datasets Satterthwaite's value from the components' V and ν."""
         if self.parts:
             return _satterthwaite([p.variance for p in self.parts], [p.both_df for p in self.parts])
         floor = min(self.seed_df, self.group_df)
+        if floor <= 0:
+            return math.nan
         weight = self.joint_seed_variance**2 / self.seed_df + self.b**2 / self.group_df
         return max(self.variance**2 / weight, floor) if weight > 0 else floor
 

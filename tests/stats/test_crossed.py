@@ -309,6 +309,8 @@ def test_rounding_error_is_not_seed_variation():
 def test_one_seed_speaks_for_items_only_and_one_group_for_seeds_only():
     one_seed, one_group = crossed(normal(1)[:1]), crossed(normal(1), np.zeros(30))
     assert math.isnan(one_seed.a)
+    assert math.isnan(one_seed.both_df)
+    assert math.isnan(one_group.variance)
     assert interval(one_seed, "items").decides
     assert interval(one_group, "seeds").decides
     for c, population in itertools.product((one_seed,), ("seeds", "both")):
