@@ -20,7 +20,7 @@ from tcmax.audit.grim import (
 from tcmax.audit.noise import break_even_discordance, break_even_seed_sd, gap_noise
 from tcmax.audit.rounding import Interval, PrintedNumber, check_derived, parse_printed, printed_order
 from tcmax.audit.summaries import Spread, paired_bounds, seed_sd, welch, welch_range
-from tcmax.audit.tables import Cell, CellRef, PublishedTable
+from tcmax.audit.tables import Cell, PublishedTable
 
 _MEANING = {"sd": "standard deviation", "se": "standard error", "ci95": "95 % half-width"}
 
@@ -29,11 +29,6 @@ def number(cell: Cell) -> PrintedNumber:
     """The printed value of a cell that is known to have one."""
     assert cell.value is not None
     return cell.value
-
-
-def decimals(value: float, places: int) -> str:
-    """A number for a sentence, with the typographic minus kept plain."""
-    return f"{value:.{places}f}"
 
 
 def _reported(cells: Sequence[Cell]) -> list[Cell]:
@@ -106,7 +101,7 @@ def check_gaps(table: PublishedTable) -> list[Finding]:
         }
         parts = [
             f"{better.ref.method} {better.value} against {other.ref.method} {other.value}: {gap:+.{places}f} "
-            f"({decimals(float(pair.gap.low), places)} to {decimals(float(pair.gap.high), places)} within rounding), "
+            f"({float(pair.gap.low):.{places}f} to {float(pair.gap.high):.{places}f} within rounding), "
             f"printed order {order}"
         ]
         if pair.siblings > 1:
@@ -613,7 +608,7 @@ def check_derived_columns(table: PublishedTable) -> list[Finding]:
                         computed=f"{exact:.3f} in {implied}",
                         sentence=(
                             f"{method} on {dataset}: {top.value}/{bottom.value} = {exact:.3f}, "
-                            f"{decimals(float(implied.low), 3)} to {decimals(float(implied.high), 3)} within rounding; "
+                            f"{float(implied.low):.3f} to {float(implied.high):.3f} within rounding; "
                             f"printed {ratio.value} is {'consistent' if check.consistent else 'not possible'}."
                         ),
                         item=derived.item,
@@ -699,5 +694,3 @@ CHECKS: tuple[Callable[[PublishedTable], list[Finding]], ...] = (
     check_precision,
 )
 """Every check, in the order of the report."""
-
-__all__ = ["CHECKS", "CellRef", "Pair", "judged_pairs", *(check.__name__ for check in CHECKS)]

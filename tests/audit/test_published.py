@@ -482,3 +482,23 @@ def test_a_number_given_as_about_is_held_to_its_unit(tmp_path: Path, about: str,
     )
     (finding,) = foreign(tmp_path, metadata=metadata).of_kind("sentence_numbers")
     assert finding.outcome == outcome
+
+
+DOCS = Path(__file__).parents[2] / "docs" / "audit.md"
+
+
+def test_the_sample_in_the_docs_is_what_the_audit_prints():
+    sample = re.search(r"```text\n(.*?)```", DOCS.read_text(), re.S)
+    assert sample is not None
+    real = to_text(audit("tcmax_table1"))
+    for piece in sample[1].split("  ...\n"):
+        for line in piece.splitlines():
+            assert line in real.splitlines()
+
+
+def test_the_example_in_the_docs_runs_as_printed(tmp_path: Path):
+    blocks = dict(re.findall(r"```(csv|yaml)\n(.*?)```", DOCS.read_text(), re.S))
+    result = foreign(tmp_path, blocks["csv"], blocks["yaml"])
+    assert result.of_item("S1")[0].computed == "holds"
+    assert len(result.of_kind("spread_test")) == 3
+    assert result.of_kind("marks")[0].outcome == "agrees"
