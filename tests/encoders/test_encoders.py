@@ -1,0 +1,71 @@
+"""Encoders: shapes, the stated architecture, and what they refuse."""
+
+import pytest
+import torch
+
+from tcmax.encoders import ENCODERS
+from tcmax.encoders.cnn import CNN, CNNParameters
+from tcmax.encoders.mlp import MLP, MLPParameters
+
+SHAPES = {"mlp": (3, 5), "cnn": (2, 16, 9)}
+
+
+@pytest.mark.parametrize("kind", sorted(ENCODERS.entries))
+def test_a_batch_becomes_features_of_the_stated_width(kind):
+    cls = ENCODERS.load(kind)
+    encoder = cls(SHAPES[kind], cls.Parameters())
+    for batch in (1, 7):
+        encoder.train(batch > 1)
+        assert encoder(torch.zeros(batch, *SHAPES[kind])).shape == (batch, encoder.width)
+
+
+@pytest.mark.parametrize("kind", sorted(ENCODERS.entries))
+def test_items_are_encoded_independently_in_evaluation_mode(kind):
+    cls = ENCODERS.load(kind)
+    encoder = cls(SHAPES[kind], cls.Parameters()).double().eval()
+    x = torch.randn(4, *SHAPES[kind], dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    alone = torch.cat([encoder(x[row : row + 1]) for row in range(4)])
+    torch.testing.assert_close(encoder(x), alone)
+
+
+@pytest.mark.parametrize("kind", sorted(ENCODERS.entries))
+def test_gradients_agree_with_finite_differences(kind):
+    cls = ENCODERS.load(kind)
+    small = {"mlp": ((3,), MLPParameters((2, 2))), "cnn": ((1, 4, 4), CNNParameters((2,)))}
+    torch.manual_seed(0)
+    encoder = cls(*small[kind]).double().eval()
+    x = torch.randn(2, *small[kind][0], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(encoder, (x,))
+
+
+def test_the_perceptron_is_linear_relu_for_each_width():
+    encoder = MLP((2, 3), MLPParameters((5, 4))).double()
+    x = torch.randn(6, 2, 3, dtype=torch.float64)
+    one, two = encoder.layers[1], encoder.layers[3]
+    with torch.no_grad():
+        hidden = (x.reshape(6, 6) @ one.weight.T + one.bias).clamp_min(0)
+        expected = (hidden @ two.weight.T + two.bias).clamp_min(0)
+    torch.testing.assert_close(encoder(x), expected)
+    assert (encoder.width, len(encoder.layers)) == (4, 5)
+
+
+def test_the_convolutional_encoder_averages_over_space():
+    encoder = CNN((1, 8, 8), CNNParameters((3,))).double().eval()
+    x = torch.randn(2, 1, 8, 8, dtype=torch.float64)
+    torch.testing.assert_close(encoder(x), encoder.layers(x).flatten(2).mean(2))
+    assert encoder.layers(x).shape == (2, 3, 4, 4)
+
+
+@pytest.mark.parametrize("shape", [(1, 7, 8), (1, 8, 7), (8, 8), (1, 2, 8, 8)])
+def test_inputs_too_small_or_of_another_rank_are_refused(shape):
+    with pytest.raises(ValueError, match="at least 8 pixels a side"):
+        CNN(shape, CNNParameters((2, 2, 2)))
+    CNN((1, 8, 8), CNNParameters((2, 2, 2)))
+
+
+@pytest.mark.parametrize("widths", [(), (0,), (4, -1)])
+def test_widths_must_be_positive(widths):
+    with pytest.raises(ValueError, match="hidden must list"):
+        MLPParameters(widths)
+    with pytest.raises(ValueError, match="channels must list"):
+        CNNParameters(widths)
