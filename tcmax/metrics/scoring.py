@@ -11,7 +11,7 @@ folds keep their rows in SCORES.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -333,75 +333,86 @@ def _scored(predictions: _Predictions, fold: int) -> _Scored:
     test = np.flatnonzero(predictions.test)
     test = test[np.argsort(predictions.items[test])]
     val = np.flatnonzero(~predictions.test)
-    labels, modalities = predictions.labels, predictions.modalities
-    columns: dict[str, Floats] = {}
+    labels = predictions.labels
+    temperatures = {}
+    if len(val):
+        temperatures = {
+            readout: fit_temperature(logits, labels[val]) for readout, logits in _readouts(predictions, val)
+        }
+    # Items in blocks whose logits stay in the processor's cache: twice as fast, and no large copies.
+    size = max(1, 2**16 // len(predictions.classes))
+    blocks = [
+        _item_columns(predictions, rows, {readout: fitted.value for readout, fitted in temperatures.items()})
+        for rows in (test[start : start + size] for start in range(0, len(test), size))
+    ]
+    columns = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
     values: dict[str, float] = {}
-    calibrated: dict[str, Floats] = {}
-    for readout, logits in _readouts(predictions):
-        of_test = logits[test]
-        found = _item_columns(of_test, labels[test])
-        found["logit_scale"] = logit_scale(of_test)
-        if len(val):
-            fitted = fit_temperature(logits[val], labels[val])
-            values[f"log_temperature.{readout}"] = math.log(fitted.value)
-            values[f"temperature_at_bound.{readout}"] = float(fitted.at_bound)
-            scaled = of_test / fitted.value
-            found |= {
-                "nll_calibrated": nll(scaled, labels[test]),
-                "entropy_calibrated": entropy(scaled),
-                "confidence_calibrated": confidence(scaled),
-            }
-            if readout in modalities:
-                calibrated[readout] = scaled
-        columns |= {f"{metric}.{readout}": column for metric, column in found.items()}
-    columns |= _as_own(columns, predictions.own)
-    values |= _as_own(values, predictions.own)
-    if modalities:
-        stacked = np.stack([predictions.logits[name][test] for name in modalities]).astype(np.float64)
-        negative = (energy_weights(stacked) < 0).any(axis=0)
-        columns["negative_weights.joint_energy_weighted"] = np.where(negative, 1.0, 0.0)
-        if len(modalities) > 1:
-            columns["js.all"] = js_divergence(stacked)
-            if len(val):
-                columns["js_calibrated.all"] = js_divergence(np.stack([calibrated[name] for name in modalities]))
-        if len(modalities) > 2:
-            columns["js_pairwise.all"] = js_pairwise(stacked)
+    for readout, fitted in temperatures.items():
+        values[f"log_temperature.{readout}"] = math.log(fitted.value)
+        values[f"temperature_at_bound.{readout}"] = float(fitted.at_bound)
     return _Scored(
         items=predictions.items[test],
         labels=labels[test],
         folds=np.full(len(test), fold, np.int64),
         groups={name: ids[test] for name, ids in predictions.groups.items()},
-        columns=columns,
-        values=values,
+        columns=columns | _as_own(columns, predictions.own),
+        values=values | _as_own(values, predictions.own),
     )
+
+
+def _readouts(predictions: _Predictions, rows: NDArray[np.intp]) -> Iterator[tuple[str, Floats]]:
+    """Every read-out with its logits of some items: modalities, the head's own output, and the two derived ones."""
+    for name, logits in predictions.logits.items():
+        yield name, logits[rows].astype(np.float64)
+    if predictions.modalities:
+        stacked = np.stack([predictions.logits[name][rows] for name in predictions.modalities])
+        yield "joint_entropy_gated", entropy_gated(stacked)
+        yield "joint_energy_weighted", energy_weighted(stacked)
+
+
+def _item_columns(
+    predictions: _Predictions, rows: NDArray[np.intp], temperatures: Mapping[str, float]
+) -> dict[str, Floats]:
+    """Every score of some items, "metric.readout" -> (rows,)."""
+    labels, modalities = predictions.labels[rows], predictions.modalities
+    columns: dict[str, Floats] = {}
+    by_readout = dict(_readouts(predictions, rows))
+    calibrated = {readout: by_readout[readout] / value for readout, value in temperatures.items()}
+    for readout, logits in by_readout.items():
+        predicted = predict(logits)
+        found = {
+            "correct": (predicted == labels).astype(np.float64),
+            "predicted": predicted.astype(np.float64),
+            "nll": nll(logits, labels),
+            "brier": brier(logits, labels),
+            "confidence": confidence(logits),
+            "entropy": entropy(logits),
+            "logit_scale": logit_scale(logits),
+        }
+        if calibrated:
+            found |= {
+                "nll_calibrated": nll(calibrated[readout], labels),
+                "entropy_calibrated": entropy(calibrated[readout]),
+                "confidence_calibrated": confidence(calibrated[readout]),
+            }
+        columns |= {f"{metric}.{readout}": column for metric, column in found.items()}
+    if modalities:
+        stacked = np.stack([by_readout[name] for name in modalities])
+        negative = (energy_weights(stacked) < 0).any(axis=0)
+        columns["negative_weights.joint_energy_weighted"] = np.where(negative, 1.0, 0.0)
+        if len(modalities) > 1:
+            columns["js.all"] = js_divergence(stacked)
+            if calibrated:
+                columns["js_calibrated.all"] = js_divergence(np.stack([calibrated[name] for name in modalities]))
+        if len(modalities) > 2:
+            columns["js_pairwise.all"] = js_pairwise(stacked)
+    return columns
 
 
 def _as_own(named: dict[str, T], own: str) -> dict[str, T]:
     """What belongs to a variant's own joint read-out, under the name "own"."""
     split = {name: name.partition(".")[::2] for name in named}
     return {f"{metric}.own": named[name] for name, (metric, readout) in split.items() if readout == own}
-
-
-def _readouts(predictions: _Predictions) -> Iterator[tuple[str, Floats]]:
-    """Every read-out with its logits of all items: modalities, the head's own output, and the two derived ones."""
-    for name, logits in predictions.logits.items():
-        yield name, logits.astype(np.float64)
-    if predictions.modalities:
-        stacked = np.stack([predictions.logits[name] for name in predictions.modalities])
-        yield "joint_entropy_gated", entropy_gated(stacked)
-        yield "joint_energy_weighted", energy_weighted(stacked)
-
-
-def _item_columns(logits: Floats, labels: NDArray[np.intp]) -> dict[str, Floats]:
-    predicted = predict(logits)
-    return {
-        "correct": (predicted == labels).astype(np.float64),
-        "predicted": predicted.astype(np.float64),
-        "nll": nll(logits, labels),
-        "brier": brier(logits, labels),
-        "confidence": confidence(logits),
-        "entropy": entropy(logits),
-    }
 
 
 def _pooled(parts: dict[int, _Scored], run: _Run) -> _Scored:
