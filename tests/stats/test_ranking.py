@@ -57,6 +57,15 @@ def test_seed_level_ranking_is_that_of_pairwise_t_tests(level, seed):
         assert bool(share) == ((x, y) not in better and (y, x) not in better)
 
 
+def test_a_variant_leaves_the_top_at_half_the_level_after_holm_over_its_rivals():
+    scores = variants([1.0, 1.2, 0.9], spread=0.6)
+    loser = rank_variants(scores).variants[-1]
+    smallest = min(row[-1] for row in rank_variants(scores).p_values[:-1])
+    adjusted = 2 * smallest  # two rivals
+    assert loser in rank_variants(scores, level=1.9 * adjusted).top
+    assert loser not in rank_variants(scores, level=2.1 * adjusted).top
+
+
 def test_equal_variants_all_stay_on_top_with_one_letter():
     scores = variants([1.0] * 4)
     found = rank_variants(scores)
