@@ -154,7 +154,11 @@ PARTS = {
         "method: tcmax, head: concat, switches: {tcmax.mean_shift: 3}",
         ["variants.tcmax.switches", "not 3"],
     ),
-    "a parameter of an encoder out of range": ("hidden: [4]", "hidden: []", ["datasets.digits-halves.encoder", "width"]),
+    "a parameter of an encoder out of range": (
+        "hidden: [4]",
+        "hidden: []",
+        ["datasets.digits-halves.encoder", "width"],
+    ),
 }
 
 
@@ -197,7 +201,9 @@ def test_a_fold_beyond_the_protocol(project: Path, fails: Fails) -> None:
     assert "folds 0..0, not 2" in fails(*TRAIN, "--fold", "2")
 
 
-def test_a_negative_block_is_refused_by_the_command_line(project: Path, call: Callable[..., tuple[int, str, str]]) -> None:
+def test_a_negative_block_is_refused_by_the_command_line(
+    project: Path, call: Callable[..., tuple[int, str, str]]
+) -> None:
     status, _, error = call(*TRAIN, "--block", "-1")
     assert status == 2
     assert "--block" in error
@@ -413,6 +419,8 @@ def test_help_is_there_for_every_command(call: Callable[..., tuple[int, str, str
 
 
 def test_help_and_version_load_no_torch() -> None:
-    program = "import sys; sys.argv = ['tcmax', '--help']\nfrom tcmax.cli import app\ntry: app()\nexcept SystemExit: pass\n"
+    program = (
+        "import sys; sys.argv = ['tcmax', '--help']\nfrom tcmax.cli import app\ntry: app()\nexcept SystemExit: pass\n"
+    )
     program += "sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode == 0

@@ -46,10 +46,8 @@ claims:
     origin: written before
     relation: greater
     subject: tcmax
-    rival: unimodal
+    rivals: unimodal
     metric: accuracy
-    datasets: all
-    quantifier: each dataset
 """
 
 
@@ -127,7 +125,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def edited(finished: Path) -> Iterator[Path]:
     """The finished project; files that a test changes are put back."""
     kept = {
-        path: path.read_bytes() for part in ("tcmax", "config") for path in (finished / part).rglob("*") if path.is_file()
+        path: path.read_bytes()
+        for part in ("tcmax", "config")
+        for path in (finished / part).rglob("*")
+        if path.is_file()
     }
     yield finished
     for path, content in kept.items():
@@ -191,7 +192,9 @@ def test_adding_seeds_trains_the_new_ones_only(finished: Path, tmp_path: Path) -
     shutil.copytree(finished, project)
     before = {path: path.stat().st_mtime_ns for path in project.rglob("run.json")}
     replace(project / "config" / "tiny.yaml", "[3, 5, 8]", "[3, 5, 8, 13, 21]")
-    assert sorted(trained(project)) == [f"train {name} {block}" for name in ("ogm", "tcmax", "unimodal") for block in (1, 2)]
+    assert sorted(trained(project)) == [
+        f"train {name} {block}" for name in ("ogm", "tcmax", "unimodal") for block in (1, 2)
+    ]
     snakemake(project)
     after = {path: path.stat().st_mtime_ns for path in project.rglob("run.json")}
     assert len(after) == len(before) * 5 // 3
