@@ -1,0 +1,218 @@
+"""The compare stage: item scores to EVIDENCE.
+
+For each dataset, with the selection rule of the experiment and for each population (new seeds, new items, both):
+
+- an *estimate* of every metric of every variant in every read-out;
+- the *comparison* of every variant with the reference variant (joint prediction, and modality by modality: does joint
+  training starve one?) and with its best rival;
+- all pairs, for the metrics whose tables show tie groups.
+
+Comparisons form families, named in each row, and Holm's correction runs within a family. A design that cannot speak for
+a population (one or two seeds, fewer than three groups) leaves a row with an estimate, no interval and the reason.
+
+Ids: dataset|metric|read-out|variant|population, and dataset|metric|read-out|a-vs-b|population for the comparison with
+the reference variant, with "|best rival" or "|pair" behind it for the other two families.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tcmax.evidence import (
+    LEVEL,
+    POPULATIONS,
+    Board,
+    Score,
+    blank,
+    effect_of,
+    measured,
+    shown,
+    sign_flip_of,
+    write_evidence,
+)
+from tcmax.experiment import Experiment
+from tcmax.metrics import METRICS
+from tcmax.stats.crossed import Population, interval, refusal
+from tcmax.stats.multiplicity import adjust
+
+# Joint prediction (or whole item) against the reference variant and the best rival.
+COMPARED = ("accuracy", "nll", "nll_calibrated", "js", "js_calibrated")
+# All pairs: what tables with tie groups need.
+PAIRED_OFF = ("accuracy", "js", "js_calibrated")
+
+
+def compare(experiment: Experiment, results: Path) -> None:
+    """Write results/<experiment>/evidence.parquet from the item scores of every dataset.
+
+    Raises TcmaxError naming the file when item scores are missing or do not cover the experiment's variants.
+    """
+    rows: list[dict[str, Any]] = []
+    for dataset in experiment.settings.datasets:
+        board = Board(experiment, dataset, results)
+        rows += estimates(board)
+        rows += comparisons(board)
+    write_evidence(results / experiment.name / "evidence.parquet", rows, {"experiment": experiment.name})
+
+
+def estimates(board: Board) -> Iterator[dict[str, Any]]:
+    """One row per metric, read-out, variant and population."""
+    for metric, readout in board.available():
+        for variant in filter(board.items.seeds, board.variants):
+            try:
+                score = board.score((variant,), metric, readout)
+            except ValueError:  # a ratio without a denominator has no row
+                continue
+            c = board.estimate(score)
+            for population in POPULATIONS:
+                yield blank(
+                    id=f"{board.dataset}|{metric}|{readout}|{variant}|{population}",
+                    kind="estimate",
+                    dataset=board.dataset,
+                    selection=board.selection,
+                    metric=metric,
+                    readout=readout,
+                    a=variant,
+                    estimator=board.estimator(metric),
+                    population=population,
+                    pairing="none",
+                    unit=METRICS[metric].unit,
+                    n_diverged=len(score.diverged),
+                    n_groups=c.n_groups if board.groups else None,
+                    notes=[refusal(c, population), *score.notes, *c.notes, *board.notes],
+                    **measured(c, population, LEVEL),
+                )
+
+
+def comparisons(board: Board) -> Iterator[dict[str, Any]]:
+    """Rows of the three families of comparisons of each metric and read-out, adjusted within each."""
+    reference = board.experiment.settings.reference_variant
+    for metric, readout in board.available():
+        joint = readout in ("own", "all")
+        if metric not in COMPARED or not (joint or (metric == "accuracy" and readout in board.items.modalities)):
+            continue
+        scores = {variant: board.score((variant,), metric, readout) for variant in board.variants}
+        where = f"{metric} ({readout}) on {board.dataset}"
+        if reference in scores:
+            chosen = [(variant, str(reference)) for variant in scores if variant != reference]
+            yield from _family(board, metric, readout, scores, chosen, f"each variant with {reference}, {where}", "")
+        if joint:
+            chosen = [(variant, rival) for variant in scores if (rival := _best_rival(board, variant, metric, scores))]
+            name = f"each variant with its best rival, {where}"
+            yield from _family(board, metric, readout, scores, chosen, name, "|best rival")
+        if metric in PAIRED_OFF:
+            chosen = list(itertools.combinations(scores, 2))
+            yield from _family(board, metric, readout, scores, chosen, f"all pairs, {where}", "|pair")
+
+
+def _best_rival(board: Board, variant: str, metric: str, scores: Mapping[str, Score]) -> str | None:
+    """The best other variant by its mean test score, siblings excluded; None where there is no better and worse."""
+    better = METRICS[metric].better
+    rivals = [v for v in scores if v != variant and scores[v].seeds and not board.are_siblings(variant, v)]
+    if better is None or not rivals:
+        return None
+    sign = 1.0 if better == "higher" else -1.0
+    return max(rivals, key=lambda label: sign * float(scores[label].values.mean()))
+
+
+def _family(
+    board: Board,
+    metric: str,
+    readout: str,
+    scores: Mapping[str, Score],
+    pairs: Sequence[tuple[str, str]],
+    name: str,
+    suffix: str,
+) -> Iterator[dict[str, Any]]:
+    """Rows of one family of comparisons, population by population."""
+    by_population: dict[Population, list[dict[str, Any]]] = {population: [] for population in POPULATIONS}
+    for a, b in pairs:
+        stem = f"{board.dataset}|{metric}|{readout}|{a}-vs-{b}"
+        compared = board.difference(scores[a], scores[b])
+        common = {
+            "kind": "comparison",
+            "dataset": board.dataset,
+            "selection": board.selection,
+            "metric": metric,
+            "readout": readout,
+            "a": a,
+            "b": b,
+            "estimator": board.estimator(metric),
+            "unit": METRICS[metric].unit,
+        }
+        rival_note = "the rival was picked by its score on these items" if suffix == "|best rival" else None
+        if isinstance(compared, str):
+            for population in POPULATIONS:
+                by_population[population].append(
+                    blank(
+                        id=f"{stem}|{population}{suffix}",
+                        **common,
+                        population=population,
+                        pairing="none",
+                        level=LEVEL,
+                        n_seeds=0,
+                        n_items=board.n_items,
+                        n_diverged=len(scores[a].diverged) + len(scores[b].diverged),
+                        notes=[compared, rival_note, *board.notes],
+                    )
+                )
+            continue
+        sign_flip = sign_flip_of(compared, stem)
+        effect, size, remarks = effect_of(compared, metric)
+        at_chance = _at_chance(board, a, b, metric, readout) if compared.n_diverged else None
+        for population in POPULATIONS:
+            c = compared.crossed
+            by_seeds = population != "items"
+            normality = by_seeds and sign_flip is not None and sign_flip.floor > LEVEL
+            by_population[population].append(
+                blank(
+                    id=f"{stem}|{population}{suffix}",
+                    **common,
+                    population=population,
+                    pairing=compared.pairing,
+                    n_diverged=compared.n_diverged,
+                    n_groups=c.n_groups if board.groups else None,
+                    effect=effect,
+                    effect_size=size,
+                    sign_flip_p=sign_flip.p_value if by_seeds and sign_flip else None,
+                    sign_flip_floor=sign_flip.floor if by_seeds and sign_flip else None,
+                    notes=[
+                        refusal(c, population),
+                        rival_note,
+                        at_chance and at_chance[population],
+                        f"rests on normality of {c.n_seeds} seed effects" if normality else None,
+                        *remarks,
+                        *compared.notes,
+                        *board.notes,
+                    ],
+                    **measured(c, population, LEVEL, margin=0.0),
+                )
+            )
+    for rows in by_population.values():
+        tested = {row["id"]: row["p"] for row in rows if row["p"] is not None}
+        if tested:
+            adjusted = adjust(tested, name)
+            for identity, p in zip(adjusted.members, adjusted.adjusted, strict=True):
+                row = next(row for row in rows if row["id"] == identity)
+                row |= {"p_adjusted": p, "correction": adjusted.method, "family": f"{name}; tests: {len(tested)}"}
+        yield from rows
+
+
+def _at_chance(board: Board, a: str, b: str, metric: str, readout: str) -> dict[Population, str | None]:
+    """Population -> the comparison with diverged runs counted at chance, in words."""
+    if not board.known_at_chance(metric):
+        return dict.fromkeys(POPULATIONS)
+    first, second = (board.score((label,), metric, readout, "at chance") for label in (a, b))
+    compared = board.difference(first, second)
+    if isinstance(compared, str):
+        return dict.fromkeys(POPULATIONS)
+    c, unit = compared.crossed, METRICS[metric].unit
+    words: dict[Population, str | None] = {}
+    for population in POPULATIONS:
+        ends: tuple[float, ...] = ()
+        if refusal(c, population) is None:
+            found = interval(c, population, LEVEL)
+            ends = (found.low, found.high)
+        text = f"diverged runs removed; counted at chance: {shown(c.estimate, unit, *ends)}"
+        words[population] = text
+    return words

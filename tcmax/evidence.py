@@ -1,0 +1,508 @@
+"""From the item scores of one dataset to rows of EVIDENCE: what `compare` and the audit of claims have in common.
+
+Both ask how good A is, and how much better A is than B. Three things are settled here, once for both:
+
+- a metric that is no mean over items (balanced accuracy, calibration error, a ratio of entropies) enters by its
+  jackknife pseudo-values, whose mean is the metric; one that needs more than item scores enters as one value per run,
+  which speaks for new seeds only;
+- a *contender* is one variant, or several of which the one with the best validation accuracy is taken within each seed;
+- a diverged run is read in two ways: *removed* with its pair, and *at chance*, as the constant forecast of the class
+  frequencies, whose accuracy is that of the majority class.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from tcmax import records
+from tcmax.errors import TcmaxError
+from tcmax.experiment import Experiment
+from tcmax.metrics import METRICS, WHOLE_ITEM
+from tcmax.metrics.calibration import N_BINS
+from tcmax.metrics.entropy import weak_and_strong
+from tcmax.metrics.item_scores import ItemScores
+from tcmax.seeding import generator
+from tcmax.stats.crossed import (
+    Crossed,
+    Population,
+    crossed,
+    crossed_paired,
+    crossed_unpaired,
+    interval,
+    one_sided_p,
+    refusal,
+)
+from tcmax.stats.effects import hedges_g_paired
+from tcmax.stats.paired import SignFlip, mcnemar, sign_flip_seeds
+from tcmax.stats.selection import head_optimism
+
+Floats = NDArray[np.float64]
+Contender = tuple[str, ...]
+Reading = Literal["removed", "at chance"]
+Pairing = Literal["paired", "independent seeds"]
+
+POPULATIONS: tuple[Population, ...] = ("seeds", "items", "both")
+LEVEL = 0.05
+MAX_GROUPINGS = 2
+VALIDATION = "accuracy.val.joint"  # the quantity of HISTORY by which the better of several variants is chosen
+# Metrics that are no item means but follow from item scores: metric -> stored columns that it needs.
+PSEUDO = {
+    "js_bits": ("js",),
+    "balanced_accuracy": ("correct",),
+    "ece": ("confidence", "correct"),
+    "entropy_ratio": ("entropy",),
+    "entropy_ratio_own": ("entropy",),
+    "entropy_ratio_calibrated": ("entropy_calibrated",),
+}
+
+
+def contender_name(contender: Contender) -> str:
+    """A variant's label, or "best of x, y" where validation chooses within each seed."""
+    return contender[0] if len(contender) == 1 else f"best of {', '.join(contender)}"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A contender's scores under one reading.
+
+    seeds, values   seeds and their scores (S, I), rows in the same order; without items, (S, 1) values of whole runs
+    ran, diverged   all seeds that were run, and those without a finished run
+    notes           choices that a reader should know
+    """
+
+    seeds: tuple[int, ...]
+    values: Floats
+    ran: frozenset[int]
+    diverged: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A − B, and what it rests on. a, b: the matrices compared, rows paired unless `pairing` says otherwise."""
+
+    crossed: Crossed
+    pairing: Pairing
+    a: Floats
+    b: Floats
+    n_diverged: int
+    notes: tuple[str, ...]
+
+
+class Board:
+    """The scores of one dataset under one selection rule.
+
+    groups: the groupings that intervals use, at most two. notes: what a reader should know about them.
+    """
+
+    def __init__(self, experiment: Experiment, dataset: str, results: Path, selection: str | None = None) -> None:
+        self.experiment, self.dataset = experiment, dataset
+        self.selection = selection or experiment.settings.selection
+        self.folder = results / experiment.name / dataset
+        self.items = ItemScores.read(self.folder / "items.parquet")
+        path = self.items.path
+        if self.selection not in self.items.selections:
+            known = ", ".join(self.items.selections)
+            raise TcmaxError(f"{path} has no scores for the selection rule {self.selection!r}; it has {known}.")
+        self.variants = experiment.variants_on(dataset)
+        missing = [label for label in self.variants if label not in self.items.variants]
+        if missing:
+            raise TcmaxError(f"{path} has no runs of {', '.join(missing)}; score the dataset again.")
+        self.groups = dict(list(self.items.groups.items())[:MAX_GROUPINGS])
+        self.column = lru_cache(maxsize=64)(self._column)
+
+    @property
+    def n_items(self) -> int:
+        return len(self.items.items)
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        found = []
+        names = list(self.items.groups)
+        if names:
+            sizes = ", ".join(f"{name} ({len(np.unique(labels))})" for name, labels in self.groups.items())
+            left_out = f"; left out: {', '.join(names[MAX_GROUPINGS:])}" if len(names) > MAX_GROUPINGS else ""
+            found.append(f"items grouped by {sizes}{left_out}")
+        n_folds = self.experiment.n_folds(self.dataset)
+        if n_folds > 1:
+            held = "items" if not names else names[0]
+            found.append(f"{n_folds} folds pooled: each fold has its own model, which is confounded with its {held}")
+        return tuple(found)
+
+    def readout(self, metric: str, asked: str | None) -> str:
+        """The read-out of a metric: the one asked for, "all" for a metric of the whole item, else the variant's own."""
+        return "all" if metric in WHOLE_ITEM else asked or "own"
+
+    def available(self) -> list[tuple[str, str]]:
+        """Every metric of the catalogue that these scores hold, with each of its read-outs."""
+        stored = {name.removeprefix("score_") for name in pq.read_schema(self.items.path).names}
+        found = []
+        for metric, described in METRICS.items():
+            for readout in ("all",) if metric in WHOLE_ITEM else self.items.readouts:
+                if metric in WHOLE_ITEM and metric.startswith("entropy_ratio"):
+                    needed = [f"{name}.{modality}" for name in PSEUDO[metric] for modality in self.items.modalities]
+                    there = stored.issuperset(needed) and (metric.endswith("own") or self.reference is not None)
+                elif described.item_column is not None or metric in PSEUDO:
+                    columns = PSEUDO.get(metric, (described.item_column,))
+                    there = stored.issuperset(f"{name}.{readout}" for name in columns)
+                else:
+                    there = (metric, readout) in self._run_scores
+                if there:
+                    found.append((metric, readout))
+        return found
+
+    @property
+    def reference(self) -> str | None:
+        """The reference variant, where it runs on this dataset and some of its runs finished."""
+        label = self.experiment.settings.reference_variant
+        return label if label in self.variants and self.items.seeds(str(label)) else None
+
+    def are_siblings(self, a: str, b: str) -> bool:
+        """Whether two variants belong to one family, such as the two heads of one method."""
+        variants = self.experiment.settings.variants
+        return variants[a].family is not None and variants[a].family == variants[b].family
+
+    def estimator(self, metric: str) -> str:
+        """How a metric becomes an estimate."""
+        if METRICS[metric].item_column is not None or metric == "js_bits":
+            return "mean over seeds and items"
+        return "jackknife over items" if metric in PSEUDO else "mean over runs"
+
+    def ran(self, variant: str) -> frozenset[int]:
+        """Seeds that were run, finished or not."""
+        return frozenset(self.items.seeds(variant)) | frozenset(self.items.diverged(variant))
+
+    def score(self, contender: Contender, metric: str, readout: str, reading: Reading = "removed") -> Score:
+        """The scores of a contender. Of several variants, those of the best one on validation in each seed; a seed
+        has diverged only where it did in all of them.
+
+        Raises TcmaxError when the dataset has no such metric or read-out, and ValueError with the reason when the
+        metric is not defined for these scores.
+        """
+        members = [self._of_variant(label, metric, readout, reading) for label in contender]
+        if len(members) == 1:
+            return members[0]
+        validation = [self.validation(label) for label in contender]
+        ran = frozenset.intersection(*(member.ran for member in members))
+        diverged = tuple(sorted(seed for seed in ran if all(seed in member.diverged for member in members)))
+        rows, kept, counts = [], [], dict.fromkeys(contender, 0)
+        for seed in sorted(ran):
+            finished = [k for k, member in enumerate(members) if seed not in member.diverged]
+            if not finished and reading == "removed":
+                continue
+            among = finished or [0]
+            best = among[0] if len(among) == 1 else max(among, key=lambda k: (validation[k][seed], -k))
+            rows.append(members[best].values[members[best].seeds.index(seed)])
+            kept.append(seed)
+            counts[contender[best]] += 1
+        chosen = ", ".join(f"{label} {count}" for label, count in counts.items())
+        notes = [f"chosen on validation within each seed: {chosen}"]
+        if any(self.items.own.get(label, "joint") != "joint" for label in contender):
+            notes.append("validation accuracy is that of the raw joint output")
+        if reading == "removed" and METRICS[metric].better is not None:
+            notes += _optimism(metric, members, validation)
+        return Score(tuple(kept), np.array(rows), ran, diverged, tuple(notes))
+
+    def _of_variant(self, variant: str, metric: str, readout: str, reading: Reading) -> Score:
+        finished, diverged = self.items.seeds(variant), self.items.diverged(variant)
+        at_chance = reading == "at chance"
+        return Score(
+            seeds=(*finished, *diverged) if at_chance else tuple(finished),
+            values=self._values(variant, metric, readout, at_chance),
+            ran=self.ran(variant),
+            diverged=tuple(diverged),
+        )
+
+    def _values(self, variant: str, metric: str, readout: str, at_chance: bool) -> Floats:
+        """(S, I) item scores or pseudo-values; (S, 1) values of whole runs where item scores do not suffice."""
+
+        def column(name: str, of: str = readout) -> Floats:
+            return self.column(variant, name, of, at_chance)
+
+        stored = METRICS[metric].item_column
+        if stored is not None:
+            return column(stored)
+        if metric == "js_bits":
+            return column("js") / np.log(2)
+        if metric == "balanced_accuracy":
+            return _balanced_accuracy(column("correct"), self.items.labels)
+        if metric == "ece":
+            return _ece(column("confidence"), column("correct"))
+        if metric in PSEUDO:
+            by = variant if metric == "entropy_ratio_own" else self.reference
+            if by is None:
+                raise TcmaxError(f"{metric} on {self.dataset} needs a reference variant with finished runs.")
+            weak, strong = weak_and_strong(
+                {m: float(self.column(by, "correct", m, False).mean()) for m in self.items.modalities}
+            )
+            return _ratio(column(PSEUDO[metric][0], weak), column(PSEUDO[metric][0], strong))
+        return self._whole_runs(variant, metric, readout)
+
+    def _whole_runs(self, variant: str, metric: str, readout: str) -> Floats:
+        """(S, 1) values of SCORES, one per run."""
+        values = self._run_scores.get((metric, readout), {})
+        if not values:
+            raise TcmaxError(f"{self.dataset} has no {metric} of the read-out {readout!r}.")
+        seeds = self.items.seeds(variant)
+        missing = [seed for seed in seeds if (variant, seed) not in values]
+        if missing:
+            raise TcmaxError(f"{self.folder / 'scores.parquet'} has no {metric} for seed {missing[0]} of {variant}.")
+        return np.array([[values[variant, seed]] for seed in seeds], dtype=np.float64).reshape(-1, 1)
+
+    @cached_property
+    def _run_scores(self) -> dict[tuple[str, str], dict[tuple[str, int], float]]:
+        """(metric, read-out) -> (variant, seed) -> value over all folds, for metrics that item scores cannot give."""
+        table = records.read(self.folder / "scores.parquet", records.SCORES)
+        chosen = table.filter(
+            pc.and_(pc.equal(table["selection"].cast("string"), self.selection), pc.is_null(table["fold"]))
+        )
+        names = ("metric", "readout", "variant", "seed", "value")
+        found: dict[tuple[str, str], dict[tuple[str, int], float]] = {}
+        for metric, readout, variant, seed, value in zip(*(chosen[n].to_pylist() for n in names), strict=True):
+            if value is not None and metric != "diverged":
+                found.setdefault((metric, readout), {})[variant, seed] = value
+        return found
+
+    def known_at_chance(self, metric: str) -> bool:
+        """Whether a diverged run can be counted at chance: not where the metric needs more than item scores."""
+        return METRICS[metric].item_column is not None or metric in PSEUDO
+
+    def _column(self, variant: str, column: str, readout: str, at_chance: bool) -> Floats:
+        """(S, I) of a stored column: rows of finished seeds in order, then of diverged ones when read at chance."""
+        rows = self.items.matrix(variant, column, readout, self.selection)
+        if not at_chance:
+            return rows
+        return np.vstack([rows, np.tile(self._at_chance(column), (len(self.items.diverged(variant)), 1))])
+
+    def _at_chance(self, column: str) -> Floats:
+        """(I,) item scores of the forecast that always states the class frequencies of the test items."""
+        labels = self.items.labels
+        frequency = np.bincount(labels) / len(labels)
+        own = frequency[labels]
+        present = frequency[frequency > 0]
+        values = {
+            "correct": (labels == frequency.argmax()).astype(np.float64),
+            "nll": -np.log(own),
+            "brier": 1 - 2 * own + np.sum(frequency**2),
+            "confidence": np.full(len(labels), frequency.max()),
+            "entropy": np.full(len(labels), -np.sum(present * np.log(present))),
+            "js": np.zeros(len(labels)),
+            "js_pairwise": np.zeros(len(labels)),
+        }
+        return values[column.removesuffix("_calibrated")]
+
+    def validation(self, variant: str) -> dict[int, float]:
+        """Finished seed -> accuracy of the joint output on validation items at the selected epoch, averaged over folds.
+
+        Raises TcmaxError where the history does not say.
+        """
+        known = self._validation.get(variant, {})
+        missing = [seed for seed in self.items.seeds(variant) if seed not in known]
+        if missing:
+            raise TcmaxError(
+                f"{self.folder / 'history.parquet'} has no {VALIDATION} for seed {missing[0]} of {variant}, by which "
+                "the better of several variants is chosen."
+            )
+        return known
+
+    @cached_property
+    def _validation(self) -> dict[str, dict[int, float]]:
+        table = records.read(self.folder / "history.parquet", records.HISTORY)
+        table = table.filter(pc.equal(table["quantity"].cast("string"), VALIDATION))
+        curves: dict[tuple[str, int, int], list[tuple[int, float]]] = {}
+        columns = (table[name].to_pylist() for name in ("variant", "seed", "fold", "epoch", "value"))
+        for variant, seed, fold, epoch, value in zip(*columns, strict=True):
+            if value is not None:
+                curves.setdefault((variant, seed, fold), []).append((epoch, value))
+        by_seed: dict[str, dict[int, list[float]]] = {}
+        for (variant, seed, _), curve in sorted(curves.items()):
+            # best_val keeps the epoch with the best validation accuracy, so its value is the maximum of the curve
+            selected = max(curve)[1] if self.selection == "last" else max(value for _, value in curve)
+            by_seed.setdefault(variant, {}).setdefault(seed, []).append(selected)
+        return {v: {seed: float(np.mean(folds)) for seed, folds in seeds.items()} for v, seeds in by_seed.items()}
+
+    def difference(self, a: Score, b: Score, pairing: Pairing = "paired") -> Compared | str:
+        """A − B. Seeds pair when both ran the same seed list, unless the design says that they are independent; a
+        pair with a diverged run is left out. Returns the reason where nothing can be compared."""
+        paired = pairing == "paired" and a.ran == b.ran
+        seeds_a, seeds_b = list(a.seeds), list(b.seeds)
+        if paired:
+            seeds_a = seeds_b = [seed for seed in a.seeds if seed in b.seeds]
+        first = a.values[[a.seeds.index(seed) for seed in seeds_a]]
+        second = b.values[[b.seeds.index(seed) for seed in seeds_b]]
+        if not len(first) or not len(second):
+            return "no seed is left: every run, or every pair of runs, diverged"
+        groups = self._grouping(first.shape[1])
+        found = (crossed_paired if paired else crossed_unpaired)(first, second, *groups)
+        notes = [*a.notes, *(note for note in b.notes if note not in a.notes), *found.notes]
+        if pairing == "paired" and not paired:
+            notes.append("the variants ran different seeds: seeds taken as independent")
+        return Compared(
+            crossed=self._whole(found),
+            pairing="paired" if paired else "independent seeds",
+            a=first,
+            b=second,
+            n_diverged=len(set(a.diverged) | set(b.diverged)) if paired else len(a.diverged) + len(b.diverged),
+            notes=tuple(notes),
+        )
+
+    def estimate(self, score: Score) -> Crossed:
+        """Mean score with its variance parts."""
+        return self._whole(crossed(score.values, *self._grouping(score.values.shape[1])))
+
+    def _grouping(self, width: int) -> tuple[NDArray[Any] | None, ...]:
+        """Groupings as the statistics take them; none for values of whole runs, which have no items."""
+        if width != self.n_items:
+            return (None, None)
+        labels = list(self.groups.values())
+        return (*labels, *[None] * (MAX_GROUPINGS - len(labels)))
+
+    def _whole(self, c: Crossed) -> Crossed:
+        """The number of items behind values of whole runs."""
+        return c if c.n_items == self.n_items else replace(c, n_items=self.n_items)
+
+
+def blank(**given: Any) -> dict[str, Any]:
+    """One row of EVIDENCE with the given columns; the others are missing. Notes are joined with "; "."""
+    row: dict[str, Any] = dict.fromkeys(records.EVIDENCE.columns)
+    unknown = set(given) - set(row)
+    if unknown:
+        raise ValueError(f"EVIDENCE has no column {sorted(unknown)}")
+    row.update(given)
+    row["notes"] = "; ".join(dict.fromkeys(note for note in row["notes"] or () if note))
+    return row
+
+
+def measured(c: Crossed, population: Population, level: float, margin: float | None = None) -> dict[str, Any]:
+    """The columns of EVIDENCE that follow from a Crossed: interval, p against the margin, variance parts, sizes.
+
+    Where the design cannot speak for the population the interval and p are missing; the caller notes why.
+    """
+    columns: dict[str, Any] = {
+        "estimate": c.estimate,
+        "level": level,
+        "margin": margin,
+        "n_seeds": c.n_seeds,
+        "n_items": c.n_items,
+        "variance_seeds": _known(c.a),
+        "variance_items": _known(c.b),
+        "variance_residual": _known(c.e),
+    }
+    if refusal(c, population) is None:
+        found = interval(c, population, level)
+        columns |= {"low": found.low, "high": found.high, "df": found.df}
+        if margin is not None:
+            greater, less = (one_sided_p(c, margin, population, side) for side in ("greater", "less"))
+            columns |= {"p_greater": greater, "p_less": less, "p": min(1.0, 2 * min(greater, less))}
+    return columns
+
+
+def write_evidence(path: Path, rows: Sequence[dict[str, Any]], metadata: dict[str, Any]) -> None:
+    """Write rows of `blank` as an EVIDENCE record."""
+    columns = {name: [row[name] for row in rows] for name in records.EVIDENCE.columns}
+    records.write(path, records.EVIDENCE, columns, metadata)
+
+
+def sign_flip_of(compared: Compared, name: str) -> SignFlip | None:
+    """Sign-flip test over seeds of a paired comparison; None for one seed or independent ones."""
+    if compared.pairing != "paired" or len(compared.a) < 2:
+        return None
+    return sign_flip_seeds(compared.a - compared.b, rng=generator("sign-flip", name))
+
+
+def effect_of(compared: Compared, metric: str) -> tuple[str | None, float | None, list[str]]:
+    """An effect size and notes: net items won per run for accuracy, else Hedges g over paired seeds."""
+    notes: list[str] = []
+    size: float | None = None
+    if compared.pairing == "paired" and len(compared.a) >= 3:
+        g = hedges_g_paired((compared.a - compared.b).mean(axis=1))
+        size = g if np.isfinite(g) else None
+    if METRICS[metric].item_column != "correct":
+        return ("Hedges g of paired seeds", size, notes) if size is not None else (None, None, notes)
+    if size is not None:
+        notes.append(f"Hedges g of paired seeds {size:.2f}")
+    if compared.pairing == "paired":
+        runs = mcnemar(compared.a, compared.b)
+        below = int(np.count_nonzero(runs.p_value <= LEVEL))
+        notes.append(
+            f"McNemar of each run: p <= {LEVEL:g} in {below} of {len(runs.p_value)}, median p "
+            f"{float(np.median(runs.p_value)):.2g}"
+        )
+    net = (compared.a.mean() - compared.b.mean()) * compared.a.shape[1]
+    return "net items won per run", float(net), notes
+
+
+def shown(value: float, unit: str, low: float | None = None, high: float | None = None) -> str:
+    """A signed difference with its interval and unit; proportions in percentage points ("pp")."""
+    digits = "+.2f" if unit == "proportion" else "+.4g"
+    scale = 100 if unit == "proportion" else 1
+    text = format(scale * value + 0.0, digits)
+    if low is not None and high is not None:
+        text += f" [{format(scale * low, digits)}, {format(scale * high, digits)}]"
+    return f"{text} {'pp' if unit == 'proportion' else unit}".rstrip()
+
+
+def _optimism(metric: str, members: Sequence[Score], validation: Sequence[dict[int, float]]) -> list[str]:
+    """What reporting the better variant on the test set would have added, over seeds that all of them finished."""
+    common = sorted(frozenset.intersection(*(frozenset(member.seeds) for member in members)))
+    if not common:
+        return []
+    sign = 1.0 if METRICS[metric].better == "higher" else -1.0
+    scores = np.stack([m.values[[m.seeds.index(seed) for seed in common]] for m in members])
+    found = head_optimism(sign * scores, [[of_member[seed] for seed in common] for of_member in validation])
+    gain = sign * found.difference.estimate
+    return [f"choosing on test would add {shown(gain, METRICS[metric].unit)}"]
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def _balanced_accuracy(correct: Floats, labels: NDArray[np.int64]) -> Floats:
+    """(S, I) pseudo-values of the mean of the classes' accuracies, in closed form.
+
+    Leaving out item i of class c changes that class alone, h_c/n_c -> (h_c − x_i)/(n_c − 1); a class with one item
+    leaves with it.
+    """
+    classes, codes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    hits = np.stack([np.bincount(codes, weights=row, minlength=len(classes)) for row in correct])
+    per_class = hits / sizes
+    whole = per_class.mean(axis=1, keepdims=True)
+    n, k = sizes[codes], len(classes)
+    changed = whole + ((hits[:, codes] - correct) / np.maximum(n - 1, 1) - per_class[:, codes]) / k
+    dropped = (k * whole - correct) / max(k - 1, 1)
+    return _shifted(whole, np.where(n > 1, changed, dropped))
+
+
+def _ece(confidence: Floats, correct: Floats) -> Floats:
+    """(S, I) pseudo-values of the expected calibration error over equal-width bins of confidence, in closed form.
+
+    With g_b the sum of confidence − correctness in bin b, ECE = Σ|g_b|/I; leaving an item out changes its bin alone.
+    """
+    gap = confidence - correct
+    n_items = gap.shape[1]
+    bins = np.clip(np.ceil(confidence * N_BINS).astype(np.intp) - 1, 0, N_BINS - 1)
+    sums = np.stack([np.bincount(b, weights=g, minlength=N_BINS) for b, g in zip(bins, gap, strict=True)])
+    total = np.abs(sums).sum(axis=1, keepdims=True)
+    own = np.take_along_axis(sums, bins, axis=1)
+    return _shifted(total / n_items, (total - np.abs(own) + np.abs(own - gap)) / (n_items - 1))
+
+
+def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """(S, I) pseudo-values of Σ numerator / Σ denominator. Raises ValueError where that divides by zero."""
+    top, bottom = numerator.sum(axis=1, keepdims=True), denominator.sum(axis=1, keepdims=True)
+    if np.any(bottom - denominator == 0) or np.any(bottom == 0):
+        raise ValueError("the ratio is not defined: the entropy of the stronger modality is 0")
+    return _shifted(top / bottom, (top - numerator) / (bottom - denominator))
+
+
+def _shifted(whole: Floats, left_out: Floats) -> Floats:
+    """θ − (I − 1)(θ₍₋ᵢ₎ − mean θ₍₋ⱼ₎): jackknife pseudo-values whose mean is θ."""
+    return whole - (left_out.shape[1] - 1) * (left_out - left_out.mean(axis=1, keepdims=True))

@@ -1,0 +1,103 @@
+"""Item scores written straight from matrices, so that a test can compute every number by hand.
+
+    write_items(folder, {variant: {"correct.own": (S, I) matrix, "js.all": ...}}, seeds=..., labels=..., groups=...,
+        diverged={variant: [seeds]}, validation={(variant, seed): accuracy}, runs={(variant, metric): [values]})
+
+writes items.parquet, scores.parquet and history.parquet of one dataset. Rows of a matrix are the finished seeds of the
+variant in order: the given seeds without its diverged ones.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tcmax import records
+from tcmax.experiment import Experiment, ExperimentSettings
+
+
+def write_items(
+    folder: Path,
+    scores: Mapping[str, Mapping[str, Any]],
+    *,
+    seeds: Sequence[int] | Mapping[str, Sequence[int]] = (0, 1, 2),
+    labels: Sequence[int] | None = None,
+    groups: Mapping[str, Sequence[Any]] | None = None,
+    diverged: Mapping[str, Sequence[int]] | None = None,
+    validation: Mapping[tuple[str, int], float] | None = None,
+    runs: Mapping[tuple[str, str], Sequence[float]] | None = None,
+    selection: str = "last",
+) -> Path:
+    diverged = diverged or {}
+    columns: dict[str, list[Any]] = {"variant": [], "seed": [], "item": [], "label": []}
+    names = sorted({name for of_variant in scores.values() for name in of_variant})
+    columns |= {f"group_{name}": [] for name in groups or {}} | {f"score_{name}": [] for name in names}
+    run_scores: dict[str, list[Any]] = {"variant": [], "seed": [], "metric": [], "readout": [], "value": []}
+    for variant, of_variant in scores.items():
+        ran = seeds[variant] if isinstance(seeds, Mapping) else seeds
+        finished = [seed for seed in ran if seed not in diverged.get(variant, ())]
+        matrices = {name: np.asarray(matrix, dtype=float) for name, matrix in of_variant.items()}
+        n_items = next(iter(matrices.values())).shape[1]
+        for row, seed in enumerate(finished):
+            columns["variant"] += [variant] * n_items
+            columns["seed"] += [seed] * n_items
+            columns["item"] += [f"item-{i:05d}" for i in range(n_items)]
+            columns["label"] += list(labels) if labels is not None else [i % 2 for i in range(n_items)]
+            for name, of_item in (groups or {}).items():
+                columns[f"group_{name}"] += [str(group) for group in of_item]
+            for name in names:
+                columns[f"score_{name}"] += matrices[name][row].tolist()
+            for (label, metric), values in (runs or {}).items():
+                if label == variant:
+                    for key, value in zip(run_scores, (variant, seed, metric, "own", values[row]), strict=True):
+                        run_scores[key].append(value)
+    readouts = dict.fromkeys(name.partition(".")[2] for name in names)
+    header = {
+        "variants": list(scores),
+        "selections": [selection],
+        "own": dict.fromkeys(scores, "joint"),
+        "modalities": [name for name in readouts if name not in ("own", "joint", "all")],
+        "classes": [f"class {c}" for c in range(max(columns["label"], default=0) + 1)],
+        "diverged": {variant: list(of_variant) for variant, of_variant in diverged.items()},
+    }
+    common = {"dataset": folder.name, "fold": 0, "selection": selection}
+    records.write(folder / "items.parquet", records.ITEM_SCORES, {**common, **columns}, header)
+    n = len(run_scores["seed"])
+    facts = {"dataset": [folder.name] * n, "fold": [None] * n, "selection": [selection] * n, "n_items": [1] * n}
+    records.write(folder / "scores.parquet", records.SCORES, {**facts, **run_scores})
+    history = [(v, s, accuracy) for (v, s), accuracy in (validation or {}).items()]
+    records.write(
+        folder / "history.parquet",
+        records.HISTORY,
+        {
+            "dataset": [folder.name] * len(history),
+            "fold": [0] * len(history),
+            "variant": [v for v, _, _ in history],
+            "seed": [s for _, s, _ in history],
+            "epoch": [4] * len(history),
+            "quantity": ["accuracy.val.joint"] * len(history),
+            "value": [accuracy for _, _, accuracy in history],
+        },
+    )
+    return folder
+
+
+def made_up(
+    variants: Sequence[str] = ("a", "b"),
+    datasets: Sequence[str] = ("toy",),
+    seeds: Sequence[int] = (0, 1, 2),
+    families: Mapping[str, str] | None = None,
+    reference: str | None = None,
+) -> Experiment:
+    """An experiment with these labels, as if read from config/made-up.yaml."""
+    settings = {
+        "name": "made-up",
+        "title": "Made up",
+        "seeds": list(seeds),
+        "reference_variant": reference,
+        "training": {"epochs": 5, "batch_size": 8, "learning_rate": 0.1},
+        "datasets": dict.fromkeys(datasets),
+        "variants": {label: {"method": "joint", "family": (families or {}).get(label)} for label in variants},
+    }
+    return Experiment(Path("config/made-up.yaml"), ExperimentSettings.model_validate(settings))
