@@ -17,7 +17,7 @@ contradicted in 16 % of all studies. A disjunction mirrors this. With α = level
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from tcmax.stats.crossed import Crossed, Interval, Population, interval, one_sided_p, refusal, what_decides
+from tcmax.stats.crossed import Crossed, Interval, Needed, Population, interval, one_sided_p, refusal, what_decides
 from tcmax.stats.multiplicity import adjust
 
 Word = Literal["supported", "contradicted", "undetermined", "not testable"]
@@ -133,7 +133,7 @@ class Resampled:
 
     def p(self, margin: float, population: Population, side: Side) -> float:
         draws = self.draws[population]
-        contrary = draws <= margin if side == "greater" else draws >= margin
+        contrary = draws <= margin if side == "greater" else draws > margin
         return (1 + int(np.count_nonzero(contrary))) / (1 + draws.size)
 
 
@@ -238,6 +238,14 @@ def combine_readings(removed: Word, at_chance: Word) -> Word:
     return removed if removed == at_chance else "undetermined"
 
 
+@dataclass(frozen=True)
+class FamilySizes:
+    """Over how many comparisons Holm's correction runs for a statement to be supported, and to be contradicted."""
+
+    support: int = 1
+    against: int = 1
+
+
 def needed_in_words(
     estimand: Estimand,
     margin: float,
@@ -245,41 +253,41 @@ def needed_in_words(
     level: float,
     gain: float | None = None,
     equal: bool = False,
+    families: FamilySizes = FamilySizes(),
+    show: Callable[[float], str] = "{:.3g}".format,
 ) -> str:
-    """What would decide a comparison that is open, in words; `gain` is the smallest difference of interest."""
+    """What would decide a comparison that is open, in words; `gain` is the smallest difference of interest.
+
+    Within a family the first step of Holm's correction is planned for: level / number of comparisons. show: a number
+    of the estimand with its unit.
+    """
     if isinstance(estimand, Difference):
         edge = math.copysign(margin, estimand.estimate) if equal else margin
-        found = [_seeds_needed(estimand.crossed, edge, population, level, None, equal)]
-        if gain is not None:
-            found.append(_seeds_needed(estimand.crossed, edge, population, level, gain, equal))
+        values = [estimand.estimate] if gain is None else [estimand.estimate, gain]
+        found = []
+        for value in values:
+            holds = abs(value) < margin if equal else value > margin
+            corrected = level / (families.support if holds else families.against)
+            where = "at the observed difference" if value is values[0] else f"at a difference of {show(value)}"
+            outcome = "supported" if holds else "contradicted"
+            needed = what_decides(estimand.crossed, edge, corrected, population, value)
+            found.append(f"{_seeds(needed, outcome, show)} {where}")
         return "; ".join(found)
     if isinstance(estimand, AcrossDatasets):
         n = _datasets_needed(estimand, margin, level)
-        return (
-            "no number of datasets while they agree this little"
-            if n is None
-            else f"{n} datasets at this mean and spread"
-        )
+        return "no number of datasets at this mean and spread" if n is None else f"{n} datasets at this mean and spread"
     return "more variants, or more seeds and items; a rank correlation has no closed form"
 
 
-def _seeds_needed(
-    c: Crossed, margin: float, population: Population, level: float, gain: float | None, equal: bool
-) -> str:
-    needed = what_decides(c, margin, level, population, gain)
-    where = "at the observed difference" if gain is None else f"at the smallest gain of interest ({gain:g})"
-    if population == "items":
-        return f"more test items {where}: the half-width is {needed.floor:.3g}, the margin is {needed.gap:.3g} away"
-    if needed.n_seeds is None:
-        if needed.floor == 0:
-            return f"no number of seeds {where}"
-        return (
-            f"no number of seeds {where}: ±{needed.floor:.3g} would remain from the test items alone, "
-            f"the distance to the margin is {needed.gap:.3g}"
-        )
-    value = c.estimate if gain is None else gain
-    holds = abs(value) < abs(margin) if equal else value > margin
-    return f"{needed.n_seeds} seeds {where} (it would be {'supported' if holds else 'contradicted'})"
+def _seeds(needed: Needed, outcome: str, show: Callable[[float], str]) -> str:
+    """How many seeds bring the outcome, or why none do."""
+    if needed.population == "items":
+        return f"more test items, for ±{show(needed.floor)} is more than the {show(needed.gap)} to the margin"
+    if needed.n_seeds is not None:
+        return f"{outcome} with {needed.n_seeds} seeds"
+    if needed.floor == 0:
+        return "no number of seeds"
+    return f"no number of seeds (the test items leave ±{show(needed.floor)}, the margin is {show(needed.gap)} away)"
 
 
 def _datasets_needed(estimand: AcrossDatasets, margin: float, level: float) -> int | None:

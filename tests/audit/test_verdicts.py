@@ -13,6 +13,7 @@ from tcmax.audit.verdicts import (
     AllOf,
     AnyOf,
     Difference,
+    FamilySizes,
     Leaf,
     Resampled,
     combine_readings,
@@ -200,8 +201,8 @@ def test_what_would_decide_names_the_least_number_of_seeds():
     c = crossed(d)
     margin = c.estimate - 0.03
     words = needed_in_words(Difference(c), margin, "both", 0.05)
-    n = int(words.split()[0])
-    assert "(it would be supported)" in words
+    assert words.startswith("supported with ")
+    n = int(words.split()[2])
 
     def half_width(seeds):
         scale = 4 / seeds
@@ -216,7 +217,7 @@ def test_what_would_decide_names_the_least_number_of_seeds():
     assert half_width(n) < 0.03
     assert n == 3 or half_width(n - 1) >= 0.03
     against = needed_in_words(Difference(c), c.estimate + 0.03, "both", 0.05)
-    assert "(it would be contradicted)" in against
+    assert against.startswith("contradicted with ")
 
 
 def test_what_no_number_of_seeds_can_decide_is_said_with_what_remains():
@@ -224,9 +225,10 @@ def test_what_no_number_of_seeds_can_decide_is_said_with_what_remains():
     c = crossed(rng.normal(0, 1, 50) + rng.normal(0, 0.1, (5, 50)))
     floor = scipy.stats.t.ppf(0.975, 49) * math.sqrt(max(c.b - c.e, 0))
     words = needed_in_words(Difference(c), c.estimate - floor * 0.9, "both", 0.05, gain=c.estimate + 10 * floor)
-    assert words.startswith("no number of seeds at the observed difference")
-    assert f"±{floor:.3g}" in words
-    assert "3 seeds at the smallest gain of interest" in words
+    assert words.startswith(
+        f"no number of seeds (the test items leave ±{floor:.3g}, the margin is {floor * 0.9:.3g} away)"
+    )
+    assert f"supported with 3 seeds at a difference of {c.estimate + 10 * floor:.3g}" in words
     assert "more test items" in needed_in_words(Difference(c), 0.0, "items", 0.05)
 
 
@@ -234,7 +236,15 @@ def test_what_would_decide_about_equality_looks_at_the_nearer_margin():
     rng = np.random.default_rng(7)
     c = crossed(rng.normal(-0.01, 0.02, (6, 1)) + rng.normal(0, 0.05, (6, 500)))
     words = needed_in_words(Difference(c), 0.05, "seeds", 0.05, equal=True)
-    assert "supported" in words
+    assert words.startswith("supported with")
+
+
+def test_a_family_needs_more_seeds_for_what_holm_corrects():
+    rng = np.random.default_rng(9)
+    c = Difference(crossed(rng.normal(-0.02, 0.05, (6, 1)) + rng.normal(0, 0.05, (6, 500))))
+    alone, in_family = (int(needed_in_words(c, 0.0, "seeds", 0.05, families=FamilySizes(1, n)).split()[2]) for n in (1, 13))
+    assert in_family > alone
+    assert alone == int(needed_in_words(c, 0.0, "seeds", 0.05, families=FamilySizes(13, 1)).split()[2])
 
 
 def test_more_datasets_are_counted_too():

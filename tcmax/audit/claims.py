@@ -1,0 +1,599 @@
+"""Judging a claims file: from item scores to claim evidence and verdicts.
+
+A claim becomes comparisons, each of which reads d > margin (*less* and *smallest* swap the sides), and the comparisons
+become a verdict by `verdicts`. Every claim is judged for its own population and, side by side, for new seeds on this
+test set and for new seeds and items; with diverged runs removed and, if there are any, counted at chance.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tcmax import records
+from tcmax.audit.association import resampled_tau
+from tcmax.audit.schema import Claim, Claims, contrasts_of, datasets_of, load_claims, variants_of
+from tcmax.audit.verdicts import (
+    AcrossDatasets,
+    AllOf,
+    AnyOf,
+    Decision,
+    Difference,
+    Estimand,
+    FamilySizes,
+    Leaf,
+    Node,
+    Resampled,
+    combine_readings,
+    decide,
+    holm,
+    leaf,
+    needed_in_words,
+)
+from tcmax.errors import TcmaxError
+from tcmax.evidence import (
+    Board,
+    Compared,
+    Contender,
+    Pairing,
+    Reading,
+    blank,
+    contender_name,
+    measured,
+    shown,
+    sign_flip_of,
+    write_evidence,
+)
+from tcmax.experiment import Experiment
+from tcmax.files import read_json
+from tcmax.metrics import METRICS
+from tcmax.seeding import generator
+from tcmax.stats.crossed import Population, average
+
+TAU = "Kendall's tau"
+IN_WORDS: dict[str, str] = {
+    "seeds": "new seeds on this test set",
+    "items": "new items for these trained models",
+    "both": "new seeds and new items",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One component of a claim: an estimand with its sizes, or the reason why there is none.
+
+    key: the middle of its evidence ids, "<dataset>|<a>-vs-<b>". a, b: what is subtracted from what.
+    """
+
+    name: str
+    key: str
+    dataset: str | None
+    a: str
+    b: str | None
+    estimand: Estimand | None
+    reason: str | None = None
+    compared: Compared | None = None
+    n_seeds: int = 0
+    n_items: int = 0
+    n_groups: int | None = None
+    n_diverged: int = 0
+    notes: tuple[str, ...] = ()
+    readout: str = "own"
+    b_readout: str | None = None
+    estimator: str = ""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One reading of a claim: its parts, and its decision for each population."""
+
+    reading: Reading
+    parts: tuple[Part, ...]
+    decisions: dict[Population, Decision]
+    n_diverged: int
+
+
+def audit_claims(
+    experiment: Experiment, results: Path, claims_path: Path, fail_on: str | None = None
+) -> tuple[list[str], bool]:
+    """Judge a claims file and write claim_evidence.parquet and verdicts.parquet.
+
+    Returns the lines to print, and whether any claim has the verdict `fail_on`. Raises TcmaxError for a bad claims
+    file, an unknown verdict word, and missing or incomplete item scores.
+    """
+    if fail_on is not None and fail_on not in records.VERDICT_WORDS:
+        raise TcmaxError(f"there is no verdict {fail_on!r}; verdicts: {', '.join(records.VERDICT_WORDS)}.")
+    claims = load_claims(claims_path, experiment)
+    evidence, verdicts = judge(claims, experiment, results)
+    changed = changed_after_training(experiment, results, claims.sha256)
+    for verdict in verdicts:
+        verdict |= {"claims_sha256": claims.sha256, "claims_changed_after_training": changed}
+    folder = results / experiment.name
+    expected = expected_false_supports(claims, verdicts)
+    head = {"experiment": experiment.name, "expected_false_supported": expected}
+    write_evidence(folder / "claim_evidence.parquet", evidence, {"experiment": experiment.name})
+    columns = {name: [verdict[name] for verdict in verdicts] for name in records.VERDICTS.columns}
+    records.write(folder / "verdicts.parquet", records.VERDICTS, columns, head)
+    testable = sum(verdict["verdict"] != "not testable" for verdict in verdicts)
+    lines = [verdict["line"] for verdict in verdicts]
+    lines.append(
+        f"{testable} of {len(verdicts)} claims are testable here; false 'supported' to expect if none were true: "
+        f"at most {expected:.3g}."
+    )
+    if changed:
+        lines.append(f"{claims_path} changed after training: some runs were trained while it said something else.")
+    return lines, any(verdict["verdict"] == fail_on for verdict in verdicts)
+
+
+def expected_false_supports(claims: Claims, verdicts: Sequence[Mapping[str, Any]]) -> float:
+    """Number of testable claims x level/2, the most false *supported* to expect were no claim true."""
+    testable = {verdict["claim"] for verdict in verdicts if verdict["verdict"] != "not testable"}
+    return sum(claim.level / 2 for claim in claims.claims if claim.id in testable)
+
+
+def changed_after_training(experiment: Experiment, results: Path, sha256: str) -> bool | None:
+    """Whether any run was trained under another claims file; None where that is not known of every run."""
+    hashes = []
+    for cell in experiment.cells():
+        for seed in experiment.settings.seeds:
+            folder = results / experiment.name / cell.dataset / f"fold_{cell.fold}" / cell.variant / f"seed_{seed}"
+            path = folder / "sidecar.json"
+            hashes.append(read_json(path).get("claims_sha256") if path.is_file() else None)
+    if any(known is not None and known != sha256 for known in hashes):
+        return True
+    return None if None in hashes or not hashes else False
+
+
+def judge(claims: Claims, experiment: Experiment, results: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of EVIDENCE and of VERDICTS (without the file's hash) for every claim, in file order."""
+    boards: dict[tuple[str, str], Board] = {}
+
+    def board_of(dataset: str, selection: str) -> Board:
+        key = dataset, selection
+        if key not in boards:
+            boards[key] = Board(experiment, dataset, results, selection)
+        return boards[key]
+
+    evidence: list[dict[str, Any]] = []
+    verdicts: list[dict[str, Any]] = []
+    for claim in claims.claims:
+        if not claim.testable:
+            verdicts.append(_not_testable(claim))
+            continue
+        selection = claim.selection or experiment.settings.selection
+        on = {dataset: board_of(dataset, selection) for dataset in datasets_of(claim, experiment)}
+        try:
+            judged = _readings(claim, experiment, on)
+        except TcmaxError as error:
+            raise TcmaxError(f"{claims.path}: claims.{claim.id}: {error}") from error
+        rows = [row for reading in judged for row in _rows(claim, reading, selection)]
+        evidence += rows
+        verdicts.append(_verdict(claim, judged, [row["id"] for row in rows]))
+    return evidence, verdicts
+
+
+def populations_of(claim: Claim) -> tuple[Population, ...]:
+    """The claim's own population and the two that are always shown."""
+    return tuple(dict.fromkeys((claim.population, "seeds", "both")))
+
+
+# --- from a claim to its parts ---------------------------------------------------------------------------------------
+
+
+def _readings(claim: Claim, experiment: Experiment, on: Mapping[str, Board]) -> list[Judged]:
+    """The claim with diverged runs removed, and where there are any also counted at chance."""
+    first = _read(claim, experiment, on, "removed")
+    return [first] if first.n_diverged == 0 else [first, _read(claim, experiment, on, "at chance")]
+
+
+def _read(claim: Claim, experiment: Experiment, on: Mapping[str, Board], reading: Reading) -> Judged:
+    by_dataset = {dataset: _parts(claim, experiment, board, reading) for dataset, board in on.items()}
+    n_diverged = max(part.n_diverged for parts in by_dataset.values() for part in parts)
+    if claim.quantifier in ("average over the named datasets", "datasets in general"):
+        across = zip(*by_dataset.values(), strict=True)
+        by_dataset = {"": tuple(_over_datasets(claim, parts) for parts in across)}
+    decisions = {
+        population: decide(_tree(claim, by_dataset, population), claim.level) for population in populations_of(claim)
+    }
+    return Judged(reading, tuple(part for parts in by_dataset.values() for part in parts), decisions, n_diverged)
+
+
+def _tree(claim: Claim, by_dataset: Mapping[str, Sequence[Part]], population: Population) -> Node:
+    def of(part: Part) -> Leaf:
+        if part.estimand is None:
+            return Leaf(part.name, 1.0, 1.0, part.reason)
+        return leaf(part.name, part.estimand, claim.margin, population, equal=claim.relation == "equal")
+
+    if claim.quantifier == "some dataset":
+        return AnyOf(tuple(AllOf(tuple(map(of, parts))) for parts in by_dataset.values()))
+    return AllOf(tuple(of(part) for parts in by_dataset.values() for part in parts))
+
+
+def _parts(claim: Claim, experiment: Experiment, board: Board, reading: Reading) -> tuple[Part, ...]:
+    if claim.relation == "association":
+        return (_association(claim, experiment, board, reading),)
+    return tuple(
+        _comparison(claim, board, contrast, reading) for contrast in contrasts_of(claim, experiment, board.dataset)
+    )
+
+
+def _comparison(claim: Claim, board: Board, contrast: tuple[Contender, Contender], reading: Reading) -> Part:
+    metric = str(claim.metric)
+    sides = [
+        (contrast[0], board.readout(metric, claim.readout)),
+        (contrast[1], board.readout(metric, claim.rival_readout or claim.readout)),
+    ]
+    if claim.relation in ("less", "smallest of"):
+        sides.reverse()
+    (a, a_readout), (b, b_readout) = sides
+    a_name, b_name = contender_name(a), contender_name(b)
+    same = a_readout == b_readout
+    shown_a, shown_b = (a_name, b_name) if same else (f"{a_name} ({a_readout})", f"{b_name} ({b_readout})")
+    part = Part(
+        name=f"{shown_a} minus {shown_b} on {board.dataset}",
+        key=f"{board.dataset}|{a_name}-vs-{b_name}",
+        dataset=board.dataset,
+        a=a_name,
+        b=b_name,
+        estimand=None,
+        n_items=board.n_items,
+        readout=a_readout,
+        b_readout=None if same else b_readout,
+        estimator=board.estimator(metric),
+        notes=board.notes,
+    )
+    try:
+        scores = [board.score(contender, metric, readout, reading) for contender, readout in sides]
+    except ValueError as error:
+        return replace(part, reason=str(error))
+    part = replace(part, n_diverged=len(set(scores[0].diverged) | set(scores[1].diverged)))
+    if reading == "at chance" and part.n_diverged and not board.known_at_chance(metric):
+        return replace(part, reason=f"a run that diverged has no {metric}")
+    pairing: Pairing = "independent seeds" if claim.seed_pairing == "independent" else "paired"
+    compared = board.difference(scores[0], scores[1], pairing)
+    if isinstance(compared, str):
+        return replace(part, reason=compared)
+    c = compared.crossed
+    return replace(
+        part,
+        estimand=Difference(c),
+        compared=compared,
+        n_seeds=c.n_seeds,
+        n_groups=c.n_groups if board.groups else None,
+        n_diverged=compared.n_diverged,
+        notes=(*compared.notes, *board.notes),
+    )
+
+
+def _association(claim: Claim, experiment: Experiment, board: Board, reading: Reading) -> Part:
+    """Kendall's tau over variants, signed so that the claimed direction is positive."""
+    assert claim.associated_with is not None
+    variants = variants_of(claim, experiment, board.dataset)
+    sign = 1.0 if claim.direction == "positive" else -1.0
+    quantities = [(str(claim.metric), claim.readout), (claim.associated_with.metric, claim.associated_with.readout)]
+    named = [(metric, board.readout(metric, readout)) for metric, readout in quantities]
+    label = f"tau({named[0][0]}, {named[1][0]})"
+    part = Part(
+        name=f"{'-' if sign < 0 else ''}{label} over {len(variants)} variants on {board.dataset}",
+        key=f"{board.dataset}|{named[0][0]}-with-{named[1][0]}",
+        dataset=board.dataset,
+        a=", ".join(variants),
+        b=None,
+        estimand=None,
+        n_items=board.n_items,
+        n_diverged=len(set().union(*(board.items.diverged(variant) for variant in variants))),
+        readout=named[0][1],
+        b_readout=named[1][1],
+        estimator="Kendall's tau-b, percentile interval of resampled seeds and items",
+        notes=(f"sign turned: {claim.direction} {label} is the claim", *board.notes) if sign < 0 else board.notes,
+    )
+    try:
+        x, y = ([board.score((variant,), *quantity, reading) for variant in variants] for quantity in named)
+    except ValueError as error:
+        return replace(part, reason=str(error))
+    if len({score.ran for score in (*x, *y)}) > 1:
+        return replace(part, reason="the variants ran different seeds, which cannot be resampled together")
+    seeds = [seed for seed in x[0].seeds if all(seed in score.seeds for score in (*x, *y))]
+    if not seeds:
+        return replace(part, reason="no seed was finished by every variant")
+    matrices = [np.stack([s.values[[s.seeds.index(seed) for seed in seeds]] for s in side]) for side in (x, y)]
+    if any(matrix.shape[-1] != board.n_items for matrix in matrices):
+        return replace(part, reason="items cannot be resampled: the metric has one value per run")
+    rng = generator("association", claim.id, board.dataset)
+    found = resampled_tau(matrices[0], sign * matrices[1], board.groups, rng)
+    n_groups = found.units["items"] if board.groups else None
+    return replace(part, estimand=found, n_seeds=len(seeds), n_groups=n_groups)
+
+
+def _over_datasets(claim: Claim, parts: Sequence[Part]) -> Part:
+    """The same comparison on several datasets as one: their average, or they as a sample of datasets."""
+    general = claim.quantifier == "datasets in general"
+    where = f"{len(parts)} datasets in general" if general else f"average of {len(parts)} datasets"
+    first = parts[0]
+    whole = replace(
+        first,
+        name=f"{first.name.rsplit(' on ', 1)[0]}, {where}",
+        key=f"{'in general' if general else 'average'}|{first.key.split('|', 1)[1]}",
+        dataset=None,
+        estimand=None,
+        compared=None,
+        n_seeds=min(part.n_seeds for part in parts),
+        n_items=sum(part.n_items for part in parts),
+        n_groups=None,
+        n_diverged=max(part.n_diverged for part in parts),
+        notes=tuple(f"{part.dataset}: {note}" for part in parts for note in part.notes),
+    )
+    missing = next((part for part in parts if part.estimand is None), None)
+    if missing is not None:
+        return replace(whole, reason=f"{missing.dataset}: {missing.reason}")
+    estimands = [part.estimand for part in parts if part.estimand is not None]
+    if general:
+        floor = f"sign-flip floor over {len(parts)} datasets {2.0 ** (1 - len(parts)):g}"
+        estimator = "mean over datasets, Student's t"
+        across = AcrossDatasets(tuple(estimand.estimate for estimand in estimands))
+        return replace(whole, estimand=across, estimator=estimator, notes=(floor, *whole.notes))
+    if len(parts) == 1:
+        return replace(whole, estimand=estimands[0], compared=first.compared)
+    estimator = f"average over datasets, {first.estimator}"
+    if isinstance(estimands[0], Resampled):
+        return replace(whole, estimand=_average_of_draws(estimands), estimator=estimator)
+    crossed = average([estimand.crossed for estimand in estimands if isinstance(estimand, Difference)])
+    grouped = all(part.n_groups is not None for part in parts)
+    return replace(
+        whole, estimand=Difference(crossed), estimator=estimator, n_groups=crossed.n_groups if grouped else None
+    )
+
+
+def _average_of_draws(estimands: Sequence[Estimand]) -> Resampled:
+    """The mean of resampled statistics of independent datasets, draw by draw; skipped draws shorten the list."""
+    found = [estimand for estimand in estimands if isinstance(estimand, Resampled)]
+    populations = tuple(found[0].draws)
+    length = {p: min(each.draws[p].size for each in found) for p in populations}
+    return Resampled(
+        estimate=float(np.mean([each.estimate for each in found])),
+        draws={p: np.mean([each.draws[p][: length[p]] for each in found], axis=0) for p in populations},
+        units={p: min(each.units[p] for each in found) for p in populations},
+    )
+
+
+# --- from parts to rows ----------------------------------------------------------------------------------------------
+
+
+def _rows(claim: Claim, judged: Judged, selection: str) -> Iterator[dict[str, Any]]:
+    """EVIDENCE of one reading of a claim: every part for every population."""
+    suffix = "" if judged.reading == "removed" else "|at chance"
+    for population in populations_of(claim):
+        leaves = [_tree(claim, {"": [part]}, population) for part in judged.parts]
+        adjusted = _adjusted(claim, leaves)
+        for position, part in enumerate(judged.parts):
+            columns = _measured(claim, part, population)
+            sign_flip = sign_flip_of(part.compared, part.key) if part.compared and population != "items" else None
+            family = {}
+            if adjusted is not None and columns.get("p_greater") is not None:
+                p, what = adjusted
+                family = {"p_adjusted": p[position], "correction": "holm", "family": what}
+            yield blank(
+                id=f"{claim.id}|{part.key}|{population}{suffix}",
+                kind="comparison" if part.b is not None else "estimate",
+                dataset=part.dataset,
+                selection=selection,
+                metric=claim.metric,
+                readout=part.readout,
+                a=part.a,
+                b=part.b,
+                b_readout=part.b_readout,
+                estimator=part.estimator,
+                population=population,
+                pairing=part.compared.pairing if part.compared else "none",
+                unit=_unit(claim),
+                n_diverged=part.n_diverged,
+                n_groups=part.n_groups,
+                sign_flip_p=sign_flip.p_value if sign_flip else None,
+                sign_flip_floor=sign_flip.floor if sign_flip else None,
+                notes=[_refusal(part, population), judged.reading if judged.n_diverged else None, *part.notes],
+                **columns,
+                **family,
+            )
+
+
+def _measured(claim: Claim, part: Part, population: Population) -> dict[str, Any]:
+    """Estimate, interval and p of a part; for *equal*, p_greater is against -margin and p_less against +margin."""
+    columns: dict[str, Any] = {
+        "level": claim.level,
+        "margin": claim.margin,
+        "n_seeds": part.n_seeds,
+        "n_items": part.n_items,
+    }
+    estimand = part.estimand
+    if estimand is None:
+        return columns
+    if isinstance(estimand, Difference):
+        columns |= measured(estimand.crossed, population, claim.level, claim.margin)
+        columns["n_items"] = part.n_items
+    else:
+        columns["estimate"] = estimand.estimate
+        if estimand.refusal(population) is None:
+            found = estimand.interval(population, claim.level)
+            greater, less = (estimand.p(claim.margin, population, side) for side in ("greater", "less"))
+            columns |= {"low": found.low, "high": found.high, "df": None if math.isnan(found.df) else found.df}
+            columns |= {"p_greater": greater, "p_less": less, "p": min(1.0, 2 * min(greater, less))}
+    if claim.relation == "equal" and columns.get("p_greater") is not None:
+        greater = estimand.p(-claim.margin, population, "greater")
+        columns |= {"p_greater": greater, "p": max(greater, columns["p_less"])}
+    return columns
+
+
+def _adjusted(claim: Claim, leaves: Sequence[Node]) -> tuple[list[float], str] | None:
+    """Holm-adjusted p of what needs it, and the family in words; None for a single part or a nested family."""
+    found = [_only_leaf(node) for node in leaves]
+    if len(found) < 2:
+        return None
+    if claim.quantifier != "some dataset":
+        return holm([each.against for each in found]), f"p of the contrary, {len(found)} parts of claim {claim.id}"
+    per_dataset = claim.relation not in ("largest of", "smallest of", "monotone") and len(claim.rivals or ()) <= 1
+    if not per_dataset:
+        return None
+    return holm([each.support for each in found]), f"p of the statement, {len(found)} datasets of claim {claim.id}"
+
+
+def _only_leaf(node: Node) -> Leaf:
+    while not isinstance(node, Leaf):
+        (node,) = node.children
+    return node
+
+
+def _refusal(part: Part, population: Population) -> str | None:
+    return part.reason if part.estimand is None else part.estimand.refusal(population)
+
+
+def _unit(claim: Claim) -> str:
+    return TAU if claim.relation == "association" else METRICS[str(claim.metric)].unit
+
+
+def _verdict(claim: Claim, judged: Sequence[Judged], evidence: list[str]) -> dict[str, Any]:
+    """The VERDICTS row of a testable claim."""
+    words = {
+        population: _word([reading.decisions[population].verdict for reading in judged])
+        for population in populations_of(claim)
+    }
+    first = judged[0]
+    decision = first.decisions[claim.population]
+    part = next(part for part in first.parts if part.name == decision.leaf.name)
+    verdict = words[claim.population]
+    unit = _unit(claim)
+    number: dict[str, float | None] = {"estimate": None, "low": None, "high": None}
+    if part.estimand is not None:
+        number["estimate"] = part.estimand.estimate
+        if part.estimand.refusal(claim.population) is None:
+            found = part.estimand.interval(claim.population, claim.level)
+            number |= {"low": found.low, "high": found.high}
+    needed = _needed(claim, first, part) if verdict == "undetermined" else None
+    reason = _reason(claim, judged, words, decision, part)
+    row = {
+        "claim": claim.id,
+        "text": " ".join(claim.text.split()),
+        "source": claim.cited,
+        "origin": claim.origin,
+        "quantifier": claim.quantifier,
+        "relation": claim.relation,
+        "population": claim.population,
+        "verdict": verdict,
+        "verdict_seeds": words["seeds"],
+        "reason": reason,
+        **number,
+        "margin": claim.margin,
+        "unit": unit,
+        "level": claim.level,
+        "n_seeds": part.n_seeds,
+        "n_items": part.n_items,
+        "n_groups": part.n_groups,
+        "needed": needed,
+        "blocking": part.name,
+        "evidence": evidence,
+    }
+    return {**row, "line": _line(claim, row, words)}
+
+
+def _word(readings: Sequence[str]) -> str:
+    return readings[0] if len(readings) == 1 else combine_readings(*readings)  # type: ignore[arg-type]
+
+
+def _needed(claim: Claim, judged: Judged, part: Part) -> str | None:
+    if part.estimand is None or part.estimand.refusal(claim.population) is not None:
+        return None
+    datasets = len({each.dataset for each in judged.parts})
+    some = claim.quantifier == "some dataset"
+    families = FamilySizes(datasets, len(judged.parts) // datasets) if some else FamilySizes(1, len(judged.parts))
+    equal = claim.relation == "equal"
+    return needed_in_words(
+        part.estimand,
+        claim.margin,
+        claim.population,
+        claim.level,
+        gain=claim.smallest_gain,
+        equal=equal,
+        families=families,
+        show=lambda value: shown(value, _unit(claim)).lstrip("+"),
+    )
+
+
+def _reason(
+    claim: Claim, judged: Sequence[Judged], words: Mapping[Population, str], decision: Decision, part: Part
+) -> str:
+    """Why the verdict is what it is, in sentences."""
+    n = len(judged[0].parts)
+    several = n > 1
+    sentences = {
+        "supported": f"all {n} parts hold, the weakest is {part.name}"
+        if several
+        else "the interval lies beyond the margin",
+        "contradicted": f"{part.name} speaks against it" if several else "the interval excludes the claim",
+        "undetermined": f"{part.name} blocks" if several else "the interval holds both answers",
+        "not testable": f"{part.name}: {decision.leaf.refusal}",
+    }
+    if claim.quantifier == "some dataset" and several:
+        sentences["supported"] = f"{part.name} holds, after Holm's correction"
+        sentences["contradicted"] = f"no part holds, the nearest is {part.name}"
+        sentences["undetermined"] = f"no part holds after Holm's correction, the nearest is {part.name}"
+    found = [sentences[decision.verdict]]
+    if decision.verdict == "undetermined" and several and decision.leaf.against <= claim.level / 2:
+        found.append(f"by itself it would be contradicted, after Holm's correction over {n} parts it is not")
+    if len(judged) > 1:
+        removed, at_chance = (reading.decisions[claim.population].verdict for reading in judged)
+        found.append(f"diverged runs: {removed} with them removed, {at_chance} with them at chance")
+    if claim.population != "both":
+        found.append(f"for {IN_WORDS['both']}: {words['both']}")
+    if words["seeds"] != words["both"]:
+        found.append(f"for {IN_WORDS['seeds']}: {words['seeds']}; the difference is what the test items leave open")
+    compared = part.compared
+    about_seeds = compared is not None and compared.pairing == "paired" and claim.population != "items"
+    if compared is not None and about_seeds and 2.0 ** (1 - len(compared.a)) > claim.level:
+        found.append(f"rests on normality of {len(compared.a)} seed effects")
+    found += [note for note in part.notes if "on test" in note or "on validation" in note or "groups" in note]
+    return "; ".join(found)
+
+
+def _line(claim: Claim, row: Mapping[str, Any], words: Mapping[Population, str]) -> str:
+    """Claim, verdict, deciding number, sizes, population, what would decide it."""
+    unit = row["unit"]
+    pieces = [f"{claim.id}: {row['verdict']}"]
+    if row["estimate"] is not None:
+        deciding = f"{row['blocking']}: {shown(row['estimate'], unit, row['low'], row['high'])}"
+        if row["low"] is not None:
+            deciding += f", {'within' if claim.relation == 'equal' else 'margin'} {shown(claim.margin, unit)}"
+        pieces.append(deciding)
+    else:
+        pieces.append(row["reason"])
+    sizes = f"{row['n_seeds']} seeds / {row['n_items']} items"
+    pieces.append(f"{sizes} / {row['n_groups']} groups" if row["n_groups"] is not None else f"{sizes} / no groups")
+    other: Population = "seeds" if claim.population != "seeds" else "both"
+    pieces.append(f"{IN_WORDS[claim.population]} ({IN_WORDS[other]}: {words[other]})")
+    pieces.append(row["needed"] or ("decided" if row["verdict"] in ("supported", "contradicted") else "other data"))
+    return "; ".join(pieces)
+
+
+def _not_testable(claim: Claim) -> dict[str, Any]:
+    """The VERDICTS row of a claim that says itself that it cannot be tested here."""
+    needed = f"would be tested by: {claim.data_needed}" if claim.data_needed else None
+    row: dict[str, Any] = dict.fromkeys(records.VERDICTS.columns)
+    row |= {
+        "claim": claim.id,
+        "text": " ".join(claim.text.split()),
+        "source": claim.cited,
+        "origin": claim.origin,
+        "quantifier": "none",
+        "relation": "none",
+        "population": "none",
+        "verdict": "not testable",
+        "reason": claim.reason,
+        "unit": "",
+        "level": claim.level,
+        "needed": needed,
+        "evidence": [],
+        "line": f"{claim.id}: not testable{' here' if needed else ''}; {claim.reason}"
+        + (f" {needed[0].upper()}{needed[1:]}" if needed else ""),
+    }
+    return row
