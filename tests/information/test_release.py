@@ -102,7 +102,7 @@ def test_assertion_12_release_draws_the_same_tuple_twice() -> None:
 
     Logits are zero but for one pair of 40: the normaliser shows whether that pair was drawn.
     """
-    batch, drawn = 40, []
+    batch, drawn = 40, {}
     for i, shift in itertools.product(range(batch), range(1, 11)):
         k = (i + shift) % batch
         logits = {name: torch.zeros(batch, 1, dtype=torch.float64) for name in ("a", "v")}
@@ -116,8 +116,11 @@ def test_assertion_12_release_draws_the_same_tuple_twice() -> None:
             mean_shift=False,
         )
         log_mean_negative = released.value + 2 * 20 / batch
-        drawn.append(log_mean_negative > 40 - math.log(batch**2) - 0.5)
-    assert sum(drawn) / len(drawn) == pytest.approx(1 - 1 / math.e, abs=0.08)
+        drawn[i, k] = bool(log_mean_negative > 40 - math.log(batch**2) - 0.5)
+    assert sum(drawn.values()) / len(drawn) == pytest.approx(1 - 1 / math.e, abs=0.08)
+    for row in range(batch):
+        assert any(hit for (i, _), hit in drawn.items() if i == row)
+        assert any(hit for (_, k), hit in drawn.items() if k == row)
 
 
 def test_no_negatives_pairs_every_row_with_one_partner() -> None:

@@ -204,6 +204,15 @@ def test_loss_can_be_used_twice_and_scaled() -> None:
     torch.testing.assert_close(gradients(loss, logits), once, rtol=0, atol=0)
 
 
+def test_differentiating_twice_fails_loudly_where_it_would_be_wrong() -> None:
+    """The decoupled form keeps a gradient, not a graph; the enumeration has one and agrees with finite differences."""
+    logits, labels = random_batch(3, 2, 2)
+    (first,) = torch.autograd.grad(decoupled(logits, labels), logits["m0"], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+    assert torch.autograd.gradgradcheck(lambda a, v: exact({"a": a, "v": v}, labels), tuple(logits.values()))
+
+
 def test_a_tensor_used_by_two_modalities_receives_both_gradients() -> None:
     logits, labels = random_batch(5, 3, 2)
     shared = logits["m0"]

@@ -1,0 +1,199 @@
+"""Laws whose total correlation is known exactly: what estimators and training objectives are checked against.
+
+A discrete law is a table of probabilities or counts, one axis per variable, scaled to sum to one; where a label is
+meant it is the last axis. All information is in nats, TC(x^1, ..., x^k) = sum p log( p / prod of marginals ).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+LabelReference = Literal["uniform", "empirical"]
+
+
+def _law(counts: ArrayLike) -> NDArray[np.float64]:
+    table = np.asarray(counts, dtype=np.float64)
+    if not np.isfinite(table).all() or (table < 0).any() or table.sum() <= 0:
+        raise ValueError("a law holds finite, non-negative numbers, not all of them zero")
+    table = table / table.sum()
+    table.setflags(write=False)
+    return table
+
+
+# Axes (audio, video, label). Dependent modalities given the label: additive critics miss 0.19 of its 0.48 nats.
+ALIGNMENT_LAW = _law(
+    np.stack([[[6, 1, 1], [2, 4, 0], [1, 0, 1]], [[0, 1, 2], [1, 0, 6], [2, 6, 6]]], axis=-1),
+)
+# Label = exclusive or of two fair bits: log 2 nats, no pair of variables dependent.
+XOR_LAW = _law([[[1, 0], [0, 1]], [[0, 1], [1, 0]]])
+# Unbalanced label, P(y) = (0.65, 0.35).
+CHECK_LAW = _law([[[0.30, 0.05], [0.10, 0.05]], [[0.15, 0.05], [0.10, 0.20]]])
+
+
+def entropy(law: ArrayLike) -> float:
+    """Entropy of a discrete law of any shape."""
+    cells = _law(law)
+    cells = cells[cells > 0]
+    return float(-(cells * np.log(cells)).sum())
+
+
+def marginal(law: ArrayLike, axes: Sequence[int]) -> NDArray[np.float64]:
+    """Law of the variables on `axes`, in increasing order of axis."""
+    table = _law(law)
+    kept = {axis % table.ndim for axis in axes}
+    return table.sum(axis=tuple(axis for axis in range(table.ndim) if axis not in kept))
+
+
+def total_correlation(law: ArrayLike) -> float:
+    """TC of all axes: the sum of their entropies minus the joint entropy. Zero exactly for independent variables."""
+    table = _law(law)
+    return sum(entropy(marginal(table, [axis])) for axis in range(table.ndim)) - entropy(table)
+
+
+def mutual_information(law: ArrayLike, one: Sequence[int], other: Sequence[int]) -> float:
+    """I between the group of variables on axes `one` and the group on axes `other`."""
+    return entropy(marginal(law, one)) + entropy(marginal(law, other)) - entropy(marginal(law, [*one, *other]))
+
+
+def conditional_mutual_information(
+    law: ArrayLike, one: Sequence[int], other: Sequence[int], given: Sequence[int]
+) -> float:
+    """I(one; other | given), groups of axes."""
+    return mutual_information(law, one, [*other, *given]) - mutual_information(law, one, given)
+
+
+def reference_excess(law: ArrayLike, label_reference: LabelReference) -> float:
+    """KL(P_y || reference): what a label reference adds to every optimum; log C - H(y) when uniform, else 0."""
+    if label_reference not in ("uniform", "empirical"):
+        raise ValueError(f"label_reference is 'uniform' or 'empirical', not {label_reference!r}")
+    labels = marginal(law, [-1])
+    return math.log(labels.size) - entropy(labels) if label_reference == "uniform" else 0.0
+
+
+def best_critic_value(law: ArrayLike, label_reference: LabelReference, *, additive: bool) -> float:
+    """Supremum of -L over critics on an infinite batch; label on the last axis.
+
+    Any critic: TC + KL(P_y || reference). Additive critics sum_m u^m(z^m; y) represent exactly the laws whose
+    modalities are independent given the label: sum_m I(y; z^m) + KL(P_y || reference). They lack
+    TC(z^1, ..., z^M | y), for M = 2 I(z^1; z^2 | y), which is the term that aligns modalities.
+    """
+    table = _law(law)
+    modalities = range(table.ndim - 1)
+    informations = (mutual_information(table, [m], [table.ndim - 1]) for m in modalities)
+    return (sum(informations) if additive else total_correlation(table)) + reference_excess(table, label_reference)
+
+
+@dataclass(frozen=True)
+class DecisionAccuracies:
+    """Population accuracy of four rules on a discrete law; ties go to the first label.
+
+    bayes: argmax P(c | z). naive_bayes: argmax P(c) prod_m P(z^m | c), what an additive critic with a uniform label
+    reference predicts at its optimum. naive_bayes_uniform_prior: without P(c), what one with the empirical reference
+    predicts when log P(c) is forgotten. summed_posteriors: argmax prod_m P(c | z^m), what an ensemble of unimodal
+    classifiers predicts; it counts the prior M times.
+    """
+
+    bayes: float
+    naive_bayes: float
+    naive_bayes_uniform_prior: float
+    summed_posteriors: float
+
+
+def decision_accuracies(law: ArrayLike) -> DecisionAccuracies:
+    """Accuracies of the rules of `DecisionAccuracies` on a law with the label on its last axis."""
+    table = _law(law)
+    n_modalities = table.ndim - 1
+    prior = marginal(table, [-1])
+    likelihood = np.ones_like(table)
+    posterior = np.ones_like(table)
+    for m in range(n_modalities):
+        pair = table.sum(axis=tuple(axis for axis in range(n_modalities) if axis != m), keepdims=True)
+        evidence = pair.sum(axis=-1, keepdims=True)
+        likelihood = likelihood * np.divide(pair, prior, out=np.zeros_like(pair), where=prior > 0)
+        posterior = posterior * np.divide(pair, evidence, out=np.zeros_like(pair), where=evidence > 0)
+
+    def accuracy(score: NDArray[np.float64]) -> float:
+        # Scores equal in theory differ by rounding; rounded, they tie, and ties go to the first label.
+        choice = np.round(score, 12).argmax(axis=-1)
+        return float(np.take_along_axis(table, choice[..., None], axis=-1).sum())
+
+    return DecisionAccuracies(
+        bayes=accuracy(table),
+        naive_bayes=accuracy(likelihood * prior),
+        naive_bayes_uniform_prior=accuracy(likelihood),
+        summed_posteriors=accuracy(posterior),
+    )
+
+
+def sample(law: ArrayLike, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """n independent rows of a discrete law, (n, variables) category numbers."""
+    table = _law(law)
+    flat = rng.choice(table.size, size=n, p=table.ravel())
+    return np.stack(np.unravel_index(flat, table.shape), axis=-1).astype(np.int64)
+
+
+def gaussian_total_correlation(covariance: ArrayLike, sizes: Sequence[int] | None = None) -> float:
+    """TC of groups of jointly Gaussian variables: 1/2 [ sum_m log det S_mm - log det S ].
+
+    covariance: (d, d), positive definite. sizes: length of each group, in order, adding up to d; every variable is its
+    own group when None. Raises ValueError otherwise.
+    """
+    matrix = np.asarray(covariance, dtype=np.float64)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not np.allclose(matrix, matrix.T):
+        raise ValueError(f"a covariance is a symmetric matrix, not an array of shape {matrix.shape}")
+    groups = [1] * len(matrix) if sizes is None else list(sizes)
+    if min(groups, default=0) < 1 or sum(groups) != len(matrix):
+        raise ValueError(f"groups of sizes {groups} do not make up {len(matrix)} variables")
+    ends = np.cumsum(groups)
+    blocks = [matrix[end - size : end, end - size : end] for end, size in zip(ends, groups, strict=True)]
+    return (sum(_log_determinant(block) for block in blocks) - _log_determinant(matrix)) / 2
+
+
+def _log_determinant(matrix: NDArray[np.float64]) -> float:
+    try:
+        return float(2 * np.log(np.diag(np.linalg.cholesky(matrix))).sum())
+    except np.linalg.LinAlgError:
+        raise ValueError("a covariance must be positive definite") from None
+
+
+def equicorrelated(n: int, rho: float) -> NDArray[np.float64]:
+    """Covariance of n unit-variance variables with equal correlations; TC = -1/2 log[(1-rho)^(n-1) (1+(n-1) rho)]."""
+    return np.full((n, n), rho) + (1 - rho) * np.eye(n)
+
+
+@dataclass(frozen=True)
+class ClassPlusGaussians:
+    """A fair label y = +-1 and M features x^m ~ N(mu y, 1), independent given y.
+
+    label_information: I(x^m; y) of one feature. joint_information: I(x^1, ..., x^M; y), that of their sum.
+    total: TC(x^1, ..., x^M, y) = M I(x; y). features: TC(x^1, ..., x^M) = total - joint_information.
+    """
+
+    label_information: float
+    joint_information: float
+    total: float
+    features: float
+
+
+def class_plus_gaussians(mu: float, n_modalities: int) -> ClassPlusGaussians:
+    """Informations of the law `ClassPlusGaussians`, by quadrature: within 1e-10 nats for |mu| sqrt(M) up to 20."""
+    one = _binary_gaussian_information(mu)
+    # The sum of the features, scaled to unit variance, is sufficient for y and has mean sqrt(M) mu y.
+    joint = _binary_gaussian_information(math.sqrt(n_modalities) * mu)
+    total = n_modalities * one
+    return ClassPlusGaussians(label_information=one, joint_information=joint, total=total, features=total - joint)
+
+
+def _binary_gaussian_information(mu: float) -> float:
+    """I(x; y) = log 2 - E log(1 + exp(-2 mu x)), x ~ N(mu, 1).
+
+    The trapezoidal rule on a wide grid converges faster than any power of the step for this smooth, decaying integrand.
+    """
+    deviation = np.linspace(-12, 12, 24_001)
+    density = np.exp(-(deviation**2) / 2) / math.sqrt(2 * math.pi)
+    loss = np.logaddexp(0, -2 * abs(mu) * (abs(mu) + deviation))
+    return math.log(2) - float((density * loss).sum() * (deviation[1] - deviation[0]))
