@@ -15,11 +15,11 @@ from tcmax.errors import TcmaxError
 class Switch:
     """One deviation.
 
-    scope: the method or head it acts in. section: where the method specification describes it.
+    scope: the methods or heads it acts in. section: where the method specification describes it.
     reference: as published, with safe numerics. original: as the method authors' code. release: as the TCMax code.
     """
 
-    scope: str
+    scope: tuple[str, ...]
     section: str
     what: str
     reference: Any
@@ -40,7 +40,7 @@ class Switch:
 
 SWITCHES: dict[str, Switch] = {
     "shared_head.average": Switch(
-        scope="shared-head",
+        scope=("shared-head",),
         section="§2.1, §3.2",
         what="joint logits are the average of unimodal logits that each carry the whole bias, not their sum",
         reference=False,
@@ -48,7 +48,7 @@ SWITCHES: dict[str, Switch] = {
         release=True,
     ),
     "unimodal.joint_selection": Switch(
-        scope="unimodal",
+        scope=("unimodal",),
         section="§3.8",
         what="best_val picks one epoch by joint accuracy instead of one epoch per modality by its own accuracy",
         reference=False,
@@ -56,7 +56,7 @@ SWITCHES: dict[str, Switch] = {
         release=True,
     ),
     "tcmax.release_constant": Switch(
-        scope="tcmax",
+        scope=("tcmax",),
         section="§3.15 T1",
         what="the loss value is shifted by (M - 1) log B + log C, as the released code computes it",
         reference=False,
@@ -64,7 +64,7 @@ SWITCHES: dict[str, Switch] = {
         release=True,
     ),
     "tcmax.sample_with_replacement": Switch(
-        scope="tcmax",
+        scope=("tcmax",),
         section="§3.15 T2",
         what="negatives are drawn with replacement",
         reference=False,
@@ -72,12 +72,196 @@ SWITCHES: dict[str, Switch] = {
         release=True,
     ),
     "tcmax.mean_shift": Switch(
-        scope="tcmax",
+        scope=("tcmax",),
         section="§3.15 T4",
         what="exponentials are taken after subtracting the mean logit, not the maximum: overflows in float32",
         reference=False,
         original=False,
         release=True,
+    ),
+    "film.first_conditions": Switch(
+        scope=("film",),
+        section="§3.4",
+        what="the first modality conditions the second, not the second the first",
+        reference=False,
+        original=False,
+        release=True,
+    ),
+    "gated.first_gates": Switch(
+        scope=("gated",),
+        section="§3.5",
+        what="the gate comes from the first modality and the content from the second",
+        reference=False,
+        original=False,
+        release=True,
+    ),
+    "bigated.content_branch_only": Switch(
+        scope=("bigated",),
+        section="§3.5",
+        what="a unimodal read-out leaves out the branches that its modality gates",
+        reference=False,
+        original=False,
+        release=True,
+    ),
+    "prototype.initial_temperature": Switch(
+        scope=("prototype",),
+        section="§2.1, §6",
+        what="the default temperature is CLIP's initial 0.07, not its trained 0.01",
+        reference=False,
+        original=False,
+        release=True,
+    ),
+    "ogm.last_epoch": Switch(
+        scope=("ogm", "ogm-ge", "ogm-ge-opm"),
+        section="§3.6, §6",
+        what="the default last modulated epoch: half of the run, or a number",
+        reference="half",
+        original=50,
+        release=50,
+    ),
+    "agm.last_epoch": Switch(
+        scope=("agm",),
+        section="§3.7, §6",
+        what="the default last modulated epoch: half of the run, or a number",
+        reference="half",
+        original=19,
+        release=50,
+    ),
+    "agm.head_scores": Switch(
+        scope=("agm",),
+        section="§3.7",
+        what="the head's unimodal logits stand for Shapley responses",
+        reference=False,
+        original=False,
+        release=True,
+    ),
+    "agm.encoder_only": Switch(
+        scope=("agm",),
+        section="§3.7",
+        what="encoder gradients are scaled after backward, not those through the responses",
+        reference=False,
+        original=False,
+        release=True,
+    ),
+    "agm.stale_scale": Switch(
+        scope=("agm",),
+        section="§3.7",
+        what="after its window the last scale stays active",
+        reference=False,
+        original=True,
+        release=False,
+    ),
+    "agm.no_clipping": Switch(
+        scope=("agm",),
+        section="§3.7, §6",
+        what="gradients are never clipped",
+        reference=False,
+        original=False,
+        release=True,
+    ),
+    "agm.min_reference": Switch(
+        scope=("agm",),
+        section="§3.7",
+        what="beyond two modalities costs are compared with the smallest one, not their mean",
+        reference=False,
+        original=False,
+        release=True,
+    ),
+    "qmf.inverted_margin": Switch(
+        scope=("qmf",),
+        section="§3.9",
+        what="the ranking hinge subtracts its margin",
+        reference=False,
+        original=True,
+        release=True,
+    ),
+    "qmf.attached_weights": Switch(
+        scope=("qmf",),
+        section="§3.9",
+        what="gradients pass through the weights of the fused logits (authors' RGB-D code)",
+        reference=False,
+        original=False,
+        release=False,
+    ),
+    "qmf.late_history": Switch(
+        scope=("qmf",),
+        section="§3.9",
+        what="ranking precedes the history's update: the first batch is NaN (authors' RGB-D code)",
+        reference=False,
+        original=False,
+        release=False,
+    ),
+    "opm.release_rates": Switch(
+        scope=("opm", "ogm-ge-opm"),
+        section="§3.10, §6",
+        what="the default drop rate and strength are 0.25 and 1.0, not 0.5 and 0.5",
+        reference=False,
+        original=False,
+        release=True,
+    ),
+    "opm.every_batch": Switch(
+        scope=("opm", "ogm-ge-opm"),
+        section="§3.10, §6",
+        what="by default every batch drops: no warm-up, no probability per batch",
+        reference=False,
+        original=False,
+        release=True,
+    ),
+    "opm.tanh_of_ratio": Switch(
+        scope=("opm", "ogm-ge-opm"),
+        section="§3.10",
+        what="the drop rate grows with tanh(rho), not tanh(rho - 1)",
+        reference=False,
+        original=False,
+        release=True,
+    ),
+    "opm.late_rates": Switch(
+        scope=("opm", "ogm-ge-opm"),
+        section="§3.10",
+        what="features are dropped by the rates of the previous batch",
+        reference=False,
+        original=False,
+        release=True,
+    ),
+    "opm.no_rescaling": Switch(
+        scope=("opm", "ogm-ge-opm"),
+        section="§3.10",
+        what="features are not divided by the expected kept share",
+        reference=False,
+        original=False,
+        release=True,
+    ),
+    "mla.projector_unused": Switch(
+        scope=("mla",),
+        section="§3.13",
+        what="the projection of the classifier's gradient is never executed",
+        reference=False,
+        original=True,
+        release=True,
+    ),
+    "mla.zeroed_gradients": Switch(
+        scope=("mla",),
+        section="§3.13",
+        what="encoders already visited in a batch take further updates of momentum and weight decay",
+        reference=False,
+        original=True,
+        release=False,
+    ),
+    "mla.batch_gating": Switch(
+        scope=("mla",),
+        section="§3.13",
+        what="model selection weighs a modality by one entropy of all rows together, not per sample",
+        reference=False,
+        original=True,
+        release=False,
+    ),
+    "mmpareto.constant_rate": Switch(
+        scope=("mmpareto",),
+        section="§3.14",
+        what="the learning rate of the first epoch is kept throughout",
+        reference=False,
+        original=True,
+        release=False,
     ),
 }
 
@@ -91,13 +275,13 @@ def resolve(scopes: tuple[str, ...], fidelity: str, overrides: Mapping[str, Any]
         if name not in SWITCHES:
             raise TcmaxError(f"unknown switch {name!r}; known: {', '.join(SWITCHES)}.")
         switch = SWITCHES[name]
-        if switch.scope not in scopes:
-            raise TcmaxError(f"the switch {name!r} acts in {switch.scope}, which this variant does not use.")
+        if not set(switch.scope) & set(scopes):
+            raise TcmaxError(f"the switch {name!r} acts in {', '.join(switch.scope)}, which this variant does not use.")
         # `is`-like comparison by type too: 1 and true would act alike and yet give two run keys.
         if not any(value == known and type(value) is type(known) for known in switch.values):
             raise TcmaxError(f"the switch {name!r} takes {' or '.join(map(repr, switch.values))}, not {value!r}.")
     return {
         name: overrides.get(name, getattr(switch, fidelity))
         for name, switch in SWITCHES.items()
-        if switch.scope in scopes
+        if set(switch.scope) & set(scopes)
     }

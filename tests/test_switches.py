@@ -14,11 +14,16 @@ from tcmax.switches import SWITCHES, resolve
 PACKAGE = Path(tcmax.__file__).parent
 
 
-def test_reference_fidelity_deviates_nowhere_and_release_everywhere():
-    scopes = tuple({switch.scope for switch in SWITCHES.values()})
-    assert set(resolve(scopes, "reference", {})) == set(SWITCHES)
-    assert all(value is False for value in resolve(scopes, "reference", {}).values())
-    assert all(value is True for value in resolve(scopes, "release", {}).values())
+def test_reference_fidelity_deviates_nowhere_and_every_switch_is_a_deviation():
+    scopes = tuple({scope for switch in SWITCHES.values() for scope in switch.scope})
+    reference = resolve(scopes, "reference", {})
+    assert set(reference) == set(SWITCHES)
+    for name, switch in SWITCHES.items():
+        assert reference[name] in (False, "half"), name
+        assert len(switch.values) > 1, name
+    # Deviations of an author's second code base, which no fidelity stands for: they can be set by name only.
+    neither = {name for name, s in SWITCHES.items() if s.original == s.release == s.reference}
+    assert neither == {"qmf.attached_weights", "qmf.late_history"}
 
 
 def test_only_switches_of_the_variants_own_parts_are_resolved():
@@ -50,7 +55,8 @@ def test_a_switch_that_cannot_be_thrown_is_refused(overrides, sentence):
 
 def test_every_switch_acts_in_a_part_that_exists_and_names_its_section():
     for name, switch in SWITCHES.items():
-        assert switch.scope in {*METHODS.entries, *HEADS.entries}, name
+        assert switch.scope, name
+        assert set(switch.scope) <= {*METHODS.entries, *HEADS.entries}, name
         assert re.match(r"§\d", switch.section), name
         assert switch.reference in switch.values, name
 

@@ -9,5 +9,10 @@ HEADS = Table(
         "concat": Entry("tcmax.fusion.concat:Concat"),
         "shared-head": Entry("tcmax.fusion.shared_head:SharedHead", aliases=("share head", "ShareHead")),
         "sum": Entry("tcmax.fusion.sum:Sum"),
+        "film": Entry("tcmax.fusion.film:FiLM"),
+        "gated": Entry("tcmax.fusion.gated:Gated"),
+        "bigated": Entry("tcmax.fusion.gated:BiGated", aliases=("bi-gated",)),
+        "prototype": Entry("tcmax.fusion.prototype:Prototype", aliases=("CLIP-style",)),
+        "concat-msh": Entry("tcmax.fusion.concat_msh:ConcatMSH", aliases=("multi-single-head",)),
     },
 )

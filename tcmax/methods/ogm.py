@@ -25,7 +25,8 @@ SMALLEST_SCORE = 1e-8
 class OGMParameters:
     """alpha: 0.8, the OGM authors' value for CREMA-D and the release default.
 
-    last_epoch: last modulated epoch, 0-based and inclusive; by default half of the run, as the original's 0-50 of 100.
+    last_epoch: last modulated epoch, 0-based and inclusive; by default half of the run, as the original's 0-50 of 100,
+        and 50 in the other fidelities, however long the run.
     ratio: score of a modality against the others when there are more than two (methods §3.6).
     modulated: which encoder gradients are scaled; "convolutions" is the published rule.
     """
@@ -49,7 +50,9 @@ class OGM(Joint):
 
     def __init__(self, parameters: OGMParameters, setting: Setting) -> None:
         super().__init__(parameters, setting)
-        self.last_epoch = setting.epochs // 2 if parameters.last_epoch is None else parameters.last_epoch
+        # Switch ogm.last_epoch: both codes end the window at epoch 50 of whatever number.
+        last = setting.switches["ogm.last_epoch"] if parameters.last_epoch is None else parameters.last_epoch
+        self.last_epoch: int = setting.epochs // 2 if last == "half" else last
         self.dimensions = (4,) if parameters.modulated == "convolutions" else (2, 3, 4, 5)
 
     def check(self, model: MultimodalClassifier) -> None:

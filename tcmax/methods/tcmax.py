@@ -2,17 +2,19 @@
 
 The joint logits are the critic of a bound on the total correlation of features and label: true tuples against all
 recombinations of the batch with all classes. The loss lives in tcmax.information.total_correlation; here it meets the
-model. Overrides `loss` only. No hyper-parameter but the number of sampled negatives, by default all of them.
+model. No hyper-parameter but the number of sampled negatives, by default all of them. Overrides `loss`; and `step`, to
+keep at hand the head that recombined features are scored with where it is not additive.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
+from torch.optim import Optimizer
 
 from tcmax.fusion.base import total
 from tcmax.information.release import release_loss
-from tcmax.information.total_correlation import TCMaxLoss, decompose
+from tcmax.information.total_correlation import Head, TCMaxLoss, decompose
 from tcmax.methods.base import Batch, Method, Progress, Setting
 from tcmax.model import MultimodalClassifier, Outputs
 
@@ -21,7 +23,8 @@ from tcmax.model import MultimodalClassifier, Outputs
 class TCMaxParameters:
     """negatives: tuples sampled per step (Eq. 15); by default all B^M of them, which Eq. 16 makes cheap (paper §4.4).
 
-    A batch with fewer tuples than that, such as a short last one, uses all it has.
+    A head that is not additive has to be evaluated on every tuple: with more than two modalities its default is 1024,
+    the best number in the paper's sweep on CREMA-D. A batch with fewer tuples, such as a short last one, uses all.
     """
 
     negatives: int | None = None
@@ -31,14 +34,18 @@ class TCMaxParameters:
             raise ValueError("negatives must be at least 1; leave it out to use all of them")
 
 
+DEFAULT_NEGATIVES = 1024  # beyond two modalities, for heads that are not additive
+
+
 class TCMax(Method):
-    """L = -(in-batch estimate of total correlation), additive heads."""
+    """L = -(in-batch estimate of total correlation)."""
 
     Parameters: ClassVar[type] = TCMaxParameters
 
     def __init__(self, parameters: TCMaxParameters, setting: Setting) -> None:
         super().__init__(parameters, setting)
         self.negatives = parameters.negatives
+        self.scorer: Head | None = None
         switches = setting.switches
         self.released = {
             name: bool(switches[f"tcmax.{name}"])
@@ -46,19 +53,44 @@ class TCMax(Method):
         }
 
     def check(self, model: MultimodalClassifier) -> None:
+        if self._separable(model) or not any(self.released.values()):
+            return
+        # The released code indexes what a head returns as if it were a tensor where it samples (T3).
+        if self._negatives(model) is not None:
+            raise ValueError(
+                "the released TCMax fails with sampled negatives and a head that is not additive (methods §3.15 T3): "
+                "use an additive head, all negatives of two modalities, or reference fidelity"
+            )
+
+    def _separable(self, model: MultimodalClassifier) -> bool:
+        """Whether joint logits are sums of unimodal ones for this loss."""
         # The release trains on the sum of unimodal logits even where its shared head then averages them (T6).
-        if not model.head.additive and not self.setting.switches.get("shared_head.average", False):
-            raise ValueError("TCMax needs an additive head: concat, shared-head or sum")
+        return model.head.additive or bool(self.setting.switches.get("shared_head.average", False))
+
+    def _negatives(self, model: MultimodalClassifier) -> int | None:
+        if self.negatives is None and len(model.modalities) > 2 and not self._separable(model):
+            return DEFAULT_NEGATIVES
+        return self.negatives
+
+    def step(
+        self, model: MultimodalClassifier, batch: Batch, optimizer: Optimizer, progress: Progress
+    ) -> dict[str, Tensor]:
+        if not self._separable(model):
+            # A bound method, so that the head does not become a part of this module.
+            self.scorer = getattr(model.head, "joint", model.head.forward)
+            self.negatives = self._negatives(model)
+        return super().step(model, batch, optimizer, progress)
 
     def loss(self, outputs: Outputs, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        unimodal = outputs.unimodal
+        scored = outputs.unimodal if self.scorer is None else outputs.features
         negatives = self.negatives
         if negatives is not None:
-            negatives = min(negatives, len(batch.labels) ** len(unimodal))
+            negatives = min(negatives, len(batch.labels) ** len(scored))
         if any(self.released.values()):
             loss, _ = release_loss(
-                unimodal,
+                scored,
                 batch.labels,
+                head=self.scorer,
                 negatives=negatives,
                 generator=progress.noise,
                 release_constant=self.released["release_constant"],
@@ -66,6 +98,7 @@ class TCMax(Method):
                 mean_shift=self.released["mean_shift"],
             )
             return {"loss": loss}
-        loss = TCMaxLoss(negatives=negatives)(unimodal, batch.labels, generator=progress.noise)
-        parts = decompose(loss.detach(), total(unimodal).detach(), batch.labels)
+        loss = TCMaxLoss(negatives=negatives)(scored, batch.labels, head=self.scorer, generator=progress.noise)
+        joint = total(scored) if self.scorer is None else outputs.logits["joint"]
+        parts = decompose(loss.detach(), joint.detach(), batch.labels)
         return {"loss": loss, "cross_entropy": parts.cross_entropy, "alignment": parts.alignment}

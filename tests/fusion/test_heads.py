@@ -12,7 +12,7 @@ from tcmax.fusion.sum import Sum
 C, D = 3, 4
 NAMES = {1: ("only",), 2: ("audio", "video"), 4: ("a", "b", "c", "d")}
 counts = pytest.mark.parametrize("m", [1, 2, 4])
-heads = pytest.mark.parametrize("kind", sorted(HEADS.entries))
+heads = pytest.mark.parametrize("kind", ["concat", "shared-head", "sum"])
 
 
 def build(kind, m=2, average=False, widths=None):

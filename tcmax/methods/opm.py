@@ -1,0 +1,159 @@
+"""OPM: features of the dominant modality are dropped in the forward pass (arXiv 2410.11582; methods §3.10-3.11).
+
+With S_m the true-class score and rho_m = S_m / mean of the others, q_m = q_0 (1 + lambda tanh(rho_m - 1)) if rho_m > 1,
+else 0. After a warm-up, with probability p_exe per batch, every sample keeps its feature of modality m with probability
+1 - q_m; all features are divided by 1 - theta, theta the width-weighted mean of q. That keeps the expected size of all
+features together, not that of each modality: with theta = q/2 the dropped one shrinks to (1-q)/(1-q/2).
+
+Overrides `step`. OGM-GE+OPM adds OGM-GE's gradient hook, with scores of the undropped features.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
+
+from tcmax.methods.base import Batch, Method, Progress, Setting, true_class_scores
+from tcmax.methods.ogm import OGMGE, SMALLEST_SCORE, OGMParameters
+from tcmax.model import MultimodalClassifier, Outputs
+
+SMALLEST_KEPT_SHARE = 1e-5
+
+
+@dataclass(frozen=True)
+class OPMParameters:
+    """By default as the fidelity says (methods §6): the authors' script, or the release's arguments in parentheses.
+
+    base_rate: q_0, 0.5 (0.25). strength: lambda, 0.5 (1.0). probability: p_exe, 0.7 (1). warm_up_epochs: 6 (0).
+    """
+
+    base_rate: float | None = None
+    strength: float | None = None
+    probability: float | None = None
+    warm_up_epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("base_rate", "probability"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise ValueError(f"{name} is a probability")
+        if self.strength is not None and self.strength < 0:
+            raise ValueError("strength must not be negative")
+
+
+class OPM(Method):
+    """Cross-entropy of the joint logits of dropped features."""
+
+    Parameters: ClassVar[type] = OPMParameters
+    rates: Tensor
+
+    def __init__(self, parameters: OPMParameters, setting: Setting) -> None:
+        super().__init__(parameters, setting)
+        switches = setting.switches
+        # Switch opm.release_rates: the release drops at most half as often.
+        rates = (0.25, 1.0) if switches["opm.release_rates"] else (0.5, 0.5)
+        # Switch opm.every_batch: the release has neither a warm-up nor a probability per batch.
+        schedule = (1.0, 0) if switches["opm.every_batch"] else (0.7, 6)
+        given = (parameters.base_rate, parameters.strength, parameters.probability, parameters.warm_up_epochs)
+        self.base_rate, self.strength, self.probability, self.warm_up_epochs = (
+            default if value is None else value for value, default in zip(given, rates + schedule, strict=True)
+        )
+        self.register_buffer("rates", torch.zeros(len(setting.modalities), dtype=torch.float64))
+
+    def check(self, model: MultimodalClassifier) -> None:
+        if len(model.modalities) < 2:
+            raise ValueError("OPM drops the modality that is ahead of the others, so it needs at least two")
+
+    def step(
+        self, model: MultimodalClassifier, batch: Batch, optimizer: Optimizer, progress: Progress
+    ) -> dict[str, Tensor]:
+        features = model.encode(batch.inputs)
+        with torch.no_grad():
+            whole = Outputs(features, model.head(features))  # scores and gradient hook see no dropping
+        rates = self._rates(true_class_scores(whole, batch.labels))
+        dropped = features
+        counted = torch.ones(len(batch.labels), dtype=torch.bool, device=progress.device)
+        active = progress.epoch >= self.warm_up_epochs and bool(
+            torch.rand((), generator=progress.noise, device=progress.device) < self.probability
+        )
+        if active:
+            dropped, counted = self._drop(features, rates, progress)
+        costs = cross_entropy(model.head(dropped)["joint"], batch.labels, reduction="none")
+        # A sample that lost every modality says nothing; a batch of such samples has loss zero.
+        loss = (costs * counted).sum() / counted.sum().clamp_min(1)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.modulate(model, whole, batch, progress)
+        optimizer.step()
+        return {
+            "loss": loss.detach(),
+            **{f"drop_rate.{name}": rate * active for name, rate in zip(features, rates, strict=True)},
+            "count.backward_passes": torch.ones(()),
+            "count.dropping_steps": torch.tensor(float(active)),
+            "count.empty_samples": (~counted).sum(),
+        }
+
+    def _rates(self, scores: dict[str, Tensor]) -> Tensor:
+        """q_m of every modality, (M,), to use in this batch."""
+        stacked = torch.stack(list(scores.values()))
+        others = (stacked.sum() - stacked) / (len(stacked) - 1)
+        ratio = stacked / others.clamp_min(SMALLEST_SCORE)
+        # Switch opm.tanh_of_ratio: the release has tanh(rho), which is 0.76 at balance, for tanh(rho - 1).
+        lead = ratio if self.setting.switches["opm.tanh_of_ratio"] else ratio - 1
+        rates = (self.base_rate * (1 + self.strength * lead.tanh())).clamp(0, 1) * (ratio > 1)
+        # Switch opm.late_rates: the release drops by the rates of the previous batch, so its first batch drops nothing.
+        used = self.rates.clone() if self.setting.switches["opm.late_rates"] else rates
+        self.rates = rates.to(self.rates)
+        return used
+
+    def _drop(self, features: dict[str, Tensor], rates: Tensor, progress: Progress) -> tuple[dict[str, Tensor], Tensor]:
+        """Features after dropping, and which samples kept any."""
+        widths = torch.tensor([z.shape[-1] for z in features.values()], device=rates.device, dtype=rates.dtype)
+        share = 1 - (widths * rates).sum() / widths.sum()
+        # Switch opm.no_rescaling: the release does not divide by the expected kept share.
+        scale = 1 if self.setting.switches["opm.no_rescaling"] else share.clamp_min(SMALLEST_KEPT_SHARE).reciprocal()
+        n_rows = len(next(iter(features.values())))
+        draws = torch.rand((len(features), n_rows), generator=progress.noise, device=rates.device)
+        kept = draws >= rates.unsqueeze(-1)
+        dropped = {name: z * keep.unsqueeze(-1) * scale for (name, z), keep in zip(features.items(), kept, strict=True)}
+        return dropped, kept.any(0)
+
+
+@dataclass(frozen=True)
+class OGMGEOPMParameters(OPMParameters):
+    """Of OPM, and of OGM-GE under its own names (tcmax.methods.ogm)."""
+
+    alpha: float = 0.8
+    first_epoch: int = 0
+    last_epoch: int | None = None
+    ratio: Literal["mean_others", "min", "sum_others"] = "mean_others"
+    modulated: Literal["convolutions", "weights"] = "convolutions"
+
+
+class OGMGEOPM(OPM):
+    """OPM's forward pass and OGM-GE's gradients."""
+
+    Parameters: ClassVar[type] = OGMGEOPMParameters
+
+    def __init__(self, parameters: OGMGEOPMParameters, setting: Setting) -> None:
+        super().__init__(parameters, setting)
+        self.hook = OGMGE(
+            OGMParameters(
+                alpha=parameters.alpha,
+                first_epoch=parameters.first_epoch,
+                last_epoch=parameters.last_epoch,
+                ratio=parameters.ratio,
+                modulated=parameters.modulated,
+            ),
+            setting,
+        )
+
+    def check(self, model: MultimodalClassifier) -> None:
+        super().check(model)
+        self.hook.check(model)
+
+    def modulate(self, model: MultimodalClassifier, outputs: Outputs, batch: Batch, progress: Progress) -> None:
+        self.hook.modulate(model, outputs, batch, progress)
