@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tcmax.stats.checks import influence, self_comparison
-from tcmax.stats.crossed import crossed_paired, one_sided_p, verdict_of
+from tcmax.stats.crossed import crossed_paired, crossed_unpaired, one_sided_p, verdict_of
 from tcmax.stats.simulate import Probit, draw
 
 
@@ -47,6 +47,7 @@ def test_a_method_does_not_beat_itself_more_often_than_the_level():
             sides[side] += one_sided_p(self_comparison(scores), 0.0, "both", side) < 0.025
     # 0.025 ± 4 standard errors
     assert max(sides.values()) <= 300 * (0.025 + 4 * 0.009)
-    assert self_comparison(np.ones((6, 20))).estimate == 0
+    rows = np.random.default_rng(6).normal(size=(7, 20))
+    assert self_comparison(rows) == crossed_unpaired(rows[[0, 2, 4, 6]], rows[[1, 3, 5]])
     with pytest.raises(ValueError, match="6 seeds"):
         self_comparison(np.ones((5, 20)))

@@ -94,9 +94,11 @@ def test_small_gains_can_never_be_decided_and_the_limit_says_which():
     # with unlimited seeds only the items vary: sd 0.4 on 744 items, 80 % power one-sided at 2.5 %
     assert plan.limit == pytest.approx((1.96 + 0.8416) * 0.4 / math.sqrt(744), rel=2e-3)
     assert seeds_needed(c, plan.limit * 1.001).n_seeds is not None
+    assert seeds_needed(c, plan.limit * 0.999).n_seeds is None
     items = items_needed(c, 0.02)
     assert items.n_items is None
     assert items_needed(c, items.limit * 1.001).n_items is not None
+    assert items_needed(c, items.limit * 0.999).n_items is None
 
 
 def test_an_average_over_datasets_is_planned_by_its_components():
