@@ -67,6 +67,7 @@ def test_ranking_changes_name_who_moves():
     assert tied.moved == (("b", 2, 1),)
     assert tied.pairs_reversed == 0
     assert tied.winner_changes
-    assert ranking_change(honest, {"a": 0.7, "b": 0.69, "c": 0.5}, larger_is_better=False).pairs_reversed == 0
+    lower = ranking_change({"a": 0.1, "b": 0.2}, {"a": 0.3, "b": 0.2}, larger_is_better=False)
+    assert lower.moved == (("a", 1, 2), ("b", 2, 1))
     with pytest.raises(ValueError, match="different variants"):
         ranking_change(honest, {"a": 1.0})
