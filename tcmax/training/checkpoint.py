@@ -4,7 +4,8 @@ Random streams are derived per epoch (seeding.py), so a checkpoint taken between
 optimiser, method buffers and the run's own record of its past are everything.
 """
 
-import pickle
+import hashlib
+import io
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,11 @@ from typing import Any
 
 import torch
 
-from tcmax.files import atomic_path
+from tcmax.files import explained, write_bytes
 from tcmax.training.loop import Run, RunState
+
+# A change of layout changes the number. A checksum follows, since torch loads altered weights without complaint.
+MAGIC = b"tcmax checkpoint 1\n"
 
 
 def save(path: Path, run: Run, run_key: str) -> None:
@@ -36,14 +40,16 @@ def save(path: Path, run: Run, run_key: str) -> None:
         "optimizer": run.optimizer.state_dict(),
         "method": run.method.state_dict(),
     }
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    payload = buffer.getvalue()
+    write_bytes(path, MAGIC + hashlib.sha256(payload).digest() + payload)
 
 
 def restore(path: Path, run: Run, run_key: str) -> bool:
     """Continue `run` from a checkpoint. False, leaving the run untouched, when there is none of this key."""
     content = _load(path)
-    if content is None or content.get("run_key") != run_key:
+    if content is None or content["run_key"] != run_key:
         return False
     run.model.load_state_dict(content["model"])
     run.optimizer.load_state_dict(content["optimizer"])
@@ -61,13 +67,16 @@ def restore(path: Path, run: Run, run_key: str) -> bool:
 
 
 def _load(path: Path) -> dict[str, Any] | None:
-    """A checkpoint's content; None when it is missing or cannot be read (it is then simply not used)."""
+    """A checkpoint's content; None when it is missing, damaged or not a checkpoint (it is then simply not used)."""
     if not path.is_file():
         return None
-    try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
+    with explained("read", path):
+        raw = path.read_bytes()
+    start = len(MAGIC) + hashlib.sha256().digest_size
+    digest, payload = raw[len(MAGIC) : start], raw[start:]
+    if not raw.startswith(MAGIC) or hashlib.sha256(payload).digest() != digest:
         return None
+    content: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     return content
 
 

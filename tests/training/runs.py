@@ -1,0 +1,29 @@
+"""Whole runs on the tiny dataset."""
+
+import tiny
+import torch
+
+from tcmax.training.loop import Run
+from tcmax.training.spec import resolve_run
+
+CPU = torch.device("cpu")
+
+
+def make(variant="joint", seed=0, dataset=None, cls=Run, experiment=None, **changes):
+    """A run that has not started; `variant` is a label of tiny.VARIANTS or a variant's settings."""
+    dataset = dataset or tiny.dataset()
+    settings = tiny.VARIANTS[variant] if isinstance(variant, str) else variant
+    experiment = experiment or tiny.experiment(variants={"v": settings}, **changes)
+    return cls(resolve_run(experiment, dataset, "tiny", 0, "v"), seed, dataset, CPU)
+
+
+def digest(result):
+    """Everything a result says, in a form that compares bit for bit."""
+    kept = {
+        rule: (
+            selected.epochs,
+            {name: (values.dtype.str, values.tobytes()) for name, values in selected.logits.items()},
+        )
+        for rule, selected in result.selected.items()
+    }
+    return kept, result.history, result.diverged_epoch
