@@ -471,6 +471,8 @@ def _verdict(claim: Claim, judged: Sequence[Judged], evidence: list[str]) -> dic
             found = part.estimand.interval(claim.population, claim.level)
             number |= {"low": found.low, "high": found.high}
     needed = _needed(claim, first, part) if verdict == "undetermined" else None
+    if len({reading.decisions[claim.population].verdict for reading in judged}) > 1:
+        needed = "finished runs in place of the diverged ones"
     reason = _reason(claim, judged, words, decision, part)
     row = {
         "claim": claim.id,

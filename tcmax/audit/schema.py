@@ -218,9 +218,10 @@ class Claim(_Strict):
 
     @property
     def cited(self) -> str:
-        """Document and section in one line."""
+        """Document, section, and what the claim stands in for, in one line."""
         paraphrased = " (paraphrased)" if self.source.wording == "paraphrased" else ""
-        return f"{self.source.document}, {self.source.section}{paraphrased}"
+        proxy = f", proxy for {self.proxy_for}" if self.proxy_for else ""
+        return f"{self.source.document}, {self.source.section}{paraphrased}{proxy}"
 
 
 @dataclass(frozen=True)

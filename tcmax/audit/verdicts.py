@@ -18,7 +18,7 @@ contradicted in 16 % of all studies. A disjunction mirrors this. With α = level
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -262,6 +262,7 @@ def needed_in_words(
     of the estimand with its unit.
     """
     if isinstance(estimand, Difference):
+        c = _without_items(estimand.crossed) if population == "seeds" else estimand.crossed
         edge = math.copysign(margin, estimand.estimate) if equal else margin
         values = [estimand.estimate] if gain is None else [estimand.estimate, gain]
         found = []
@@ -270,13 +271,20 @@ def needed_in_words(
             corrected = level / (families.support if holds else families.against)
             where = "at the observed difference" if value is values[0] else f"at a difference of {show(value)}"
             outcome = "supported" if holds else "contradicted"
-            needed = what_decides(estimand.crossed, edge, corrected, population, value)
+            needed = what_decides(c, edge, corrected, population, value)
             found.append(f"{_seeds(needed, outcome, show)} {where}")
         return "; ".join(found)
     if isinstance(estimand, AcrossDatasets):
         n = _datasets_needed(estimand, margin, level)
         return "no number of datasets at this mean and spread" if n is None else f"{n} datasets at this mean and spread"
     return "more variants, or more seeds and items; a rank correlation has no closed form"
+
+
+def _without_items(c: Crossed) -> Crossed:
+    """The same for planning seeds where there is one group of items: all of a shrinks with seeds, whatever e is."""
+    if c.parts:
+        return replace(c, parts=tuple(_without_items(part) for part in c.parts))
+    return replace(c, b=0.0, e=0.0, n_groups=2, group_df=1.0) if c.n_groups < 2 else c
 
 
 def _seeds(needed: Needed, outcome: str, show: Callable[[float], str]) -> str:
