@@ -73,17 +73,12 @@ class OPM(Method):
         features = model.encode(batch.inputs)
         with torch.no_grad():
             whole = Outputs(features, model.head(features))  # scores and gradient hook see no dropping
-        rates = self._rates(true_class_scores(whole, batch.labels))
-        dropped = features
-        counted = torch.ones(len(batch.labels), dtype=torch.bool, device=progress.device)
+        rates = self.drop_rates(true_class_scores(whole, batch.labels))
         active = progress.epoch >= self.warm_up_epochs and bool(
             torch.rand((), generator=progress.noise, device=progress.device) < self.probability
         )
-        if active:
-            dropped, counted = self._drop(features, rates, progress)
-        costs = cross_entropy(model.head(dropped)["joint"], batch.labels, reduction="none")
-        # A sample that lost every modality says nothing; a batch of such samples has loss zero.
-        loss = (costs * counted).sum() / counted.sum().clamp_min(1)
+        kept = self.drop(features, rates, progress) if active else features
+        loss = cross_entropy(model.head(kept)["joint"], batch.labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.modulate(model, whole, batch, progress)
@@ -93,10 +88,9 @@ class OPM(Method):
             **{f"drop_rate.{name}": rate * active for name, rate in zip(features, rates, strict=True)},
             "count.backward_passes": torch.ones(()),
             "count.dropping_steps": torch.tensor(float(active)),
-            "count.empty_samples": (~counted).sum(),
         }
 
-    def _rates(self, scores: dict[str, Tensor]) -> Tensor:
+    def drop_rates(self, scores: dict[str, Tensor]) -> Tensor:
         """q_m of every modality, (M,), to use in this batch."""
         stacked = torch.stack(list(scores.values()))
         others = (stacked.sum() - stacked) / (len(stacked) - 1)
@@ -109,8 +103,8 @@ class OPM(Method):
         self.rates = rates.to(self.rates)
         return used
 
-    def _drop(self, features: dict[str, Tensor], rates: Tensor, progress: Progress) -> tuple[dict[str, Tensor], Tensor]:
-        """Features after dropping, and which samples kept any."""
+    def drop(self, features: dict[str, Tensor], rates: Tensor, progress: Progress) -> dict[str, Tensor]:
+        """Features after dropping. The weakest modality is never ahead, so no sample loses all of them."""
         widths = torch.tensor([z.shape[-1] for z in features.values()], device=rates.device, dtype=rates.dtype)
         share = 1 - (widths * rates).sum() / widths.sum()
         # Switch opm.no_rescaling: the release does not divide by the expected kept share.
@@ -118,8 +112,7 @@ class OPM(Method):
         n_rows = len(next(iter(features.values())))
         draws = torch.rand((len(features), n_rows), generator=progress.noise, device=rates.device)
         kept = draws >= rates.unsqueeze(-1)
-        dropped = {name: z * keep.unsqueeze(-1) * scale for (name, z), keep in zip(features.items(), kept, strict=True)}
-        return dropped, kept.any(0)
+        return {name: z * keep.unsqueeze(-1) * scale for (name, z), keep in zip(features.items(), kept, strict=True)}
 
 
 @dataclass(frozen=True)
