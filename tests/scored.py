@@ -89,6 +89,7 @@ def made_up(
     seeds: Sequence[int] = (0, 1, 2),
     families: Mapping[str, str] | None = None,
     reference: str | None = None,
+    n_folds: int = 1,
 ) -> Experiment:
     """An experiment with these labels, as if read from config/made-up.yaml."""
     settings = {
@@ -97,7 +98,7 @@ def made_up(
         "seeds": list(seeds),
         "reference_variant": reference,
         "training": {"epochs": 5, "batch_size": 8, "learning_rate": 0.1},
-        "datasets": dict.fromkeys(datasets),
+        "datasets": {dataset: {"folds": n_folds} for dataset in datasets},
         "variants": {label: {"method": "joint", "family": (families or {}).get(label)} for label in variants},
     }
     return Experiment(Path("config/made-up.yaml"), ExperimentSettings.model_validate(settings))

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
+from factories import score_runs
 from scored import made_up, write_items
 from statsmodels.stats.multitest import multipletests
 
@@ -363,3 +364,28 @@ def test_missing_item_scores_and_missing_variants_are_named(two, tmp_path):
         compare(made_up("abc"), results)
     with pytest.raises(TcmaxError, match="no scores for the selection rule 'best_val'"):
         Board(made_up(), "toy", results, "best_val")
+
+
+@pytest.mark.parametrize("n_folds", [1, 2])
+def test_estimates_are_the_means_over_seeds_of_the_scores_of_the_runs(tmp_path, n_folds):
+    folder = score_runs(tmp_path, reference_variant="b", n_folds=n_folds, seeds=(0, 1, 2), modalities=("l", "m", "r"))
+    compare(made_up(reference="b", n_folds=n_folds), tmp_path)
+    means = {}
+    for row in records.read(folder / "scores.parquet", records.SCORES).to_pylist():
+        if row["fold"] is None and row["selection"] == "last":
+            means.setdefault((row["metric"], row["readout"], row["variant"]), []).append(row["value"])
+    rows = rows_of(tmp_path)
+    checked = set()
+    for (metric, readout, variant), values in means.items():
+        row = rows.get(f"toy|{metric}|{readout}|{variant}|seeds")
+        if metric == "diverged":
+            continue
+        assert row is not None, (metric, readout)
+        assert row["estimate"] == pytest.approx(np.mean(values), rel=1e-6), (metric, readout)
+        checked.add(metric)
+    assert {"accuracy", "balanced_accuracy", "macro_f1", "ece", "nll_calibrated", "js_bits", "js_pairwise"} <= checked
+    noted = rows["toy|accuracy|own|a|both"]["notes"]
+    assert ("2 folds pooled: each fold has its own model, which is confounded with its speaker" in noted) == (
+        n_folds > 1
+    )
+    assert {"entropy_ratio", "entropy_ratio_own", "entropy_ratio_calibrated", "temperature"} <= checked
