@@ -35,9 +35,10 @@ def brier(logits: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
     two classes with one probability); (C−1)/C for a uniform forecast.
     Raises ValueError as `nll` does. Source: Brier 1950. Oracle: the sum written out with scipy.special.softmax.
     """
-    p = np.exp(log_softmax(logits))
-    result: NDArray[np.float64] = np.einsum("...c,...c->...", p, p) - 2 * _at(p, labels) + 1
-    return np.clip(result, 0.0, 2.0)  # rounding leaves the range by an ulp
+    errors = np.exp(log_softmax(logits))
+    index = _label_index(errors, labels)
+    errors[..., np.arange(len(index)), index] -= 1.0
+    return np.einsum("...c,...c->...", errors, errors)
 
 
 def confidence(logits: ArrayLike) -> NDArray[np.float64]:
@@ -201,7 +202,11 @@ def _rising_zero(function: Callable[[float], tuple[float, float]], low: float, h
 
 def _at(values: NDArray[np.float64], labels: ArrayLike) -> NDArray[np.float64]:
     """values (..., items, classes) at each item's label: (..., items)."""
+    index = _label_index(values, labels)
+    return values[..., np.arange(len(index)), index]
+
+
+def _label_index(values: NDArray[np.float64], labels: ArrayLike) -> NDArray[np.intp]:
     if values.ndim < 2:
         raise ValueError(f"logits are (..., items, classes), got {values.shape}")
-    index = checked_labels(labels, values.shape[-2], values.shape[-1])
-    return values[..., np.arange(len(index)), index]
+    return checked_labels(labels, values.shape[-2], values.shape[-1])

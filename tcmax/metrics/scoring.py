@@ -156,17 +156,18 @@ class _Grid:
 
     @classmethod
     def of(cls, manifests: Sequence[Path]) -> "_Grid":
+        listed = [run for path in manifests for run in _listed(Path(path))]
+        datasets = sorted({run.dataset for run in listed})
+        if len(datasets) > 1:
+            raise TcmaxError(f"one dataset is scored at a time; the block manifests are of {' and '.join(datasets)}.")
         runs: dict[tuple[str, int, int], _Run] = {}
-        for run in (run for path in manifests for run in _listed(Path(path))):
+        for run in listed:
             cell = (run.variant, run.seed, run.fold)
             if cell in runs:
                 raise TcmaxError(f"{runs[cell].manifest} and {run.manifest} both list the run {run}.")
             runs[cell] = run
         if not runs:
             raise TcmaxError("there is no run to score: the block manifests list none.")
-        datasets = sorted({run.dataset for run in runs.values()})
-        if len(datasets) > 1:
-            raise TcmaxError(f"one dataset is scored at a time; the block manifests are of {' and '.join(datasets)}.")
         variants = tuple(dict.fromkeys(variant for variant, _, _ in runs))
         seeds = {variant: sorted({seed for label, seed, _ in runs if label == variant}) for variant in variants}
         folds = sorted({fold for _, _, fold in runs})
@@ -330,9 +331,8 @@ class _Common:
 
 def _scored(predictions: _Predictions, fold: int) -> _Scored:
     """Scores of one fold's test items, sorted by item."""
-    test = np.flatnonzero(predictions.test)
-    test = test[np.argsort(predictions.items[test])]
-    val = np.flatnonzero(~predictions.test)
+    order = np.argsort(predictions.items)
+    test, val = order[predictions.test[order]], order[~predictions.test[order]]
     labels = predictions.labels
     temperatures = {}
     if len(val):
@@ -346,6 +346,7 @@ def _scored(predictions: _Predictions, fold: int) -> _Scored:
         for rows in (test[start : start + size] for start in range(0, len(test), size))
     ]
     columns = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    columns |= _as_own(columns, predictions.own)
     values: dict[str, float] = {}
     for readout, fitted in temperatures.items():
         values[f"log_temperature.{readout}"] = math.log(fitted.value)
@@ -355,7 +356,7 @@ def _scored(predictions: _Predictions, fold: int) -> _Scored:
         labels=labels[test],
         folds=np.full(len(test), fold, np.int64),
         groups={name: ids[test] for name, ids in predictions.groups.items()},
-        columns=columns | _as_own(columns, predictions.own),
+        columns={name: columns[name] for name in sorted(columns, key=lambda name: name.endswith(".all"))},
         values=values | _as_own(values, predictions.own),
     )
 
