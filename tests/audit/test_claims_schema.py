@@ -1,13 +1,14 @@
 """Claims files: what they may say, and the sentence that each mistake gets."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 from scored import made_up
 
-from tcmax.audit.schema import contrasts_of, load_claims
+from tcmax.audit.schema import Claim, contrasts_of, load_claims
 from tcmax.errors import TcmaxError
 from tcmax.experiment import load
 
@@ -234,3 +235,20 @@ def test_the_claims_that_come_with_the_project_fit_their_experiment(name):
     for claim in claims.claims:
         if claim.origin == "published" and claim.testable:
             assert claim.proxy_for, f"{claim.id} is about other data than the sentence it quotes"
+
+
+def test_the_examples_of_the_docs_are_claims(tmp_path):
+    root = Path(__file__).parents[2]
+    text = (root / "docs" / "add-a-claim.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
+    assert len(blocks) == 2
+    path = tmp_path / "claims.yaml"
+    for block in blocks:
+        path.write_text(block if block.startswith("claims:") else f"claims:\n{block}")
+        assert load_claims(path, load(root / "config" / "digits.yaml")).claims
+
+
+def test_the_docs_explain_every_key():
+    text = (Path(__file__).parents[2] / "docs" / "add-a-claim.md").read_text(encoding="utf-8")
+    for key in Claim.model_fields:
+        assert f"`{key}" in text, key
