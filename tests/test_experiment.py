@@ -8,18 +8,14 @@ import pytest
 import tiny
 import yaml
 
-from tcmax.data import DATASETS
 from tcmax.errors import TcmaxError
 from tcmax.experiment import Cell, load, read_yaml
-from tcmax.registry import Entry
 from tcmax.training.spec import check_parts
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture(autouse=True)
-def _tiny_is_installed(monkeypatch):
-    monkeypatch.setitem(DATASETS.entries, "tiny", Entry("tiny:dataset"))
+pytestmark = pytest.mark.usefixtures("installed_tiny")
 
 
 @pytest.fixture

@@ -103,13 +103,6 @@ def test_the_released_shared_head_trains_on_twice_what_it_tests_on():
     np.testing.assert_allclose(ratio.detach().numpy(), 2, rtol=1e-12)
 
 
-def test_a_head_that_is_not_additive_is_refused():
-    model, method, _ = steps.parts(TCMAX)
-    model.head.additive = False
-    with pytest.raises(ValueError, match="TCMax needs an additive head"):
-        method.check(model)
-
-
 @pytest.mark.parametrize("negatives", [0, -3])
 def test_the_number_of_negatives_is_positive(negatives):
     with pytest.raises(TcmaxError, match="negatives must be at least 1"):

@@ -32,9 +32,11 @@ def interrupted(path, epoch, make):
         run.train(after_epoch)
 
 
-CASES = {label: {"variant": label} for label in tiny.VARIANTS} | {
+CASES = {
+    "separate selection": {"variant": "unimodal"},
+    "sampled negatives": {"variant": "tcmax"},
+    "noise": {"variant": "ogm-ge", "precision": "float64"},
     "buffers": {"variant": "joint", "dataset": tiny.dataset(IMAGES), "datasets": CNN},
-    "float64": {"variant": "ogm-ge", "precision": "float64"},
 }
 
 
@@ -43,13 +45,11 @@ def test_a_run_resumed_after_any_epoch_ends_with_the_same_bytes(tmp_path, case):
     def make():
         return runs.make(**CASES[case])
 
-    whole = runs.digest(make().train())
+    whole = runs.digest(make().train(lambda run: checkpoint.save(tmp_path / f"{run.state.epoch}.pt", run, KEY)))
     assert whole[2] is None
     for epoch in (1, 2, 3, 4):
-        path = tmp_path / f"{epoch}.pt"
-        interrupted(path, epoch, make)
         resumed = make()
-        assert checkpoint.restore(path, resumed, KEY)
+        assert checkpoint.restore(tmp_path / f"{epoch}.pt", resumed, KEY)
         assert resumed.state.epoch == epoch
         assert runs.digest(resumed.train()) == whole
 
