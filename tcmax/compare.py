@@ -200,8 +200,6 @@ def _family(
 
 def _at_chance(board: Board, a: str, b: str, metric: str, readout: str) -> dict[Population, str | None]:
     """Population -> the comparison with diverged runs counted at chance, in words."""
-    if not board.known_at_chance(metric):
-        return dict.fromkeys(POPULATIONS)
     first, second = (board.score((label,), metric, readout, "at chance") for label in (a, b))
     compared = board.difference(first, second)
     if isinstance(compared, str):

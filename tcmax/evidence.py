@@ -175,6 +175,10 @@ class Board:
             return "mean over seeds and items"
         return "jackknife over items" if metric in PSEUDO else "mean over runs"
 
+    def diverged(self, contender: Contender) -> frozenset[int]:
+        """Seeds in which a contender has no finished run: those that diverged in all of its variants."""
+        return frozenset.intersection(*(frozenset(self.items.diverged(variant)) for variant in contender))
+
     def ran(self, variant: str) -> frozenset[int]:
         """Seeds that were run, finished or not."""
         return frozenset(self.items.seeds(variant)) | frozenset(self.items.diverged(variant))
@@ -191,7 +195,7 @@ class Board:
             return members[0]
         validation = [self.validation(label) for label in contender]
         ran = frozenset.intersection(*(member.ran for member in members))
-        diverged = tuple(sorted(seed for seed in ran if all(seed in member.diverged for member in members)))
+        diverged = tuple(sorted(self.diverged(contender) & ran))
         rows, kept, counts = [], [], dict.fromkeys(contender, 0)
         for seed in sorted(ran):
             finished = [k for k, member in enumerate(members) if seed not in member.diverged]
@@ -213,6 +217,8 @@ class Board:
     def _of_variant(self, variant: str, metric: str, readout: str, reading: Reading) -> Score:
         finished, diverged = self.items.seeds(variant), self.items.diverged(variant)
         at_chance = reading == "at chance"
+        if at_chance and diverged and not self._known_at_chance(metric):
+            raise ValueError(f"a run that diverged has no {metric}")
         return Score(
             seeds=(*finished, *diverged) if at_chance else tuple(finished),
             values=self._values(variant, metric, readout, at_chance),
@@ -270,7 +276,7 @@ class Board:
                 found.setdefault((metric, readout), {})[variant, seed] = value
         return found
 
-    def known_at_chance(self, metric: str) -> bool:
+    def _known_at_chance(self, metric: str) -> bool:
         """Whether a diverged run can be counted at chance: not where the metric needs more than item scores."""
         return METRICS[metric].item_column is not None or metric in PSEUDO
 

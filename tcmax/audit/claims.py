@@ -7,26 +7,21 @@ test set and for new seeds and items; with diverged runs removed and, if there a
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tcmax import records
-from tcmax.audit.association import resampled_tau
-from tcmax.audit.schema import Claim, Claims, contrasts_of, datasets_of, load_claims, variants_of
+from tcmax.audit.parts import Part, over_datasets, parts_on
+from tcmax.audit.schema import Claim, Claims, datasets_of, load_claims
 from tcmax.audit.verdicts import (
-    AcrossDatasets,
     AllOf,
     AnyOf,
     Decision,
     Difference,
-    Estimand,
     FamilySizes,
     Leaf,
     Node,
-    Resampled,
     combine_readings,
     decide,
     holm,
@@ -36,12 +31,8 @@ from tcmax.audit.verdicts import (
 from tcmax.errors import TcmaxError
 from tcmax.evidence import (
     Board,
-    Compared,
-    Contender,
-    Pairing,
     Reading,
     blank,
-    contender_name,
     measured,
     shown,
     sign_flip_of,
@@ -50,8 +41,7 @@ from tcmax.evidence import (
 from tcmax.experiment import Experiment
 from tcmax.files import read_json
 from tcmax.metrics import METRICS
-from tcmax.seeding import generator
-from tcmax.stats.crossed import Population, average
+from tcmax.stats.crossed import Population
 
 TAU = "Kendall's tau"
 IN_WORDS: dict[str, str] = {
@@ -59,31 +49,6 @@ IN_WORDS: dict[str, str] = {
     "items": "new items for these trained models",
     "both": "new seeds and new items",
 }
-
-
-@dataclass(frozen=True)
-class Part:
-    """One component of a claim: an estimand with its sizes, or the reason why there is none.
-
-    key: the middle of its evidence ids, "<dataset>|<a>-vs-<b>". a, b: what is subtracted from what.
-    """
-
-    name: str
-    key: str
-    dataset: str | None
-    a: str
-    b: str | None
-    estimand: Estimand | None
-    reason: str | None = None
-    compared: Compared | None = None
-    n_seeds: int = 0
-    n_items: int = 0
-    n_groups: int | None = None
-    n_diverged: int = 0
-    notes: tuple[str, ...] = ()
-    readout: str = "own"
-    b_readout: str | None = None
-    estimator: str = ""
 
 
 @dataclass(frozen=True)
@@ -180,9 +145,6 @@ def populations_of(claim: Claim) -> tuple[Population, ...]:
     return tuple(dict.fromkeys((claim.population, "seeds", "both")))
 
 
-# --- from a claim to its parts ---------------------------------------------------------------------------------------
-
-
 def _readings(claim: Claim, experiment: Experiment, on: Mapping[str, Board]) -> list[Judged]:
     """The claim with diverged runs removed, and where there are any also counted at chance."""
     first = _read(claim, experiment, on, "removed")
@@ -190,11 +152,11 @@ def _readings(claim: Claim, experiment: Experiment, on: Mapping[str, Board]) -> 
 
 
 def _read(claim: Claim, experiment: Experiment, on: Mapping[str, Board], reading: Reading) -> Judged:
-    by_dataset = {dataset: _parts(claim, experiment, board, reading) for dataset, board in on.items()}
+    by_dataset = {dataset: parts_on(claim, experiment, board, reading) for dataset, board in on.items()}
     n_diverged = max(part.n_diverged for parts in by_dataset.values() for part in parts)
     if claim.quantifier in ("average over the named datasets", "datasets in general"):
         across = zip(*by_dataset.values(), strict=True)
-        by_dataset = {"": tuple(_over_datasets(claim, parts) for parts in across)}
+        by_dataset = {"": tuple(over_datasets(claim, parts) for parts in across)}
     decisions = {
         population: decide(_tree(claim, by_dataset, population), claim.level) for population in populations_of(claim)
     }
@@ -210,156 +172,6 @@ def _tree(claim: Claim, by_dataset: Mapping[str, Sequence[Part]], population: Po
     if claim.quantifier == "some dataset":
         return AnyOf(tuple(AllOf(tuple(map(of, parts))) for parts in by_dataset.values()))
     return AllOf(tuple(of(part) for parts in by_dataset.values() for part in parts))
-
-
-def _parts(claim: Claim, experiment: Experiment, board: Board, reading: Reading) -> tuple[Part, ...]:
-    if claim.relation == "association":
-        return (_association(claim, experiment, board, reading),)
-    return tuple(
-        _comparison(claim, board, contrast, reading) for contrast in contrasts_of(claim, experiment, board.dataset)
-    )
-
-
-def _comparison(claim: Claim, board: Board, contrast: tuple[Contender, Contender], reading: Reading) -> Part:
-    metric = str(claim.metric)
-    sides = [
-        (contrast[0], board.readout(metric, claim.readout)),
-        (contrast[1], board.readout(metric, claim.rival_readout or claim.readout)),
-    ]
-    if claim.relation in ("less", "smallest of"):
-        sides.reverse()
-    (a, a_readout), (b, b_readout) = sides
-    a_name, b_name = contender_name(a), contender_name(b)
-    same = a_readout == b_readout
-    shown_a, shown_b = (a_name, b_name) if same else (f"{a_name} ({a_readout})", f"{b_name} ({b_readout})")
-    part = Part(
-        name=f"{shown_a} minus {shown_b} on {board.dataset}",
-        key=f"{board.dataset}|{a_name}-vs-{b_name}",
-        dataset=board.dataset,
-        a=a_name,
-        b=b_name,
-        estimand=None,
-        n_items=board.n_items,
-        readout=a_readout,
-        b_readout=None if same else b_readout,
-        estimator=board.estimator(metric),
-        notes=board.notes,
-    )
-    try:
-        scores = [board.score(contender, metric, readout, reading) for contender, readout in sides]
-    except ValueError as error:
-        return replace(part, reason=str(error))
-    part = replace(part, n_diverged=len(set(scores[0].diverged) | set(scores[1].diverged)))
-    if reading == "at chance" and part.n_diverged and not board.known_at_chance(metric):
-        return replace(part, reason=f"a run that diverged has no {metric}")
-    pairing: Pairing = "independent seeds" if claim.seed_pairing == "independent" else "paired"
-    compared = board.difference(scores[0], scores[1], pairing)
-    if isinstance(compared, str):
-        return replace(part, reason=compared)
-    c = compared.crossed
-    return replace(
-        part,
-        estimand=Difference(c),
-        compared=compared,
-        n_seeds=c.n_seeds,
-        n_groups=c.n_groups if board.groups else None,
-        n_diverged=compared.n_diverged,
-        notes=(*compared.notes, *board.notes),
-    )
-
-
-def _association(claim: Claim, experiment: Experiment, board: Board, reading: Reading) -> Part:
-    """Kendall's tau over variants, signed so that the claimed direction is positive."""
-    assert claim.associated_with is not None
-    variants = variants_of(claim, experiment, board.dataset)
-    sign = 1.0 if claim.direction == "positive" else -1.0
-    quantities = [(str(claim.metric), claim.readout), (claim.associated_with.metric, claim.associated_with.readout)]
-    named = [(metric, board.readout(metric, readout)) for metric, readout in quantities]
-    label = f"tau({named[0][0]}, {named[1][0]})"
-    part = Part(
-        name=f"{'-' if sign < 0 else ''}{label} over {len(variants)} variants on {board.dataset}",
-        key=f"{board.dataset}|{named[0][0]}-with-{named[1][0]}",
-        dataset=board.dataset,
-        a=", ".join(variants),
-        b=None,
-        estimand=None,
-        n_items=board.n_items,
-        n_diverged=len(set().union(*(board.items.diverged(variant) for variant in variants))),
-        readout=named[0][1],
-        b_readout=named[1][1],
-        estimator="Kendall's tau-b, percentile interval of resampled seeds and items",
-        notes=(f"sign turned: {claim.direction} {label} is the claim", *board.notes) if sign < 0 else board.notes,
-    )
-    try:
-        x, y = ([board.score((variant,), *quantity, reading) for variant in variants] for quantity in named)
-    except ValueError as error:
-        return replace(part, reason=str(error))
-    if len({score.ran for score in (*x, *y)}) > 1:
-        return replace(part, reason="the variants ran different seeds, which cannot be resampled together")
-    seeds = [seed for seed in x[0].seeds if all(seed in score.seeds for score in (*x, *y))]
-    if not seeds:
-        return replace(part, reason="no seed was finished by every variant")
-    matrices = [np.stack([s.values[[s.seeds.index(seed) for seed in seeds]] for s in side]) for side in (x, y)]
-    if any(matrix.shape[-1] != board.n_items for matrix in matrices):
-        return replace(part, reason="items cannot be resampled: the metric has one value per run")
-    rng = generator("association", claim.id, board.dataset)
-    found = resampled_tau(matrices[0], sign * matrices[1], board.groups, rng)
-    n_groups = found.units["items"] if board.groups else None
-    return replace(part, estimand=found, n_seeds=len(seeds), n_groups=n_groups)
-
-
-def _over_datasets(claim: Claim, parts: Sequence[Part]) -> Part:
-    """The same comparison on several datasets as one: their average, or they as a sample of datasets."""
-    general = claim.quantifier == "datasets in general"
-    where = f"{len(parts)} datasets in general" if general else f"average of {len(parts)} datasets"
-    first = parts[0]
-    whole = replace(
-        first,
-        name=f"{first.name.rsplit(' on ', 1)[0]}, {where}",
-        key=f"{'in general' if general else 'average'}|{first.key.split('|', 1)[1]}",
-        dataset=None,
-        estimand=None,
-        compared=None,
-        n_seeds=min(part.n_seeds for part in parts),
-        n_items=sum(part.n_items for part in parts),
-        n_groups=None,
-        n_diverged=max(part.n_diverged for part in parts),
-        notes=tuple(f"{part.dataset}: {note}" for part in parts for note in part.notes),
-    )
-    missing = next((part for part in parts if part.estimand is None), None)
-    if missing is not None:
-        return replace(whole, reason=f"{missing.dataset}: {missing.reason}")
-    estimands = [part.estimand for part in parts if part.estimand is not None]
-    if general:
-        floor = f"sign-flip floor over {len(parts)} datasets {2.0 ** (1 - len(parts)):g}"
-        estimator = "mean over datasets, Student's t"
-        across = AcrossDatasets(tuple(estimand.estimate for estimand in estimands))
-        return replace(whole, estimand=across, estimator=estimator, notes=(floor, *whole.notes))
-    if len(parts) == 1:
-        return replace(whole, estimand=estimands[0], compared=first.compared)
-    estimator = f"average over datasets, {first.estimator}"
-    if isinstance(estimands[0], Resampled):
-        return replace(whole, estimand=_average_of_draws(estimands), estimator=estimator)
-    crossed = average([estimand.crossed for estimand in estimands if isinstance(estimand, Difference)])
-    grouped = all(part.n_groups is not None for part in parts)
-    return replace(
-        whole, estimand=Difference(crossed), estimator=estimator, n_groups=crossed.n_groups if grouped else None
-    )
-
-
-def _average_of_draws(estimands: Sequence[Estimand]) -> Resampled:
-    """The mean of resampled statistics of independent datasets, draw by draw; skipped draws shorten the list."""
-    found = [estimand for estimand in estimands if isinstance(estimand, Resampled)]
-    populations = tuple(found[0].draws)
-    length = {p: min(each.draws[p].size for each in found) for p in populations}
-    return Resampled(
-        estimate=float(np.mean([each.estimate for each in found])),
-        draws={p: np.mean([each.draws[p][: length[p]] for each in found], axis=0) for p in populations},
-        units={p: min(each.units[p] for each in found) for p in populations},
-    )
-
-
-# --- from parts to rows ----------------------------------------------------------------------------------------------
 
 
 def _rows(claim: Claim, judged: Judged, selection: str) -> Iterator[dict[str, Any]]:

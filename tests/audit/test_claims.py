@@ -292,6 +292,26 @@ def test_an_association_needs_ten_seeds(tmp_path):
     assert "at least 10" in verdict["reason"]
 
 
+def test_an_association_reads_diverged_runs_both_ways(tmp_path):
+    rng = np.random.default_rng(9)
+    levels = {"a": 0.55, "b": 0.65, "c": 0.75, "d": 0.85}
+    scores = plain(rng, levels, seeds=12)
+    for v, level in levels.items():
+        scores[v]["js.all"] = rng.normal(1 - level, 0.01, (12, 200))
+    scores["d"] = {name: matrix[:10] for name, matrix in scores["d"].items()}
+    runs = {(v, "macro_f1"): rng.random(12) for v in levels}
+    judge = judge_of(tmp_path, {"toy": scores}, seeds=range(12), diverged={"d": [3, 4]}, runs=runs)
+    claim = {"metric": "js", "relation": "association", "direction": "negative", "subject": None, "rivals": None}
+    judge({**claim, "associated_with": {"metric": "accuracy"}})
+    removed = judge.evidence["claim-0|toy|js-with-accuracy|both"]
+    at_chance = judge.evidence["claim-0|toy|js-with-accuracy|both|at chance"]
+    assert (removed["n_seeds"], removed["n_diverged"]) == (10, 2)
+    assert (at_chance["n_seeds"], at_chance["n_diverged"]) == (12, 2)
+    whole = judge({**claim, "associated_with": {"metric": "macro_f1"}})
+    assert whole["verdict"] == "not testable"
+    assert "one value per run" in whole["reason"]
+
+
 def test_diverged_runs_that_change_the_answer_leave_it_undetermined(tmp_path):
     # b fails in one of five seeds. Without it a is worse; with it at chance (half of the items) a is not clearly so
     rng = np.random.default_rng(10)

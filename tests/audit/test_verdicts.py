@@ -151,7 +151,10 @@ def test_a_part_that_cannot_be_tested_blocks_support_but_not_contradiction():
 
 def test_two_seeds_or_two_datasets_or_few_resampled_units_are_refused():
     two_seeds = Difference(crossed(np.random.default_rng(1).normal(size=(2, 30))))
-    assert "2 seeds" in leaf("x", two_seeds, 0, "both").refusal
+    refused = leaf("x", two_seeds, -10, "both")
+    assert "2 seeds" in refused.refusal
+    assert (refused.support, refused.against) == (1.0, 1.0)
+    assert decide(refused).verdict == "not testable"
     assert leaf("x", two_seeds, 0, "items").refusal is None
     assert "2 datasets" in leaf("x", AcrossDatasets((0.1, 0.2)), 0, "both").refusal
     few = Resampled(0.5, {"seeds": np.full(99, 0.5)}, {"seeds": 9})
@@ -242,7 +245,9 @@ def test_what_would_decide_about_equality_looks_at_the_nearer_margin():
 def test_a_family_needs_more_seeds_for_what_holm_corrects():
     rng = np.random.default_rng(9)
     c = Difference(crossed(rng.normal(-0.02, 0.05, (6, 1)) + rng.normal(0, 0.05, (6, 500))))
-    alone, in_family = (int(needed_in_words(c, 0.0, "seeds", 0.05, families=FamilySizes(1, n)).split()[2]) for n in (1, 13))
+    alone, in_family = (
+        int(needed_in_words(c, 0.0, "seeds", 0.05, families=FamilySizes(1, n)).split()[2]) for n in (1, 13)
+    )
     assert in_family > alone
     assert alone == int(needed_in_words(c, 0.0, "seeds", 0.05, families=FamilySizes(13, 1)).split()[2])
 
