@@ -1,0 +1,46 @@
+"""The report stage: everything under reports/<experiment>/, from the records alone.
+
+    report.html                  the page, one self-contained file
+    tables/*.csv, *.tex          every table; tables/numbers.tex has every number as a macro
+    figures/*.pdf, .png, .svg    every figure at column width, some as *_wide.pdf at text width, their numbers as CSV
+    paper.tex, paper.pdf         the article; the PDF where LaTeX is installed
+
+Equal records and an equal date give equal bytes.
+"""
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tcmax.experiment import Experiment
+from tcmax.files import write_text
+from tcmax.report.contents import Contents
+from tcmax.report.figures import figures
+from tcmax.report.html import page
+from tcmax.report.latex import macros
+from tcmax.report.paper import write_paper
+from tcmax.report.tables import numbers, tables
+
+log = logging.getLogger(__name__)
+
+
+def build_report(experiment: Experiment, results: Path, out: Path, date: str | None) -> None:
+    """Write the report of an experiment to `out`. date: YYYY-MM-DD as printed, or None for none.
+
+    Missing records leave empty states that name the command that makes them; without LaTeX there is no paper.pdf, and
+    the page says which package to install. Raises TcmaxError for a damaged record or a folder that cannot be written.
+    """
+    contents = Contents(experiment, results)
+    made = tables(contents)
+    for table in made:
+        write_text(out / "tables" / f"{table.name}.csv", table.csv)
+        write_text(out / "tables" / f"{table.name}.tex", table.tex)
+    write_text(out / "tables" / "numbers.tex", macros(numbers(made)))
+    drawn = figures(contents)
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    svgs = {figure.name: figure.save(out / "figures") for figure in drawn}
+    epoch = int(datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp()) if date else 0
+    article = write_paper(contents, made, drawn, out, date, epoch)
+    if article:
+        log.warning(article)
+    write_text(out / "report.html", page(contents, made, drawn, svgs, article, date))

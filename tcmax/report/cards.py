@@ -1,0 +1,223 @@
+"""Claims as a reader meets them: one card per claim, and the sentence at the top of the page."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tcmax.audit.published import audit_table
+from tcmax.audit.schema import Claim, load_claims
+from tcmax.experiment import Experiment
+from tcmax.files import sha256
+from tcmax.jobs import claims_path
+from tcmax.records import VERDICT_WORDS
+from tcmax.report.contents import Contents
+from tcmax.report.numbers import count, fixed, scale_of, show
+from tcmax.report.published import published_tables
+from tcmax.report.tables import POPULATIONS, deciding_number
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One line of an interval plot, in percent of its width. decides: the component that the verdict rests on."""
+
+    name: str
+    text: str
+    low: float
+    estimate: float
+    high: float
+    decides: bool
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Intervals of a claim's components on one axis. margins: where the claim's margin lies; zero: where 0 does."""
+
+    marks: tuple[Mark, ...]
+    margins: tuple[float, ...]
+    zero: float
+    ticks: tuple[tuple[float, str], ...]
+    unit: str
+
+    @property
+    def deciding(self) -> Mark:
+        return next((mark for mark in self.marks if mark.decides), self.marks[0])
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What the printed table behind a claim says by itself."""
+
+    source: str
+    verdict: str
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Card:
+    """A claim with everything that decides it."""
+
+    id: str
+    text: str
+    source: str
+    origin: str
+    proxy_for: str
+    verdict: str
+    verdict_seeds: str
+    deciding: str
+    component: str
+    sizes: str
+    population: str
+    quantifier: str
+    relation: str
+    reason: str
+    needed: str
+    plot: Plot | None
+    printed: Printed | None
+
+
+def cards(contents: Contents) -> list[Card]:
+    """The claims in the order of their file."""
+    if contents.verdicts is None:
+        return []
+    declared = _declared(contents)
+    return [_card(contents, verdict, declared.get(verdict["claim"])) for _, verdict in contents.verdicts.iterrows()]
+
+
+def headline(contents: Contents, made: list[Card]) -> str:
+    """The sentence that matters most: the verdict on the first claim of the file, with its deciding number."""
+    if not made:
+        return ""
+    first = made[0]
+    if first.verdict == "not testable":
+        return f"“{first.text}” cannot be tested here: {first.reason.rstrip('.')}."
+    numbers = ", ".join(part for part in (first.sizes, first.population) if part)
+    asked = f"Asked of these data in place of {first.proxy_for}: " if first.proxy_for else ""
+    held = {"supported": "is supported", "contradicted": "is contradicted", "undetermined": "stays undetermined"}
+    return f"{asked}“{first.text.rstrip('.')}” {held[first.verdict]}: {first.component} {first.deciding} ({numbers})."
+
+
+def tally(contents: Contents) -> dict[str, int]:
+    """Verdict word -> number of claims, all four words."""
+    words = [] if contents.verdicts is None else list(contents.verdicts["verdict"])
+    return {word: words.count(word) for word in VERDICT_WORDS}
+
+
+def _declared(contents: Contents) -> dict[str, Claim]:
+    """Claims by id, when the file is still the one that was judged."""
+    path = claims_path(contents.experiment)
+    if path is None or not path.is_file() or contents.verdicts is None or contents.verdicts.empty:
+        return {}
+    if sha256(path) != contents.verdicts["claims_sha256"].iloc[0]:
+        return {}
+    return {claim.id: claim for claim in load_claims(path, contents.experiment).claims}
+
+
+def _card(contents: Contents, verdict: pd.Series, declared: Claim | None) -> Card:
+    def text(name: str) -> str:
+        return "" if pd.isna(verdict[name]) else str(verdict[name])
+
+    sizes = [count(verdict["n_seeds"], "seed"), count(verdict["n_items"], "test item")]
+    if pd.notna(verdict["n_groups"]):
+        sizes.append(count(verdict["n_groups"], "group"))
+    tested = pd.notna(verdict["n_seeds"])
+    return Card(
+        id=verdict["claim"],
+        text=text("text"),
+        source=text("source"),
+        origin=text("origin"),
+        proxy_for=(declared.proxy_for or "") if declared else "",
+        verdict=verdict["verdict"],
+        verdict_seeds=text("verdict_seeds"),
+        deciding=deciding_number(verdict) if pd.notna(verdict["estimate"]) else "",
+        component=titled(contents.experiment, text("blocking")),
+        sizes=", ".join(sizes) if tested else "",
+        population=POPULATIONS.get(text("population"), ""),
+        quantifier="" if text("quantifier") == "none" else text("quantifier"),
+        relation="" if text("relation") == "none" else text("relation"),
+        reason=text("reason"),
+        needed=titled(contents.experiment, text("needed")),
+        plot=_plot(contents, verdict),
+        printed=_printed(declared),
+    )
+
+
+def titled(experiment: Experiment, text: str) -> str:
+    """Text of the records with variants and datasets called as in the tables."""
+    names = {label: experiment.title(label) for label in experiment.settings.variants}
+    names |= {dataset: experiment.dataset_title(dataset) for dataset in experiment.settings.datasets}
+    pattern = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    text = re.sub(rf"(?<![\w.-])(?:{pattern})(?![\w-])", lambda match: names[match[0]], text)
+    return text.replace(" minus ", " − ")
+
+
+def _plot(contents: Contents, verdict: pd.Series) -> Plot | None:
+    """The intervals of the claim's components for its population, on an axis that holds them, 0 and the margin."""
+    if contents.claim_evidence is None or pd.isna(verdict["estimate"]):
+        return None
+    e = contents.claim_evidence
+    rows = e[e["id"].isin(set(verdict["evidence"])) & (e["population"] == verdict["population"])]
+    rows = rows.dropna(subset=["estimate", "low", "high"])
+    rows = rows[~rows["notes"].str.contains("counted at chance", regex=False)]
+    if rows.empty:
+        return None
+    factor = scale_of(verdict["unit"]).factor
+    margin = factor * float(verdict["margin"])
+    margins = (-margin, margin) if verdict["relation"] == "equal" else (margin,)
+    values = [*(factor * rows["low"]), *(factor * rows["high"]), *margins, 0.0]
+    low, high = min(values), max(values)
+    room = 0.04 * (high - low) or 1.0
+    low, high = low - room, high + room
+
+    def place(value: float) -> float:
+        return round(100 * (value - low) / (high - low), 2)
+
+    marks = []
+    for _, row in rows.iterrows():
+        shown = show(row["estimate"], row["low"], row["high"], verdict["unit"], difference=True)
+        same = np.isclose(row["estimate"], verdict["estimate"]) and np.isclose(row["low"], verdict["low"])
+        where = contents.experiment.dataset_title(row["dataset"]) if row["dataset"] is not None else "all datasets"
+        pair = row["a"] if row["b"] is None else f"{row['a']} minus {row['b']}"
+        name = f"{where}: {titled(contents.experiment, pair)}" if row["b"] is not None else where
+        left, middle, right = (place(factor * float(row[key])) for key in ("low", "estimate", "high"))
+        marks.append(Mark(name, f"{shown.value} {shown.interval}", left, middle, right, bool(same)))
+    step = _step(high - low)
+    first = int(np.ceil(low / step))
+    places = max(0, -int(np.floor(np.log10(step))))
+    ticks = tuple((place(k * step), fixed(k * step, places)) for k in range(first, int(np.floor(high / step)) + 1))
+    unit = scale_of(verdict["unit"]).difference_unit
+    return Plot(tuple(marks), tuple(map(place, margins)), place(0.0), ticks, unit)
+
+
+def _step(span: float) -> float:
+    """A round distance of ticks: 1, 2 or 5 times a power of ten, about four over the span."""
+    raw = span / 4
+    power = 10.0 ** np.floor(np.log10(raw))
+    return float(next(k * power for k in (1, 2, 5, 10) if k * power >= raw))
+
+
+def _printed(declared: Claim | None) -> Printed | None:
+    """The audit of the printed table that a published claim stands for, by document and table number."""
+    if declared is None or declared.origin != "published":
+        return None
+    named = re.findall(r"Tables? (\d+)", f"{declared.proxy_for or ''} {declared.source.section}")
+    if not named:
+        return None
+    for table in published_tables():
+        metadata = table.metadata
+        if metadata.document == declared.source.document and metadata.table == f"Table {named[0]}":
+            return _of_table(table.path, f"{metadata.document}, {metadata.table}", declared.relation == "largest of")
+    return None
+
+
+def _of_table(path: Path, source: str, about_order: bool) -> Printed:
+    audit = audit_table(path)
+    orders = audit.of_kind("sentence_order")
+    unspread = audit.of_kind("no_spread")
+    disagrees = any(finding.outcome == "disagrees" for finding in orders)
+    words = ["printed order fails" if disagrees else "printed order holds"] if orders and about_order else []
+    words.append("beyond the print not testable: no ±" if unspread else "")
+    findings = (*orders, *audit.of_kind("wins_within_noise"), *unspread)
+    return Printed(source, "; ".join(filter(None, words)), tuple(finding.sentence for finding in findings))

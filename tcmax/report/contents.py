@@ -1,0 +1,187 @@
+"""What a report is about: the records of an experiment, read once, and a list of what is not there.
+
+Missing records are no error: the page says which file is missing and which command makes it. Damaged ones are.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tcmax import records
+from tcmax.experiment import Experiment
+from tcmax.files import read_json
+from tcmax.stats.multiplicity import adjust
+from tcmax.stats.ranking import letter_display
+
+JOINT = ("own", "all")  # the variant's own joint prediction; metrics of the whole item
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A record that is not there: what it holds, where it would be, and the command that makes it."""
+
+    what: str
+    path: Path
+    command: str
+
+
+@dataclass(frozen=True)
+class Ties:
+    """Which variants a column of a table can tell apart.
+
+    letters: variants that share a letter are not distinguished. possibly_best: variants that no rival beats; empty for
+    a metric without a better direction.
+    """
+
+    letters: dict[str, str]
+    possibly_best: frozenset[str]
+
+
+@dataclass(frozen=True)
+class DatasetContents:
+    """The records of one dataset. Every part may be missing."""
+
+    id: str
+    title: str
+    variants: tuple[str, ...]
+    facts: dict[str, Any]
+    scores: pd.DataFrame | None
+    history: pd.DataFrame | None
+    items: Path | None
+
+    @cached_property
+    def modalities(self) -> tuple[str, ...]:
+        """Modality names in the dataset's order; from the scores when its facts are missing."""
+        if self.facts:
+            return tuple(self.facts["modalities"])
+        if self.scores is None:
+            return ()
+        found = dict.fromkeys(self.scores.loc[self.scores["metric"] == "accuracy", "readout"])
+        return tuple(name for name in found if name not in {*JOINT, "joint"} and not name.startswith("joint_"))
+
+    def values(self, metric: str, readout: str, selection: str) -> pd.DataFrame:
+        """Columns variant, seed, value of a metric per run, folds pooled; empty where there are none."""
+        if self.scores is None:
+            return pd.DataFrame({"variant": [], "seed": [], "value": []})
+        s = self.scores
+        rows = (s["metric"] == metric) & (s["readout"] == readout) & (s["selection"] == selection) & s["fold"].isna()
+        return s.loc[rows, ["variant", "seed", "value"]].dropna(subset="value")
+
+
+class Contents:
+    """Everything a report shows, as data frames and look-ups."""
+
+    def __init__(self, experiment: Experiment, results: Path) -> None:
+        self.experiment = experiment
+        self.folder = results / experiment.name
+        self.missing: list[Missing] = []
+        name = experiment.name
+        self.evidence = self._read(
+            "evidence.parquet", records.EVIDENCE, "intervals and comparisons", f"tcmax compare {name}"
+        )
+        self.verdicts: pd.DataFrame | None = None
+        self.claim_evidence: pd.DataFrame | None = None
+        if experiment.settings.claims is not None:
+            command = f"tcmax audit claims {name}"
+            self.verdicts = self._read("verdicts.parquet", records.VERDICTS, "verdicts", command)
+            self.claim_evidence = self._read("claim_evidence.parquet", records.EVIDENCE, "claim evidence", command)
+        self.datasets = tuple(self._dataset(dataset) for dataset in experiment.settings.datasets)
+
+    def _read(self, name: str, kind: records.Kind, what: str, command: str) -> pd.DataFrame | None:
+        path = self.folder / name
+        if not path.is_file():
+            self.missing.append(Missing(what, path, command))
+            return None
+        return _frame(path, kind)
+
+    def _dataset(self, dataset: str) -> DatasetContents:
+        experiment = self.experiment
+        score = f"tcmax score {experiment.name} --dataset {dataset}"
+        title = experiment.dataset_title(dataset)
+        facts_path = self.folder / dataset / "data.json"
+        facts: dict[str, Any] = {}
+        if facts_path.is_file():
+            facts = read_json(facts_path)
+        else:
+            command = f"tcmax prepare {dataset} --experiment {experiment.name}"
+            self.missing.append(Missing(f"facts about {title}", facts_path, command))
+        scores = self._read(f"{dataset}/scores.parquet", records.SCORES, f"scores on {title}", score)
+        history = self._read(f"{dataset}/history.parquet", records.HISTORY, f"training curves on {title}", score)
+        items: Path | None = self.folder / dataset / "items.parquet"
+        if items is not None and not items.is_file():
+            self.missing.append(Missing(f"item scores on {title}", items, score))
+            items = None
+        return DatasetContents(dataset, title, experiment.variants_on(dataset), facts, scores, history, items)
+
+    @cached_property
+    def _estimates(self) -> dict[tuple[str, str, str, str, str], pd.Series]:
+        if self.evidence is None:
+            return {}
+        rows = self.evidence[self.evidence["kind"] == "estimate"]
+        keys = zip(rows["dataset"], rows["metric"], rows["readout"], rows["a"], rows["population"], strict=True)
+        return {key: row for key, (_, row) in zip(keys, rows.iterrows(), strict=True)}
+
+    def estimate(
+        self, dataset: str, metric: str, readout: str, variant: str, population: str = "both"
+    ) -> pd.Series | None:
+        """The evidence row of one estimate, or None."""
+        return self._estimates.get((dataset, metric, readout, variant, population))
+
+    def comparisons(self, dataset: str, metric: str, readout: str, role: str, population: str = "both") -> pd.DataFrame:
+        """Evidence rows of a family of comparisons; role: "reference", "best rival" or "pair"."""
+        if self.evidence is None:
+            return pd.DataFrame(columns=[*records.EVIDENCE.columns, "role"])
+        e = self.evidence
+        wanted = (e["dataset"] == dataset) & (e["metric"] == metric) & (e["readout"] == readout)
+        return e[wanted & (e["role"] == role) & (e["population"] == population)]
+
+    def ties(self, dataset: str, metric: str, readout: str, better: str | None) -> Ties:
+        """Tie groups of a column from its family of all pairs, for new seeds and new items.
+
+        Letters follow Holm's correction over the pairs at the rows' level. A variant is possibly best unless some rival
+        beats it, one-sided at level/2 after Holm over its rivals. Pairs without a p leave both variants in.
+        """
+        pairs = self.comparisons(dataset, metric, readout, "pair").dropna(subset=["p", "p_adjusted"])
+        if pairs.empty:
+            return Ties({}, frozenset())
+        variants = list(dict.fromkeys([*pairs["a"], *pairs["b"]]))
+        estimates = {v: self.estimate(dataset, metric, readout, v) for v in variants}
+        sign = -1.0 if better == "lower" else 1.0
+        variants.sort(key=lambda v: -sign * (0.0 if (row := estimates[v]) is None else float(row["estimate"])))
+        differ = [[False] * len(variants) for _ in variants]
+        beaten_by: dict[str, dict[str, float]] = {v: {} for v in variants}
+        for _, row in pairs.iterrows():
+            i, j = variants.index(row["a"]), variants.index(row["b"])
+            differ[i][j] = differ[j][i] = row["p_adjusted"] <= row["level"]
+            a_wins, b_wins = row["p_greater"], row["p_less"]
+            if better == "lower":
+                a_wins, b_wins = b_wins, a_wins
+            beaten_by[row["b"]][row["a"]] = a_wins
+            beaten_by[row["a"]][row["b"]] = b_wins
+        level = float(pairs["level"].iloc[0])
+        best = frozenset(v for v, p in beaten_by.items() if not adjust(p, f"rivals of {v}").rejected(level / 2))
+        letters = dict(zip(variants, letter_display(differ), strict=True))
+        return Ties(letters, best if better is not None else frozenset())
+
+
+def _frame(path: Path, kind: records.Kind) -> pd.DataFrame:
+    """A record as plain columns, None where text is missing; evidence rows also say which family they are in."""
+    frame = records.read(path, kind).to_pandas()
+    for name in frame.columns:
+        if not pd.api.types.is_numeric_dtype(frame[name].dtype):
+            column = frame[name].astype(object)
+            frame[name] = column.where(column.notna(), None)
+    if kind is records.EVIDENCE:
+        frame["role"] = [_role(row) for row in zip(frame["kind"], frame["id"], strict=True)]
+    return frame
+
+
+def _role(row: Iterable[str]) -> str:
+    kind, identity = row
+    if kind == "estimate":
+        return "estimate"
+    return next((role for role in ("best rival", "pair") if identity.endswith(f"|{role}")), "reference")

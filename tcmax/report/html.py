@@ -1,0 +1,210 @@
+"""The page: one self-contained file. No network, no external reference, everything from the records escaped.
+
+Figures are inlined as SVG whose colours are the page's own variables, so that they follow light and dark; tables carry
+their CSV and LaTeX as downloads. The only script sorts tables and shows the details of a pair.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from tcmax import __version__
+from tcmax.report.cards import Card, cards, headline, tally
+from tcmax.report.contents import Contents, DatasetContents, Missing
+from tcmax.report.figures import Figure, shared_caption
+from tcmax.report.numbers import count, show, show_p
+from tcmax.report.palette import BAND, INK, MUTED, PAPER, Look, looks
+from tcmax.report.tables import POPULATIONS, Table
+from tcmax.report.trust import trust
+from tcmax.stats.effects import improvement
+
+_VARIABLES = {INK: "currentColor", MUTED: "var(--muted)", PAPER: "var(--paper)", BAND: "var(--band)"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One cell of the pairwise matrix; weight: |d| as a share of the largest one."""
+
+    text: str
+    details: str
+    weight: float
+    sign: int
+    decided: bool
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Paired differences of joint accuracy on one dataset, row − column, best variant first."""
+
+    dataset: str
+    titles: tuple[str, ...]
+    rows: tuple[tuple[Pair | None, ...], ...]
+    family: str
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure with its SVG as the page shows it."""
+
+    figure: Figure
+    svg: Markup
+
+
+def page(
+    contents: Contents,
+    tables: Sequence[Table],
+    figures: Sequence[Figure],
+    svgs: Mapping[str, str],
+    article: str,
+    date: str | None,
+) -> str:
+    """The HTML of report.html. svgs: figure name -> SVG text. article: "" when paper.pdf is there, else why not."""
+    experiment = contents.experiment
+    look = looks(experiment)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tcmax.report", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    script = environment.get_template("report.js").render()
+    made = cards(contents)
+    drawn = [Drawn(figure, inline(svgs[figure.name], figure, look)) for figure in figures]
+    return environment.get_template("report.html.j2").render(
+        title=experiment.settings.title,
+        name=experiment.name,
+        date=date,
+        version=__version__,
+        sizes=_sizes(contents),
+        seeds=len(experiment.settings.seeds),
+        headline=headline(contents, made),
+        tally=tally(contents),
+        cards=made,
+        expected_false=_expected_false(made),
+        tables={table.name: table for table in tables},
+        figures=drawn,
+        matrices=[matrix for d in contents.datasets if (matrix := _matrix(contents, d)) is not None],
+        missing=contents.missing,
+        has_claims=experiment.settings.claims is not None,
+        trust=trust(contents),
+        article=article,
+        looks={v: {"index": k, "marker": look[v].marker} for k, v in enumerate(look)},
+        colours=[(k, look[v].colour, on_dark(look[v].colour)) for k, v in enumerate(look)],
+        style=Markup(environment.get_template("report.css").render()),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        download=download,
+        shared_caption=shared_caption,
+        lacking=lambda *endings: lacking(contents.missing, endings),
+        population=POPULATIONS["both"],
+    )
+
+
+def download(text: str, kind: str) -> str:
+    """A data URI; kind: csv or tex."""
+    media = {"csv": "text/csv", "tex": "application/x-tex"}[kind]
+    return f"data:{media};charset=utf-8;base64,{base64.b64encode(text.encode()).decode()}"
+
+
+def lacking(missing: Sequence[Missing], endings: Sequence[str]) -> list[Missing]:
+    """Missing records whose file has one of these names."""
+    return [record for record in missing if record.path.name in endings]
+
+
+def inline(svg: str, figure: Figure, look: Mapping[str, Look]) -> Markup:
+    """An SVG of matplotlib as part of the page: own identifiers, the page's fonts and colours, a name to be read out.
+
+    Coordinates are cut to two decimals, a hundredth of a point.
+    """
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", body, count=1)
+    prefix = f"{figure.name}-"
+    body = re.sub(r'\bid="', f'id="{prefix}', body)
+    body = re.sub(r"url\(#", f"url(#{prefix}", body)
+    body = re.sub(r'href="#', f'href="#{prefix}', body)
+    body = re.sub(r" ?font-family: [^;\"]*;?", "", body)
+    body = re.sub(r"(\d+\.\d{2})\d+", r"\1", body)
+    for colour, variable in _VARIABLES.items():
+        body = body.replace(colour, variable)
+    for k, style in enumerate(look.values()):
+        body = body.replace(style.colour, f"var(--v{k})")
+    body = re.sub(r"<defs>\s*<style[^>]*>.*?</style>\s*</defs>", "", body, count=1, flags=re.DOTALL)
+    alt = str(jinja2.filters.do_forceescape(figure.alt))
+    body = body.replace("<svg ", f'<svg role="img" aria-label="{alt}" ', 1)
+    return Markup("\n".join(line.strip() for line in body.splitlines()))
+
+
+def on_dark(colour: str) -> str:
+    """The colour on a dark ground: a third of the way to white."""
+    channels = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(c + (255 - c) * 0.33):02x}" for c in channels)
+
+
+def _sizes(contents: Contents) -> str:
+    experiment = contents.experiment
+    return " × ".join(
+        (
+            count(len(experiment.settings.variants), "method"),
+            count(len(contents.datasets), "dataset"),
+            count(len(experiment.settings.seeds), "seed"),
+        )
+    )
+
+
+def _expected_false(made: Sequence[Card]) -> int:
+    return sum(card.verdict != "not testable" for card in made)
+
+
+def _matrix(contents: Contents, dataset: DatasetContents) -> Matrix | None:
+    pairs = contents.comparisons(dataset.id, "accuracy", "own", "pair")
+    pairs = pairs.dropna(subset=["estimate"])
+    if pairs.empty:
+        return None
+    estimates = {v: contents.estimate(dataset.id, "accuracy", "own", v) for v in dataset.variants}
+    known = {v: float(row["estimate"]) for v, row in estimates.items() if row is not None}
+    order = sorted(known, key=lambda v: -known[v])
+    runs = dataset.values("accuracy", "own", contents.experiment.settings.selection)
+    largest = float(pairs["estimate"].abs().max()) or 1.0
+    cells: dict[tuple[str, str], Pair] = {}
+    for _, row in pairs.iterrows():
+        for a, b, sign in ((row["a"], row["b"], 1.0), (row["b"], row["a"], -1.0)):
+            cells[a, b] = _pair(contents, row, a, b, sign, largest, runs)
+    return Matrix(
+        dataset=dataset.title,
+        titles=tuple(contents.experiment.title(v) for v in order),
+        rows=tuple(tuple(cells.get((a, b)) for b in order) for a in order),
+        family=str(pairs["family"].iloc[0] or ""),
+    )
+
+
+def _pair(contents: Contents, row: pd.Series, a: str, b: str, sign: float, largest: float, runs: pd.DataFrame) -> Pair:
+    has_interval = pd.notna(row["low"])
+    bounds = sorted((sign * row["low"], sign * row["high"])) if has_interval else [None, None]
+    shown = show(sign * row["estimate"], bounds[0], bounds[1], row["unit"], difference=True)
+    parts = [
+        f"{contents.experiment.title(a)} − {contents.experiment.title(b)}: {shown.value} pp {shown.interval}".strip()
+    ]
+    if pd.notna(row["p_adjusted"]):
+        parts.append(f"Holm p {show_p(row['p_adjusted'])}")
+    if pd.notna(row["sign_flip_p"]):
+        parts.append(
+            f"sign-flip p {show_p(row['sign_flip_p'])}, at least {show_p(row['sign_flip_floor'])} with these seeds"
+        )
+    first, second = (runs.loc[runs["variant"] == v, "value"].to_numpy(dtype=float) for v in (a, b))
+    if len(first) and len(second):
+        won = improvement(first, second)
+        text = f"probability of improvement {100 * won.estimate:.0f} %"
+        if won.low is not None and won.high is not None:
+            text += f" [{100 * won.low:.0f}, {100 * won.high:.0f}] over runs on these items"
+        parts.append(text)
+    decided = pd.notna(row["p_adjusted"]) and row["p_adjusted"] <= row["level"]
+    value = sign * float(row["estimate"])
+    return Pair(shown.value, "; ".join(parts), round(abs(value) / largest, 3), 1 if value > 0 else -1, bool(decided))

@@ -1,0 +1,595 @@
+"""The tables of a report: what stands in them, and their CSV and LaTeX.
+
+A `Table` holds the same content twice: `blocks` as a reader meets it (text, ties, marks) and `data` as a program does
+(one row per number, in the unit of the records, with interval, sizes and source). Page and article render the blocks.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from tcmax.experiment import Experiment
+from tcmax.metrics import METRICS
+from tcmax.report.contents import Contents, DatasetContents, Ties
+from tcmax.report.latex import Latex, environment, escape
+from tcmax.report.numbers import count, joined, scale_of, show, show_p
+from tcmax.report.published import Published, published_values
+
+WIDEST = 6  # columns of numbers that fit the text width of a two-column article
+POPULATIONS = {
+    "both": "new seeds and new test items",
+    "seeds": "new seeds on this test set",
+    "items": "new test items for these trained models",
+}
+FIXED = "Training set, split and tuning are held fixed."
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell.
+
+    text: what it says. spread: half-width after the ±. letters: tie group. best: no rival beats it.
+    published: what the paper prints. order: what a sortable table sorts by. note: what a reader can ask for.
+    """
+
+    text: str = "–"
+    spread: str = ""
+    letters: str = ""
+    best: bool = False
+    published: str = ""
+    order: float | str | None = None
+    note: str = ""
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its title, its unit, and for running text its width in LaTeX (a share of the line)."""
+
+    title: str
+    unit: str = ""
+    width: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row: its label, its cells, the variant whose colour it carries, and the heading it stands under."""
+
+    label: str
+    cells: tuple[Cell, ...]
+    variant: str | None = None
+    note: str = ""
+    heading: str = ""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a table with its own header: column groups as (title, columns), then columns, then rows."""
+
+    stub: str
+    groups: tuple[tuple[str, int], ...]
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    stub_width: float | None = None
+
+    @property
+    def parts(self) -> list[tuple[str, list[Row]]]:
+        """Rows under their headings, in order."""
+        return [(heading, list(rows)) for heading, rows in itertools.groupby(self.rows, lambda row: row.heading)]
+
+    @property
+    def widest_letters(self) -> int:
+        """Most letters of a tie group, so that digits stay aligned."""
+        return max((len(cell.letters) for row in self.rows for cell in row.cells), default=0)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table. name: file name. caption: what it shows, with n, source of uncertainty and correction."""
+
+    name: str
+    title: str
+    caption: str
+    blocks: tuple[Block, ...]
+    data: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        return not any(block.rows for block in self.blocks)
+
+    @property
+    def csv(self) -> str:
+        """One row per number; missing values are empty."""
+        return self.data.to_csv(index=False, lineterminator="\n", float_format="%.10g")
+
+    @property
+    def tex(self) -> str:
+        """A tabular for any article that loads booktabs."""
+        template = environment().get_template("table.tex.j2")
+        return template.render(table=self, cell=_cell_tex, spec=_column_spec)
+
+
+def _cell_tex(cell: Cell, block: Block) -> Latex:
+    text = escape(cell.text)
+    if cell.best:
+        text = Latex(f"\\textbf{{{text}}}")
+    if cell.spread:
+        text = Latex(f"{text}\\,{{\\scriptsize$\\pm$\\,{escape(cell.spread)}}}")
+    if block.widest_letters:
+        width = 0.1 + 0.4 * block.widest_letters
+        text = Latex(f"{text}\\makebox[{width:.1f}em][l]{{\\textsuperscript{{{escape(cell.letters)}}}}}")
+    if cell.published:
+        text = Latex(f"{text} \\tcmaxpublished{{{escape(cell.published)}}}")
+    return text
+
+
+def _column_spec(block: Block) -> Latex:
+    def letter(width: float | None, default: str) -> str:
+        return default if width is None else f">{{\\raggedright\\arraybackslash}}p{{{width:.2f}\\linewidth}}"
+
+    stub = letter(block.stub_width, "l")
+    return Latex("@{}" + stub + "".join(letter(column.width, "r") for column in block.columns) + "@{}")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A column of an estimate table: metric, read-out and how it is headed."""
+
+    metric: str
+    readout: str
+    title: str
+    unit: str = ""
+
+
+def tables(contents: Contents) -> list[Table]:
+    """Every table of the report, in reading order; one without rows says what is missing."""
+    made = [table1(contents), comparisons(contents), table2(contents), table3(contents), selection(contents)]
+    return made if contents.verdicts is None else [verdicts(contents), *made]
+
+
+# --- Tables 1 to 3: estimates -----------------------------------------------------------------------------------------
+
+
+def table1(contents: Contents) -> Table:
+    """Accuracy of each modality and of the joint prediction."""
+
+    def columns(dataset: DatasetContents) -> list[Quantity]:
+        singles = [Quantity("accuracy", m, m) for m in dataset.modalities]
+        return [*singles, Quantity("accuracy", "own", "joint")]
+
+    caption = (
+        "Accuracy (%) of each modality by itself and of the joint prediction: mean ± half-width of the 95 % interval "
+        f"for {POPULATIONS['both']} (crossed seeds × items). {_sizes(contents)} {FIXED} {_ties_sentence(contents)} "
+        "Bold: no rival beats it (one-sided 0.025, Holm over its rivals)."
+    )
+    return _estimate_table(contents, "table1", "Accuracy", caption, columns)
+
+
+def table2(contents: Contents) -> Table:
+    """Jensen-Shannon divergence between the modalities' predictions."""
+
+    def columns(dataset: DatasetContents) -> list[Quantity]:
+        found = [Quantity("js", "all", "raw", "nats"), Quantity("js_calibrated", "all", "calibrated", "nats")]
+        if len(dataset.modalities) > 2:
+            found.append(Quantity("js_pairwise", "all", "pairs", "nats"))
+        return found
+
+    caption = (
+        "Jensen-Shannon divergence between the modalities' predictions (nats), raw and after one temperature per run "
+        "and modality fitted on validation; pairs: mean over pairs of modalities. Mean ± half-width of the 95 % "
+        f"interval for {POPULATIONS['both']}. {_sizes(contents)} {FIXED} {_ties_sentence(contents)} Nothing is bold: "
+        "neither direction is better by itself."
+    )
+    return _estimate_table(contents, "table2", "Jensen-Shannon divergence", caption, columns)
+
+
+def table3(contents: Contents) -> Table:
+    """Entropy of each modality's predictions, and the ratio weak / strong under two conventions."""
+
+    def columns(dataset: DatasetContents) -> list[Quantity]:
+        singles = [Quantity("entropy", m, m) for m in dataset.modalities]
+        return [
+            *singles,
+            Quantity("entropy_ratio", "all", "ρ by reference"),
+            Quantity("entropy_ratio_own", "all", "ρ by own"),
+        ]
+
+    reference = contents.experiment.settings.reference_variant
+    by = f"by the accuracy of {contents.experiment.title(reference)}" if reference else "by a reference variant"
+    caption = (
+        "Entropy of each modality's predictions (nats) and ρ, the weaker modality's entropy over the stronger one's; "
+        f"weaker and stronger {by} (by reference) or by the variant's own accuracy (by own). Mean ± half-width of the "
+        f"95 % interval for {POPULATIONS['both']}. {_sizes(contents)} {FIXED}"
+    )
+    return _estimate_table(contents, "table3", "Entropy and its ratio", caption, columns)
+
+
+def _estimate_table(
+    contents: Contents,
+    name: str,
+    title: str,
+    caption: str,
+    columns: Callable[[DatasetContents], list[Quantity]],
+) -> Table:
+    published = published_values(contents.experiment)
+    data: list[dict[str, object]] = []
+    parts: list[tuple[DatasetContents, list[Quantity], dict[str, Row]]] = []
+    for dataset in contents.datasets:
+        quantities = columns(dataset)
+        ties = [
+            contents.ties(dataset.id, q.metric, q.readout, METRICS[q.metric].better if q.metric in METRICS else None)
+            for q in quantities
+        ]
+        rows = {}
+        for variant in dataset.variants:
+            cells = []
+            for quantity, tie in zip(quantities, ties, strict=True):
+                cell, record = _estimate(contents, dataset, quantity, variant, tie, published)
+                cells.append(cell)
+                if record:
+                    data.append(record)
+            if any(cell.order is not None for cell in cells) or _diverged(contents, dataset, variant)[0]:
+                note = _diverged_note(contents, dataset, variant)
+                rows[variant] = Row(contents.experiment.title(variant), tuple(cells), variant, note)
+        if rows:
+            parts.append((dataset, quantities, rows))
+    if any(cell.published for _, _, rows in parts for row in rows.values() for cell in row.cells):
+        caption += " In parentheses or grey: the value that the paper prints."
+    return Table(name, title, caption, tuple(_blocks(contents.experiment, parts)), pd.DataFrame(data))
+
+
+def _blocks(
+    experiment: Experiment, parts: Sequence[tuple[DatasetContents, list[Quantity], dict[str, Row]]]
+) -> Iterable[Block]:
+    """Datasets side by side while their columns fit the text width, else below each other."""
+    pending: list[tuple[DatasetContents, list[Quantity], dict[str, Row]]] = []
+    for part in parts:
+        if pending and sum(len(q) for _, q, _ in pending) + len(part[1]) > WIDEST:
+            yield _block(experiment, pending)
+            pending = []
+        pending.append(part)
+    if pending:
+        yield _block(experiment, pending)
+
+
+def _block(experiment: Experiment, parts: Sequence[tuple[DatasetContents, list[Quantity], dict[str, Row]]]) -> Block:
+    variants = [v for v in experiment.settings.variants if any(v in rows for _, _, rows in parts)]
+    rows = []
+    for variant in variants:
+        cells: list[Cell] = []
+        notes = []
+        for dataset, quantities, by_variant in parts:
+            row = by_variant.get(variant)
+            cells += row.cells if row else [Cell()] * len(quantities)
+            if row and row.note:
+                notes.append(f"{dataset.title}: {row.note}" if len(parts) > 1 else row.note)
+        rows.append(Row(experiment.title(variant), tuple(cells), variant, "; ".join(notes)))
+    return Block(
+        stub="Method",
+        groups=tuple((dataset.title, len(quantities)) for dataset, quantities, _ in parts),
+        columns=tuple(Column(q.title, q.unit) for _, quantities, _ in parts for q in quantities),
+        rows=tuple(rows),
+    )
+
+
+def _estimate(
+    contents: Contents,
+    dataset: DatasetContents,
+    quantity: Quantity,
+    variant: str,
+    ties: Ties,
+    published: dict[tuple[str, str, str, str], Published],
+) -> tuple[Cell, dict[str, object] | None]:
+    row = contents.estimate(dataset.id, quantity.metric, quantity.readout, variant)
+    if row is None or pd.isna(row["estimate"]):
+        return Cell(note="no finished run"), None
+    low, high = _bound(row["low"]), _bound(row["high"])
+    shown = show(row["estimate"], low, high, row["unit"])
+    printed = published.get((dataset.id, variant, quantity.metric, quantity.readout))
+    seeds_row = contents.estimate(dataset.id, quantity.metric, quantity.readout, variant, "seeds")
+    note = f"{count(row['n_seeds'], 'seed')}, {count(row['n_items'], 'item')}"
+    if low is None:
+        note += f"; no interval: {row['notes']}" if row["notes"] else "; no interval"
+    elif seeds_row is not None and not pd.isna(seeds_row["low"]):
+        seeds = show(seeds_row["estimate"], seeds_row["low"], seeds_row["high"], row["unit"])
+        note += f"; ± {seeds.half_width} for {POPULATIONS['seeds']}"
+    if printed:
+        note += f"; {printed.source} prints {printed.text}"
+    cell = Cell(
+        text=shown.value,
+        spread=shown.half_width,
+        letters=ties.letters.get(variant, ""),
+        best=variant in ties.possibly_best and len(ties.possibly_best) < len(ties.letters),
+        published=printed.text if printed else "",
+        order=float(row["estimate"]),
+        note=note,
+    )
+    record = {
+        "dataset": dataset.id,
+        "variant": variant,
+        "title": contents.experiment.title(variant),
+        "metric": quantity.metric,
+        "readout": quantity.readout,
+        "unit": row["unit"],
+        "estimate": row["estimate"],
+        "low": row["low"],
+        "high": row["high"],
+        "level": row["level"],
+        "population": row["population"],
+        "selection": row["selection"],
+        "n_seeds": row["n_seeds"],
+        "n_diverged": row["n_diverged"],
+        "n_items": row["n_items"],
+        "n_groups": row["n_groups"],
+        "tie_group": ties.letters.get(variant, ""),
+        "possibly_best": variant in ties.possibly_best if ties.possibly_best else "",
+        "published": printed.text if printed else "",
+        "published_source": printed.source if printed else "",
+        "notes": row["notes"],
+    }
+    return cell, record
+
+
+# --- comparisons ------------------------------------------------------------------------------------------------------
+
+
+def comparisons(contents: Contents) -> Table:
+    """Each variant against the reference variant and against its best rival, in joint accuracy."""
+    experiment = contents.experiment
+    reference = experiment.settings.reference_variant
+    blocks, data = [], []
+    for dataset in contents.datasets:
+        rows = []
+        for role in ("reference", "best rival"):
+            family = contents.comparisons(dataset.id, "accuracy", "own", role)
+            tests = int(family["p_adjusted"].notna().sum())
+            rival = experiment.title(reference) if role == "reference" and reference else "the best rival"
+            heading = f"against {rival} (Holm over {count(tests, 'test')})"
+            for _, both in family.iterrows():
+                seeds = _same(contents, dataset.id, role, both, "seeds")
+                rows.append(_comparison(experiment, heading, both, seeds))
+                data += [_comparison_record(dataset.id, role, row) for row in (seeds, both) if row is not None]
+        if rows:
+            blocks.append(
+                Block(
+                    stub="Comparison",
+                    groups=((dataset.title, 5),),
+                    columns=(
+                        Column("d", "pp"),
+                        Column("seeds", "95 %, pp"),
+                        Column("seeds and items", "95 %, pp"),
+                        Column("sign-flip p", "floor"),
+                        Column("Holm p"),
+                    ),
+                    rows=tuple(rows),
+                )
+            )
+    against = f"{experiment.title(reference)} and with " if reference else ""
+    caption = (
+        f"Paired comparisons of joint accuracy, each variant with {against}its best rival (siblings excluded; the "
+        "rival was picked on these items, which favours it). d: difference in percentage points, bold where the "
+        f"interval for {POPULATIONS['both']} excludes 0, with its 95 % interval for {POPULATIONS['seeds']} and for "
+        f"{POPULATIONS['both']}. Sign-flip p: test over seeds, in brackets the smallest p that this number of seeds "
+        f"can reach. Holm p: two-sided t test for {POPULATIONS['both']}, corrected within the family that the "
+        f"heading names. {_sizes(contents)} {FIXED}"
+    )
+    return Table("comparisons", "Who beats whom", caption, tuple(blocks), pd.DataFrame(data))
+
+
+def _same(contents: Contents, dataset: str, role: str, row: pd.Series, population: str) -> pd.Series | None:
+    """The row of the same comparison for another population."""
+    rows = contents.comparisons(dataset, row["metric"], row["readout"], role, population)
+    found = rows[(rows["a"] == row["a"]) & (rows["b"] == row["b"])]
+    return None if found.empty else found.iloc[0]
+
+
+def _comparison(experiment: Experiment, heading: str, both: pd.Series, seeds: pd.Series | None) -> Row:
+    shown = show(both["estimate"], _bound(both["low"]), _bound(both["high"]), both["unit"], difference=True)
+    by_seeds = show(
+        both["estimate"],
+        None if seeds is None else _bound(seeds["low"]),
+        None if seeds is None else _bound(seeds["high"]),
+        both["unit"],
+        difference=True,
+    )
+    source = both if seeds is None else seeds
+    floor = source["sign_flip_floor"]
+    flip = show_p(source["sign_flip_p"])
+    decided = shown.low and (both["low"] > 0 or both["high"] < 0)
+    cells = (
+        Cell(shown.value, order=_order(both["estimate"]), best=bool(decided), note=both["notes"]),
+        Cell(by_seeds.interval or "–", order=_order(both["estimate"])),
+        Cell(shown.interval or "–", order=_order(both["estimate"])),
+        Cell(flip if pd.isna(floor) else f"{flip} ({show_p(floor)})", order=_order(source["sign_flip_p"])),
+        Cell(show_p(both["p_adjusted"]), order=_order(both["p_adjusted"]), note=both["family"] or ""),
+    )
+    a, b = experiment.title(both["a"]), experiment.title(both["b"])
+    note = f"{int(both['n_diverged'])} diverged" if both["n_diverged"] else ""
+    return Row(f"{a} − {b}", cells, both["a"], note, heading)
+
+
+def _comparison_record(dataset: str, role: str, row: pd.Series) -> dict[str, object]:
+    names = (
+        "metric readout a b population pairing unit estimate low high level df p p_adjusted correction family effect "
+        "effect_size sign_flip_p sign_flip_floor n_seeds n_diverged n_items n_groups notes"
+    )
+    return {"dataset": dataset, "against": role, **{name: row[name] for name in names.split()}}
+
+
+# --- verdicts ---------------------------------------------------------------------------------------------------------
+
+
+def verdicts(contents: Contents) -> Table:
+    """One row per claim: the verdict for new seeds and items, the one for new seeds, and the deciding number."""
+    assert contents.verdicts is not None
+    rows = []
+    for _, verdict in contents.verdicts.iterrows():
+        cells = (
+            Cell(verdict["text"]),
+            Cell(verdict["verdict"], tone=verdict["verdict"], note=verdict["reason"], best=True),
+            Cell(verdict["verdict_seeds"] or "–", tone=verdict["verdict_seeds"] or ""),
+            Cell(deciding_number(verdict), order=_order(verdict["estimate"])),
+        )
+        rows.append(Row(verdict["claim"], cells))
+    block = Block(
+        stub="Claim",
+        groups=(),
+        columns=(
+            Column("as stated", width=0.34),
+            Column("verdict", width=0.12),
+            Column("seeds only", width=0.12),
+            Column("deciding number", width=0.16),
+        ),
+        rows=tuple(rows),
+        stub_width=0.19,
+    )
+    testable = int((contents.verdicts["verdict"] != "not testable").sum())
+    levels = contents.verdicts.loc[contents.verdicts["verdict"] != "not testable", "level"]
+    expected = float(levels.sum()) / 2
+    caption = (
+        "Verdicts on the claims. Verdict: for the claim's population, by default new seeds and new test items; seeds "
+        "only: for new seeds on this test set. Decisions are one-sided at half the level; intervals are two-sided. "
+        f"{testable} of {len(rows)} claims are testable here; were none of them true, up to {expected:.3g} would "
+        f"still be supported by chance. {FIXED}"
+    )
+    data = contents.verdicts.drop(columns=["evidence"])
+    return Table("verdicts", "Claims and verdicts", caption, (block,), data)
+
+
+def deciding_number(verdict: pd.Series) -> str:
+    """ "d = +0.31 pp [−0.40, 1.02], margin 0" as a claim's card and table print it; a dash where there is none."""
+    if pd.isna(verdict["estimate"]):
+        return "–"
+    shown = show(verdict["estimate"], _bound(verdict["low"]), _bound(verdict["high"]), verdict["unit"], difference=True)
+    unit = scale_of(verdict["unit"]).difference_unit
+    text = " ".join(part for part in (shown.value, unit, shown.interval) if part)
+    if pd.notna(verdict["margin"]) and verdict["margin"] != 0:
+        text += f", margin {show(verdict['margin'], None, None, verdict['unit'], difference=True).value}"
+    return text
+
+
+# --- choosing the epoch -----------------------------------------------------------------------------------------------
+
+SELECTIONS = {"last": "last", "best_val": "best validation", "best_test_oracle": "best on test"}
+
+
+def selection(contents: Contents) -> Table:
+    """Joint accuracy under the three rules of choosing an epoch; what choosing on the test set adds."""
+    blocks, data = [], []
+    for dataset in contents.datasets:
+        means = {
+            rule: dataset.values("accuracy", "own", rule).groupby("variant", sort=False)["value"].agg(["mean", "count"])
+            for rule in SELECTIONS
+        }
+        rows = []
+        for variant in dataset.variants:
+            if not all(variant in means[rule].index for rule in SELECTIONS):
+                continue
+            found = {rule: float(means[rule]["mean"][variant]) for rule in SELECTIONS}
+            optimism = found["best_test_oracle"] - found["best_val"]
+            cells = [Cell(show(value, None, None, "proportion").value, order=value) for value in found.values()]
+            cells.append(Cell(show(optimism, None, None, "proportion", difference=True).value, order=optimism))
+            rows.append(Row(contents.experiment.title(variant), tuple(cells), variant))
+            n = int(means["last"]["count"][variant])
+            data.append({"dataset": dataset.id, "variant": variant, "n_seeds": n, **found, "optimism": optimism})
+        if rows:
+            columns = (*(Column(title, "%") for title in SELECTIONS.values()), Column("optimism", "pp"))
+            blocks.append(Block("Method", ((dataset.title, 4),), columns, tuple(rows)))
+    caption = (
+        "Joint accuracy when each run reports its last epoch, the epoch that was best on validation, or the epoch "
+        "that was best on the test items; mean over seeds. Optimism: what choosing on the test items adds to "
+        f"choosing on validation. The last rule is a diagnostic and never feeds a claim. {_sizes(contents)}"
+    )
+    return Table("selection", "Choosing the epoch", caption, tuple(blocks), pd.DataFrame(data))
+
+
+# --- shared -----------------------------------------------------------------------------------------------------------
+
+
+def numbers(made: Sequence[Table]) -> dict[str, str]:
+    """Every number of the tables by name, for macros: table/dataset/variant/column, with /pm, /low and /high."""
+    found: dict[str, str] = {}
+    for table in made:
+        for record in table.data.to_dict("records"):
+            if table.name.startswith("table"):
+                shown = show(record["estimate"], _bound(record["low"]), _bound(record["high"]), str(record["unit"]))
+                stem = "/".join(str(record[key]) for key in ("metric", "dataset", "variant", "readout"))
+                found |= {
+                    stem: shown.value,
+                    f"{stem}/n-seeds": f"{record['n_seeds']}",
+                    f"{stem}/n-items": f"{record['n_items']:,}",
+                }
+            elif table.name == "comparisons":
+                shown = show(
+                    record["estimate"], _bound(record["low"]), _bound(record["high"]), str(record["unit"]), True
+                )
+                stem = f"difference/{record['dataset']}/{record['a']}-vs-{record['b']}/{record['population']}"
+                found |= {stem: shown.value, f"{stem}/p-holm": show_p(record["p_adjusted"])}
+                found |= {f"{stem}/p-sign-flip": show_p(record["sign_flip_p"])}
+            elif table.name == "verdicts":
+                stem = f"verdict/{record['claim']}"
+                shown = show(
+                    record["estimate"], _bound(record["low"]), _bound(record["high"]), str(record["unit"]), True
+                )
+                found |= {stem: str(record["verdict"]), f"{stem}/number": shown.value}
+            else:
+                stem = f"selection/{record['dataset']}/{record['variant']}"
+                rules = {rule: show(record[rule], None, None, "proportion") for rule in SELECTIONS}
+                found |= {f"{stem}/{rule}": value.value for rule, value in rules.items()}
+                found[f"{stem}/optimism"] = show(record["optimism"], None, None, "proportion", True).value
+                continue
+            if shown.low:
+                found |= {f"{stem}/pm": shown.half_width, f"{stem}/low": shown.low, f"{stem}/high": shown.high}
+    return found
+
+
+def _sizes(contents: Contents) -> str:
+    """ "n = 12 seeds, 1,197 test items." as the evidence says, dataset by dataset where they differ."""
+    found: dict[str, list[str]] = {}
+    for dataset in contents.datasets:
+        rows = [contents.estimate(dataset.id, "accuracy", "own", variant) for variant in dataset.variants]
+        known = [row for row in rows if row is not None]
+        if not known:
+            continue
+        seeds = sorted({int(row["n_seeds"]) for row in known})
+        text = f"{seeds[0]} to {seeds[-1]} seeds" if len(seeds) > 1 else count(seeds[0], "seed")
+        text += f", {count(known[0]['n_items'], 'test item')}"
+        if pd.notna(known[0]["n_groups"]):
+            text += f" in {count(known[0]['n_groups'], 'group')}"
+        found.setdefault(text, []).append(dataset.title)
+    if len(found) == 1:
+        return f"n\u00a0=\u00a0{next(iter(found))}."
+    return " ".join(f"{joined(titles)}: n\u00a0=\u00a0{text}." for text, titles in found.items())
+
+
+def _ties_sentence(contents: Contents) -> str:
+    return (
+        "Variants that share a letter in a column are not distinguished (all pairs, paired over seeds and items, "
+        "two-sided 0.05 after Holm within the column)."
+    )
+
+
+def _diverged(contents: Contents, dataset: DatasetContents, variant: str) -> tuple[int, int]:
+    """Diverged and all recorded runs of a variant."""
+    if dataset.scores is None:
+        return 0, 0
+    s = dataset.scores
+    rows = s[(s["metric"] == "diverged") & (s["variant"] == variant)]
+    by_seed = rows.groupby("seed")["value"].max()
+    return int(by_seed.sum()), len(by_seed)
+
+
+def _diverged_note(contents: Contents, dataset: DatasetContents, variant: str) -> str:
+    diverged, runs = _diverged(contents, dataset, variant)
+    return f"{diverged} of {runs} diverged" if diverged else ""
+
+
+def _bound(value: float | None) -> float | None:
+    return None if value is None or pd.isna(value) else float(value)
+
+
+def _order(value: float | None) -> float | None:
+    return _bound(value)

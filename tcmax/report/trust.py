@@ -1,0 +1,211 @@
+"""What a reader needs to trust a report: splits, missing runs, calibration, deviations, software, how to repeat it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+
+from tcmax import __version__
+from tcmax.experiment import Experiment
+from tcmax.files import read_json
+from tcmax.report.contents import Contents, DatasetContents
+from tcmax.report.numbers import count, joined
+from tcmax.report.tables import POPULATIONS, SELECTIONS
+from tcmax.switches import SWITCHES
+
+CALIBRATION = Path("calibration/coverage.csv")
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What became of the runs of one dataset; missing and diverged ones by name."""
+
+    dataset: str
+    expected: int
+    finished: int
+    diverged: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """A documented deviation that is switched on."""
+
+    variant: str
+    switch: str
+    what: str
+    section: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Everything of the trust section that is not a table or a figure."""
+
+    runs: tuple[Runs, ...]
+    splits: tuple[DatasetContents, ...]
+    calibration: tuple[str, ...]
+    deviations: tuple[Deviation, ...]
+    variants: tuple[tuple[str, str, str, str, str], ...]
+    software: tuple[str, ...]
+    hardware: tuple[str, ...]
+    signatures: tuple[str, ...]
+    claims_sha256: str
+    claims_changed: bool | None
+    commands: tuple[str, ...]
+
+
+def trust(contents: Contents) -> Trust:
+    """Collect it from the records, the run folders and the experiment."""
+    experiment = contents.experiment
+    software, hardware = _machines(contents)
+    verdicts = contents.verdicts
+    judged = verdicts is not None and not verdicts.empty
+    changed = verdicts["claims_changed_after_training"].iloc[0] if verdicts is not None and judged else None
+    return Trust(
+        runs=tuple(_runs(contents, dataset) for dataset in contents.datasets),
+        splits=contents.datasets,
+        calibration=_calibration(contents),
+        deviations=_deviations(contents),
+        variants=tuple(_variant(experiment, label) for label in experiment.settings.variants),
+        software=software,
+        hardware=hardware,
+        signatures=_signatures(contents),
+        claims_sha256=str(verdicts["claims_sha256"].iloc[0]) if verdicts is not None and judged else "",
+        claims_changed=None if changed is None or pd.isna(changed) else bool(changed),
+        commands=(f"snakemake --cores all --config experiment={experiment.name}", f"tcmax report {experiment.name}"),
+    )
+
+
+def _runs(contents: Contents, dataset: DatasetContents) -> Runs:
+    experiment = contents.experiment
+    expected = [(variant, seed) for variant in dataset.variants for seed in experiment.settings.seeds]
+    state: dict[tuple[str, int], bool] = {}
+    if dataset.scores is not None:
+        rows = dataset.scores[dataset.scores["metric"] == "diverged"]
+        by_run = rows.groupby(["variant", "seed"])["value"].max()
+        state = {cast(tuple[str, int], run): bool(value > 0) for run, value in by_run.items()}
+
+    def named(runs: list[tuple[str, int]]) -> tuple[str, ...]:
+        by_variant: dict[str, list[str]] = {}
+        for variant, seed in runs:
+            by_variant.setdefault(variant, []).append(str(seed))
+        return tuple(
+            f"{experiment.title(variant)}: seed{'s' if len(seeds) > 1 else ''} {joined(seeds)}"
+            for variant, seeds in by_variant.items()
+        )
+
+    return Runs(
+        dataset=dataset.title,
+        expected=len(expected),
+        finished=sum(1 for run in expected if state.get(run) is False),
+        diverged=named([run for run in expected if state.get(run)]),
+        missing=named([run for run in expected if run not in state]),
+    )
+
+
+def _variant(experiment: Experiment, label: str) -> tuple[str, str, str, str, str]:
+    settings = experiment.settings.variants[label]
+    head = settings.head.name if settings.head else "default"
+    parameters = ", ".join(f"{name} = {value}" for name, value in settings.parameters.items())
+    return experiment.title(label), settings.method, head, settings.fidelity, parameters or "defaults"
+
+
+def _deviations(contents: Contents) -> tuple[Deviation, ...]:
+    """Switches whose value is not the reference one, as the runs recorded them."""
+    experiment, found = contents.experiment, []
+    for label in experiment.settings.variants:
+        record = _first_run(contents, label)
+        resolved: dict[str, Any] = record.get("settings", {}).get("switches", {}) if record else {}
+        for name, value in resolved.items():
+            switch = SWITCHES.get(name)
+            if switch is not None and value != switch.reference:
+                found.append(Deviation(experiment.title(label), name, switch.what, switch.section, str(value)))
+    return tuple(found)
+
+
+def _first_run(contents: Contents, variant: str) -> dict[str, Any] | None:
+    for dataset in contents.datasets:
+        for path in sorted((contents.folder / dataset.id).glob(f"fold_*/{variant}/seed_*/run.json")):
+            record: dict[str, Any] = read_json(path)
+            return record
+    return None
+
+
+def _machines(contents: Contents) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Distinct software versions and machines of the runs; empty where runs left no sidecar."""
+    software: dict[str, int] = {}
+    hardware: dict[str, int] = {}
+    for dataset in contents.datasets:
+        for path in sorted((contents.folder / dataset.id).glob("fold_*/*/seed_*/sidecar.json")):
+            sidecar = read_json(path)
+            versions = ", ".join(f"{name} {version}" for name, version in sidecar.get("versions", {}).items())
+            machine = sidecar.get("hardware", {})
+            where = (
+                f"{machine.get('processor', 'unknown')}, {machine.get('cores', '?')} cores, {machine.get('system', '')}"
+            )
+            device = f"{sidecar.get('device', 'cpu')} on {where}"
+            software[versions] = software.get(versions, 0) + 1
+            hardware[device] = hardware.get(device, 0) + 1
+
+    def counted(found: dict[str, int]) -> tuple[str, ...]:
+        if len(found) == 1:
+            return tuple(found)
+        return tuple(f"{text} ({count(n, 'run')})" for text, n in found.items())
+
+    return counted(software), counted(hardware)
+
+
+def _calibration(contents: Contents) -> tuple[str, ...]:
+    """Simulated coverage of the intervals used, at the simulated design closest to this one."""
+    if contents.evidence is None or not CALIBRATION.is_file():
+        return ()
+    table = pd.read_csv(CALIBRATION)
+    table = table[
+        (table["question"] == "coverage") & (table["procedure"] == "default both") & (table["population"] == "both")
+    ]
+    rows = contents.evidence[contents.evidence["kind"] == "estimate"]
+    if table.empty or rows.empty:
+        return ()
+    seeds, items = int(rows["n_seeds"].max()), int(rows["n_items"].max())
+    distance = (table["n_seeds"] - seeds).abs()
+    near = table[distance == distance.min()]
+    gap = (near["n_items"] - items).abs()
+    near = near[gap == gap.min()]
+    low, high = 100 * near["value"].min(), 100 * near["value"].max()
+    regimes = joined(str(regime) for regime in dict.fromkeys(near["regime"]))
+    return (
+        f"Intervals for {POPULATIONS['both']}: nominal 95 %, simulated coverage {low:.1f} to {high:.1f} % with "
+        f"{count(near['n_seeds'].iloc[0], 'seed')} and {count(near['n_items'].iloc[0], 'item')} ({regimes}; "
+        f"{int(near['repetitions'].min())} repetitions each), the simulated design closest to this one "
+        f"({count(seeds, 'seed')}, {count(items, 'item')}).",
+    )
+
+
+def _signatures(contents: Contents) -> tuple[str, ...]:
+    """One line per kind of number: metric, uncertainty, sizes, selection rule, correction, version."""
+    if contents.evidence is None:
+        return ()
+    e = contents.evidence
+    rows = e[
+        (e["population"] == "both") & (e["metric"].isin(("accuracy", "js"))) & e["role"].isin(("estimate", "pair"))
+    ]
+    lines = []
+    for (metric, role, estimator), part in rows.groupby(["metric", "role", "estimator"], sort=False):
+        seeds, items = int(part["n_seeds"].max()), sorted({int(n) for n in part["n_items"]})
+        rule = str(part["selection"].iloc[0])
+        fields = [
+            f"metric:{metric}",
+            f"kind:{'difference' if role == 'pair' else 'mean'}",
+            f"interval:{100 * (1 - float(part['level'].iloc[0])):g}%",
+            "population:seeds+items",
+            f"estimator:{estimator}",
+            f"seeds:{seeds}",
+            f"items:{'/'.join(map(str, items))}",
+            f"selection:{SELECTIONS.get(rule, rule)}",
+            f"correction:{'holm, all pairs' if role == 'pair' else 'none'}",
+            f"version:{__version__}",
+        ]
+        lines.append(" | ".join(fields))
+    return tuple(lines)
