@@ -33,17 +33,17 @@ def rescore(manifests: list[Path], reference: str | None = None) -> Path:
 
 
 def scores_of(folder: Path) -> pd.DataFrame:
-    return records.read(folder / "scores.parquet", records.SCORES).to_pandas()
+    """SCORES, indexed by what identifies a row; fold -1 stands for all folds pooled."""
+    frame = records.read(folder / "scores.parquet", records.SCORES).to_pandas()
+    frame["fold"] = frame["fold"].fillna(-1).astype(int)
+    names = ["metric", "readout", "fold", "variant", "seed", "selection"]
+    return frame.astype(dict.fromkeys(("metric", "readout", "variant", "selection"), str)).set_index(names, drop=False)
 
 
-def value(scores: pd.DataFrame, metric: str, readout: str = "joint", fold: int | None = None, **cell: Any) -> float:
+def value(scores: pd.DataFrame, metric: str, readout: str = "joint", fold: int = -1, **cell: Any) -> float:
     """The one value of a cell of SCORES; of all folds pooled unless a fold is named."""
-    chosen = scores[(scores["metric"] == metric) & (scores["readout"] == readout)]
-    chosen = chosen[chosen["fold"].isna() if fold is None else chosen["fold"] == fold]
-    for name, wanted in {"variant": "a", "seed": 0, "selection": "last", **cell}.items():
-        chosen = chosen[chosen[name] == wanted]
-    assert len(chosen) == 1, f"{len(chosen)} rows"
-    return float(chosen["value"].iloc[0])
+    variant, seed, selection = ({"variant": "a", "seed": 0, "selection": "last"} | cell).values()
+    return float(scores["value"].at[metric, readout, fold, variant, seed, selection])
 
 
 # ---- the numbers
@@ -191,12 +191,12 @@ def test_folds_are_scored_apart_and_pooled(scored: Path) -> None:
     scores = scores_of(scored)
     each = [value(scores, "nll", "audio", fold) for fold in (0, 1)]
     assert value(scores, "nll", "audio") == pytest.approx(np.mean(each))  # folds of equal size
-    sizes = scores[scores["metric"] == "nll"].groupby(scores["fold"].fillna(-1))["n_items"].unique()
-    assert {fold: sizes[fold].tolist() for fold in sizes.index} == {-1: [80], 0: [40], 1: [40]}
+    rows = scores[scores["metric"] == "nll"]
+    assert set(zip(rows["fold"], rows["n_items"], strict=True)) == {(-1, 80), (0, 40), (1, 40)}
 
 
 def test_one_fold_has_pooled_rows_only(tmp_path: Path) -> None:
-    assert scores_of(score_runs(tmp_path))["fold"].isna().all()
+    assert set(scores_of(score_runs(tmp_path, selections=("last",)))["fold"]) == {-1}
 
 
 def test_bits_are_nats_over_log_two(scored: Path) -> None:
@@ -231,7 +231,7 @@ def test_the_entropy_ratio_takes_weak_and_strong_from_the_reference_and_from_the
 
 
 def test_without_a_reference_variant_only_the_own_ratio_is_there(tmp_path: Path) -> None:
-    found = set(scores_of(score_runs(tmp_path))["metric"])
+    found = set(scores_of(score_runs(tmp_path, selections=("last",)))["metric"])
     assert "entropy_ratio_own" in found
     assert not {"entropy_ratio", "entropy_ratio_calibrated"} & found
 
@@ -287,7 +287,7 @@ def test_the_catalogue_lists_what_scores_hold(scored: Path) -> None:
 
 
 def test_one_modality_has_no_divergence_and_no_ratio(tmp_path: Path) -> None:
-    folder = score_runs(tmp_path, modalities=("only",), reference_variant="a")
+    folder = score_runs(tmp_path, modalities=("only",), reference_variant="a", selections=("last",))
     assert not set(scores_of(folder)["metric"]) & WHOLE_ITEM
     items = ItemScores.read(folder / "items.parquet")
     assert "all" not in items.readouts
@@ -297,7 +297,7 @@ def test_one_modality_has_no_divergence_and_no_ratio(tmp_path: Path) -> None:
 
 
 def test_two_modalities_have_no_pairs_beside_their_divergence(tmp_path: Path) -> None:
-    assert "js_pairwise" not in set(scores_of(score_runs(tmp_path))["metric"])
+    assert "js_pairwise" not in set(scores_of(score_runs(tmp_path, selections=("last",)))["metric"])
 
 
 def test_one_seed_of_one_variant_is_enough(tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_one_seed_of_one_variant_is_enough(tmp_path: Path) -> None:
 
 
 def test_without_validation_items_nothing_is_calibrated(tmp_path: Path) -> None:
-    found = set(scores_of(score_runs(tmp_path, n_val=0, reference_variant="a"))["metric"])
+    found = set(scores_of(score_runs(tmp_path, n_val=0, reference_variant="a", selections=("last",)))["metric"])
     assert not {name for name in found if "calibrated" in name or "temperature" in name} - {"ece_if_calibrated"}
     assert {"nll", "ece", "js", "entropy_ratio"} <= found
 
@@ -335,16 +335,18 @@ def test_diverged_runs_are_named_and_not_scored(scored: Path) -> None:
 
 
 def test_a_diverged_fold_takes_its_seed_out_and_leaves_the_other_fold_in_scores(tmp_path: Path) -> None:
-    folder = score_runs(tmp_path, n_folds=2, diverged={("b", 1, 0)})
+    folder = score_runs(tmp_path, n_folds=2, diverged={("b", 1, 0)}, selections=("last",))
     items, scores = ItemScores.read(folder / "items.parquet"), scores_of(folder)
     assert items.seeds("b") == (0, 2)
     cell = {"variant": "b", "seed": 1}
-    assert [value(scores, "diverged", fold=fold, **cell) for fold in (None, 0, 1)] == [1, 1, 0]
+    assert [value(scores, "diverged", fold=fold, **cell) for fold in (-1, 0, 1)] == [1, 1, 0]
     assert 0 < value(scores, "accuracy", fold=1, **cell) <= 1
 
 
 def test_a_variant_of_which_every_run_diverged_keeps_its_place(tmp_path: Path) -> None:
-    folder = score_runs(tmp_path, diverged={("a", seed) for seed in range(3)}, reference_variant="a")
+    folder = score_runs(
+        tmp_path, diverged={("a", seed) for seed in range(3)}, reference_variant="a", selections=("last",)
+    )
     items = ItemScores.read(folder / "items.parquet")
     assert items.variants == ("a", "b")
     assert (items.seeds("a"), items.diverged("a")) == ((), (0, 1, 2))
@@ -358,7 +360,7 @@ def test_nothing_is_scored_when_every_run_diverged(tmp_path: Path) -> None:
 
 
 def test_history_holds_every_run_diverged_ones_included(tmp_path: Path) -> None:
-    folder = score_runs(tmp_path, n_folds=2, seeds=(4, 1), diverged={("b", 4)}, epochs=3)
+    folder = score_runs(tmp_path, n_folds=2, seeds=(4, 1), diverged={("b", 4)}, epochs=3, selections=("last",))
     history = records.read(folder / "history.parquet", records.HISTORY).to_pandas()
     runs = history[["variant", "seed", "fold"]].drop_duplicates()
     expected = [(variant, seed, fold) for variant in "ab" for seed in (1, 4) for fold in (0, 1)]
@@ -374,7 +376,7 @@ def hashes(folder: Path) -> list[str]:
 
 
 def test_equal_runs_give_equal_bytes(tmp_path: Path) -> None:
-    runs: dict[str, Any] = {"n_folds": 2, "diverged": {("b", 1)}, "reference_variant": "a"}
+    runs: dict[str, Any] = {"n_folds": 2, "seeds": (0, 1), "diverged": {("b", 1)}, "reference_variant": "a"}
     first, second = (hashes(score_runs(tmp_path / name, **runs)) for name in ("one", "two"))
     assert first == second
 
@@ -422,7 +424,7 @@ def sealed_again(manifest: Path, change: Callable[[Any], None]) -> None:
 
 
 def test_a_missing_predictions_file_is_named_with_the_command_that_builds_it(tmp_path: Path) -> None:
-    manifests = write_runs(tmp_path, n_folds=2, seeds_per_job=2)
+    manifests = write_runs(tmp_path, n_folds=2, seeds_per_job=2, selections=("last", "best_val"))
     (manifests[3].parent / "seed_2" / "predictions_best_val.parquet").unlink()
     with pytest.raises(TcmaxError) as caught:
         rescore(manifests)
@@ -433,7 +435,7 @@ def test_a_missing_predictions_file_is_named_with_the_command_that_builds_it(tmp
 
 @pytest.mark.parametrize("name", ["predictions_last.parquet", "history.parquet"])
 def test_an_altered_file_is_refused_and_earlier_results_stay(tmp_path: Path, name: str) -> None:
-    manifests = write_runs(tmp_path)
+    manifests = write_runs(tmp_path, seeds=(0, 1), selections=("last",))
     folder = rescore(manifests)
     before = hashes(folder)
     path = manifests[1].parent / "seed_1" / name
@@ -591,13 +593,13 @@ def test_an_item_in_the_test_part_of_two_folds_is_refused(tmp_path: Path) -> Non
 
 
 def test_holes_in_the_grid_are_named(tmp_path: Path) -> None:
-    manifests = write_runs(tmp_path, n_folds=2)
+    manifests = write_runs(tmp_path, n_folds=2, selections=("last",))
     with pytest.raises(TcmaxError, match="seed 0 of b lacks fold 1 of toy"):
         rescore(manifests[:3])
 
 
 def test_one_dataset_at_a_time_and_each_run_once(tmp_path: Path) -> None:
-    one, two = write_runs(tmp_path), write_runs(tmp_path, dataset="other")
+    one, two = (write_runs(tmp_path, dataset=name, selections=("last",)) for name in ("toy", "other"))
     with pytest.raises(TcmaxError, match="manifests are of other and toy"):
         rescore([*one, *two])
     with pytest.raises(TcmaxError, match=r"both list the run toy, fold 0, a, seed 0"):
