@@ -31,6 +31,7 @@ TRAINING_SIDE = (
     "tcmax.methods",
     "tcmax.model",
     "tcmax.seeding",
+    "tcmax.sgd",
     "tcmax.training",
 )
 # On the training side, yet without influence on numbers: files are moved, written and checked here.
@@ -111,7 +112,7 @@ def _imports(module: str) -> tuple[str, ...]:
 def closure(modules: Iterable[str], keep: Any) -> dict[str, str]:
     """Hash of every module reachable through imports from `modules` among those that `keep` accepts.
 
-    Package `__init__` files hold tables of names only and are left out: a new line in a table changes no result.
+    `__init__` files of our training-side packages hold tables of names only and are left out: a new line changes no run.
     """
     roots = set(modules)
     pending, visited, hashes = list(roots), set(), {}
@@ -123,7 +124,7 @@ def closure(modules: Iterable[str], keep: Any) -> dict[str, str]:
         path = _source(module) if module in roots or keep(module) else None
         if path is None:
             continue
-        if path.name != "__init__.py":
+        if path.name != "__init__.py" or not _is_training_side(module):
             hashes[module] = code_hash(path)
         pending += _imports(module)
     return dict(sorted(hashes.items()))
@@ -132,6 +133,11 @@ def closure(modules: Iterable[str], keep: Any) -> dict[str, str]:
 def training_code(modules: Iterable[str]) -> dict[str, str]:
     """Module -> hash of the training-side code a run uses: the shared loop, and the parts named by `modules`."""
     return closure([*_SHARED, *modules], _is_training_side)
+
+
+def data_code(module: str) -> dict[str, str]:
+    """Module -> hash of the training-side code behind a dataset's module."""
+    return closure([module], _is_training_side)
 
 
 def stage_code(module: str) -> dict[str, str]:

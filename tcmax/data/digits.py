@@ -9,11 +9,16 @@ Split rule: items are ordered by the SHA-256 of "digits/<index>"; the first 400 
 remaining 1,197 test. The rule needs no random generator, so it can be repeated in any language.
 """
 
+import gzip
 import hashlib
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
 from tcmax.data.base import Card, Dataset, Fold, overlap_facts
+from tcmax.errors import TcmaxError
+from tcmax.files import explained
 from tcmax.seeding import generator
 
 TRAIN, VALIDATION = 400, 200
@@ -30,10 +35,14 @@ CARD = Card(
 
 def _images() -> tuple[np.ndarray, np.ndarray]:
     """Images (1797, 8, 8) float32 in [0, 1] and labels (1797,) int64."""
-    from sklearn.datasets import load_digits
-
-    raw = load_digits()
-    return (raw.images / 16.0).astype(np.float32), raw.target.astype(np.int64)
+    # The file behind sklearn.datasets.load_digits, read without importing scikit-learn, which takes longer than a run.
+    package = find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise TcmaxError("the digits come with scikit-learn, which is not installed: pip install 'tcmax[train]'.")
+    path = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    with explained("read", path), gzip.open(path, "rt") as stream:
+        table = np.loadtxt(stream, delimiter=",", dtype=np.int64)
+    return (table[:, :64].reshape(-1, 8, 8) / 16.0).astype(np.float32), table[:, 64]
 
 
 def _fold(n: int) -> Fold:

@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
-from torch.optim import Optimizer
 
 from tcmax.fusion.base import total
 from tcmax.methods.base import Batch, Method, Progress, Setting
 from tcmax.model import MultimodalClassifier, Outputs
+from tcmax.sgd import SGD
 
 CAP = 10.0
 SMALLEST_PROBABILITY = 1e-8
@@ -73,9 +73,7 @@ class AGM(Method):
         if switches["agm.head_scores"] and not switches["agm.encoder_only"] and not model.head.additive:
             raise ValueError("unimodal logits can stand for responses only where they sum to the joint ones")
 
-    def step(
-        self, model: MultimodalClassifier, batch: Batch, optimizer: Optimizer, progress: Progress
-    ) -> dict[str, Tensor]:
+    def step(self, model: MultimodalClassifier, batch: Batch, optimizer: SGD, progress: Progress) -> dict[str, Tensor]:
         switches = self.setting.switches
         outputs = model(batch.inputs)
         inside = progress.epoch <= self.last_epoch

@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from tcmax.model import MultimodalClassifier, Outputs
 from tcmax.seeding import derive
+from tcmax.sgd import SGD
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,7 @@ class Method(nn.Module):
     def modulate(self, model: MultimodalClassifier, outputs: Outputs, batch: Batch, progress: Progress) -> None:
         """Change gradients in place between backward and the optimiser step."""
 
-    def step(
-        self, model: MultimodalClassifier, batch: Batch, optimizer: Optimizer, progress: Progress
-    ) -> dict[str, Tensor]:
+    def step(self, model: MultimodalClassifier, batch: Batch, optimizer: SGD, progress: Progress) -> dict[str, Tensor]:
         """Forward, loss, backward, modulate, update. Returns detached scalars to log.
 
         A quantity named "count.*" is summed over the epoch, every other one averaged over its items.

@@ -19,11 +19,11 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torch.optim import Optimizer
 
 from tcmax.fusion.shared_head import SharedHead
 from tcmax.methods.base import Batch, Method, Progress
 from tcmax.model import MultimodalClassifier
+from tcmax.sgd import SGD
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,7 @@ class MLA(Method):
         entropy = -(log_probability.exp() * log_probability).sum(summed, keepdim=True)
         return ((-entropy).softmax(0) * unimodal).sum(0)
 
-    def step(
-        self, model: MultimodalClassifier, batch: Batch, optimizer: Optimizer, progress: Progress
-    ) -> dict[str, Tensor]:
+    def step(self, model: MultimodalClassifier, batch: Batch, optimizer: SGD, progress: Progress) -> dict[str, Tensor]:
         switches = self.setting.switches
         features = model.encode(batch.inputs)
         optimizer.zero_grad(set_to_none=True)

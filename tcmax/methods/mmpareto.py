@@ -17,11 +17,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torch.optim import Optimizer
 
 from tcmax.fusion.concat_msh import ConcatMSH
 from tcmax.methods.base import Batch, Method, Progress, Setting
 from tcmax.model import MultimodalClassifier
+from tcmax.sgd import SGD
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,7 @@ class MMPareto(Method):
         if not isinstance(model.head, ConcatMSH):
             raise ValueError("MMPareto needs a joint head and separate unimodal ones: use the head concat-msh")
 
-    def step(
-        self, model: MultimodalClassifier, batch: Batch, optimizer: Optimizer, progress: Progress
-    ) -> dict[str, Tensor]:
+    def step(self, model: MultimodalClassifier, batch: Batch, optimizer: SGD, progress: Progress) -> dict[str, Tensor]:
         outputs = model(batch.inputs)
         losses = {name: cross_entropy(logits, batch.labels) for name, logits in outputs.logits.items()}
         groups = {
@@ -112,7 +110,7 @@ class MMPareto(Method):
             scales = [_restoring(_norms(summed).norm(), _norms(mixed).norm())] * len(mixed)
         return [self.hyperparameters.gamma * scale * h for scale, h in zip(scales, mixed, strict=True)]
 
-    def _hold_learning_rate(self, optimizer: Optimizer, progress: Progress) -> dict[str, Tensor]:
+    def _hold_learning_rate(self, optimizer: SGD, progress: Progress) -> dict[str, Tensor]:
         # Switch mmpareto.constant_rate: the original's scheduler is built and never stepped.
         if not self.setting.switches["mmpareto.constant_rate"]:
             return {}

@@ -14,11 +14,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torch.optim import Optimizer
 
 from tcmax.methods.base import Batch, Method, Progress, Setting, true_class_scores
 from tcmax.methods.ogm import OGMGE, SMALLEST_SCORE, OGMParameters
 from tcmax.model import MultimodalClassifier, Outputs
+from tcmax.sgd import SGD
 
 SMALLEST_KEPT_SHARE = 1e-5
 
@@ -67,9 +67,7 @@ class OPM(Method):
         if len(model.modalities) < 2:
             raise ValueError("OPM drops the modality that is ahead of the others, so it needs at least two")
 
-    def step(
-        self, model: MultimodalClassifier, batch: Batch, optimizer: Optimizer, progress: Progress
-    ) -> dict[str, Tensor]:
+    def step(self, model: MultimodalClassifier, batch: Batch, optimizer: SGD, progress: Progress) -> dict[str, Tensor]:
         features = model.encode(batch.inputs)
         with torch.no_grad():
             whole = Outputs(features, model.head(features))  # scores and gradient hook see no dropping

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
-from torch.optim import Optimizer
 
 from tcmax.fusion.base import total
 from tcmax.information.release import release_loss
 from tcmax.information.total_correlation import Head, TCMaxLoss, decompose
 from tcmax.methods.base import Batch, Method, Progress, Setting
 from tcmax.model import MultimodalClassifier, Outputs
+from tcmax.sgd import SGD
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,7 @@ class TCMax(Method):
             return DEFAULT_NEGATIVES
         return self.negatives
 
-    def step(
-        self, model: MultimodalClassifier, batch: Batch, optimizer: Optimizer, progress: Progress
-    ) -> dict[str, Tensor]:
+    def step(self, model: MultimodalClassifier, batch: Batch, optimizer: SGD, progress: Progress) -> dict[str, Tensor]:
         if not self._separable(model):
             # A bound method, so that the head does not become a part of this module.
             self.scorer = getattr(model.head, "joint", model.head.forward)

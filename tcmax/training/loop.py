@@ -19,6 +19,7 @@ from tcmax.fusion.base import total
 from tcmax.methods.base import Method, Progress, TrainPart
 from tcmax.model import MultimodalClassifier
 from tcmax.seeding import derive, generator
+from tcmax.sgd import SGD
 from tcmax.training.spec import RunSpec
 
 EVALUATION_BATCH = 1024
@@ -86,7 +87,7 @@ class Run:
         except ValueError as error:
             raise TcmaxError(f"variant {spec.variant!r} on {spec.dataset}: {error}.") from error
         training = spec.training
-        self.optimizer = torch.optim.SGD(
+        self.optimizer = SGD(
             self.model.parameters(),
             lr=training["learning_rate"],
             momentum=training["momentum"],

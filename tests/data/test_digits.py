@@ -54,3 +54,10 @@ def test_facts_say_that_writers_are_unknown(loaded):
     for name, dataset in loaded.items():
         assert dataset.id == name
         assert any("writer" in fact for fact in dataset.facts)
+
+
+def test_the_images_are_those_of_scikit_learns_loader() -> None:
+    images, labels = digits._images()
+    oracle = load_digits()
+    assert np.array_equal(images, (oracle.images / 16).astype(np.float32))
+    assert np.array_equal(labels, oracle.target)
