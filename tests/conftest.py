@@ -14,3 +14,21 @@ from tcmax.registry import Entry
 def installed_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """The dataset "tiny", as if a package had added it."""
     monkeypatch.setitem(DATASETS.entries, "tiny", Entry("tiny:dataset"))
+
+
+# Reasons for which a test may be skipped even in continuous integration, each with why it cannot be helped.
+EXCUSED_SKIPS: dict[str, str] = {
+    "no CUDA device": "continuous integration has no GPU",
+}
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In continuous integration, a test skipped for a reason that is not listed fails the run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("CI") or reporter is None:
+        return
+    for report in reporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not any(excuse in reason for excuse in EXCUSED_SKIPS):
+            reporter.write_line(f"skipped without an excuse: {report.nodeid}: {reason}", red=True)
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
