@@ -105,7 +105,7 @@ def code_of(experiment: Experiment, dataset: str, variant: str) -> dict[str, str
 def data_key(experiment: Experiment, dataset: str) -> str:
     """What a dataset's facts depend on besides its files: the code that reads it."""
     options = experiment.settings.datasets[dataset]
-    return provenance.digest([options.features, provenance.training_code([_data_module(options, dataset)])])
+    return provenance.digest([options.features, provenance.data_code(_data_module(options, dataset))])
 
 
 def block_key(experiment: Experiment, cell: Cell, block: int) -> str:

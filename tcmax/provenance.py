@@ -112,7 +112,8 @@ def _imports(module: str) -> tuple[str, ...]:
 def closure(modules: Iterable[str], keep: Any) -> dict[str, str]:
     """Hash of every module reachable through imports from `modules` among those that `keep` accepts.
 
-    `__init__` files of our training-side packages hold tables of names only and are left out: a new line changes no run.
+    `__init__` files of our training-side packages hold only tables of names and are left out: a new line changes no
+    run.
     """
     roots = set(modules)
     pending, visited, hashes = list(roots), set(), {}

@@ -8,6 +8,7 @@ import tiny
 import torch
 
 from tcmax.methods.base import Batch, Progress
+from tcmax.sgd import SGD
 from tcmax.training.spec import resolve_run
 
 RATE, DECAY = 0.3, 1e-2
@@ -57,7 +58,7 @@ def take(variant, *, epoch=0, size=7, scale=1.0, prepare=None, **options) -> Ste
     if prepare:
         prepare(model)
     batch = batch_of(dataset, size, scale)
-    optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9, weight_decay=DECAY)
+    optimizer = SGD(model.parameters(), lr=RATE, momentum=0.9, weight_decay=DECAY)
     before = longhand.weights(model)
     logged = method.step(model, batch, optimizer, progress(epoch))
     gradients = {
