@@ -202,12 +202,35 @@ def audit_published(
     typer.echo(published.to_text(published.run(table, metadata, out)))
 
 
+@audit_app.command("paper")
+def audit_paper(
+    claims: Annotated[Path, typer.Argument(help="Claims about printed tables.")] = Path(
+        "config/claims/tcmax-paper.yaml"
+    ),
+    out: Annotated[
+        Path | None, typer.Option(help="Also write the audit here: JSON for a .json name, else text.")
+    ] = None,
+    fail_on: Annotated[
+        str | None, typer.Option(help="Exit with status 3 when a claim gets this answer, e.g. fails or contradicted.")
+    ] = None,
+) -> None:
+    """Judge claims about published tables from the printed numbers alone; needs no runs."""
+    from tcmax.audit import paper_verdicts
+
+    audit, failed = paper_verdicts.audit_paper(claims, out, fail_on)
+    typer.echo(paper_verdicts.to_text(audit), nl=False)
+    if failed:
+        raise typer.Exit(3)
+
+
 def _experiment(name: str, parts: bool = False):  # type: ignore[no-untyped-def]
     """Load an experiment; `parts` also checks the parameters of methods, heads and encoders (imports torch)."""
     from tcmax import experiment
 
     loaded = experiment.load(name)
     if parts:
+        if loaded.settings.imported is not None:
+            raise TcmaxError(f"{loaded.path}: {loaded.name} holds imported results; there is nothing to train.")
         from tcmax.training.spec import check_parts
 
         check_parts(loaded)

@@ -106,7 +106,11 @@ class VariantSettings(_Settings):
 
 
 class ExperimentSettings(_Settings):
-    """One experiment file, config/<name>.yaml."""
+    """One experiment file, config/<name>.yaml.
+
+    imported: where results come from that were not trained here (docs/foreign-results.md). Such an experiment has no
+    training settings, and its datasets and methods are names only.
+    """
 
     name: str
     title: str
@@ -120,7 +124,8 @@ class ExperimentSettings(_Settings):
     reference_variant: str | None = None
     claims: str | None = None
     pin_code: str | None = None
-    training: TrainingSettings
+    imported: str | None = None
+    training: TrainingSettings | None = None
     datasets: dict[str, DatasetSettings]
     variants: dict[str, VariantSettings]
 
@@ -147,6 +152,12 @@ class ExperimentSettings(_Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if (self.training is None) != (self.imported is not None):
+            raise ValueError(
+                "training: this key is missing"
+                if self.training is None
+                else "training: imported results are not trained"
+            )
         if not self.seeds:
             raise ValueError("seeds: at least one seed is needed")
         if len(set(self.seeds)) != len(self.seeds):
@@ -265,6 +276,8 @@ class Experiment:
 
     def training_on(self, dataset: str) -> TrainingSettings:
         """Training settings with the dataset's overrides applied."""
+        if self.settings.training is None:
+            raise TcmaxError(f"{self.path}: {self.name} holds imported results; there is nothing to train.")
         merged = {**self.settings.training.model_dump(), **self.settings.datasets[dataset].training}
         try:
             return TrainingSettings.model_validate(merged)
@@ -315,6 +328,8 @@ def load(name_or_path: str | Path) -> Experiment:
     if settings.name != path.stem:
         raise TcmaxError(f"{path}: name: the file is called {path.stem!r}, the experiment {settings.name!r}.")
     experiment = Experiment(path, settings)
+    if settings.imported is not None:
+        return experiment
     from tcmax.encoders import ENCODERS
     from tcmax.fusion import HEADS
     from tcmax.methods import METHODS

@@ -19,7 +19,7 @@ from tcmax.audit.grim import (
 )
 from tcmax.audit.noise import break_even_discordance, break_even_seed_sd, gap_noise
 from tcmax.audit.rounding import Interval, PrintedNumber, check_derived, parse_printed, printed_order
-from tcmax.audit.summaries import Spread, paired_bounds, seed_sd, welch, welch_range
+from tcmax.audit.summaries import Spread, SummaryTest, paired_bounds, seed_sd, welch, welch_range
 from tcmax.audit.tables import Cell, PublishedTable
 
 _MEANING = {"sd": "standard deviation", "se": "standard error", "ci95": "95 % half-width"}
@@ -196,56 +196,77 @@ def check_wins_within_noise(table: PublishedTable) -> list[Finding]:
     ]
 
 
+@dataclass(frozen=True)
+class SpreadTest:
+    """One reading of the ± of two cells: Welch, what rounding and the unknown pairing of the runs could do to it.
+
+    own: whether the document says that its ± means this. numbers: t, df, p, low, high, and where they exist t_low,
+    t_high, p_low, p_high (rounding) and p_worst, flip_rho (correlation of the runs). sentence: the same in words,
+    without a full stop.
+    """
+
+    reading: Spread
+    own: bool
+    test: SummaryTest
+    numbers: dict[str, float]
+    sentence: str
+
+
+def spread_tests(a: Cell, b: Cell, gap: Interval, declared: str) -> tuple[SpreadTest, ...]:
+    """Is the gap a - b, as far as rounding leaves it, more than the printed ± of the two cells allow? One test for each
+    reading of ±; none where a ± is missing or zero, or a cell has fewer than two runs."""
+    if a.pm is None or b.pm is None or a.n_seeds is None or b.n_seeds is None or min(a.n_seeds, b.n_seeds) < 2:
+        return ()
+    if min(a.pm.value, b.pm.value) <= 0:
+        return ()
+    tests = []
+    for reading in get_args(Spread):
+        sd_a, sd_b = (seed_sd(float(pm.value), n, reading) for pm, n in ((a.pm, a.n_seeds), (b.pm, b.n_seeds)))
+        test = welch(float(gap.middle), sd_a, a.n_seeds, 0.0, sd_b, b.n_seeds)
+        numbers = {"t": test.t, "df": test.df, "p": test.p, "low": test.low, "high": test.high}
+        sentence = f"± read as {_MEANING[reading]}: Welch t = {test.t:.2f}, df = {test.df:.1f}, p = {test.p:.2g}"
+        intervals = [
+            pm.interval() * Interval.exactly(Fraction(seed_sd(1.0, n, reading)))
+            for pm, n in ((a.pm, a.n_seeds), (b.pm, b.n_seeds))
+        ]
+        if min(interval.low for interval in intervals) > 0:
+            span = welch_range(gap, intervals[0], a.n_seeds, Interval.exactly(0), intervals[1], b.n_seeds)
+            numbers |= {"t_low": span.t_low, "t_high": span.t_high, "p_low": span.p_low, "p_high": span.p_high}
+            sentence += f" ({span.p_low:.2g} to {span.p_high:.2g} within rounding)"
+        if a.n_seeds == b.n_seeds:
+            paired = paired_bounds(float(gap.middle), sd_a, sd_b, a.n_seeds)
+            numbers |= {"p_worst": paired.worst.p, "flip_rho": paired.flip}
+            if paired.flip < -1:
+                reach = "p < 0.05 at every correlation of the runs"
+            elif paired.flip > 1:
+                reach = "p < 0.05 at no correlation of the runs"
+            else:
+                reach = f"a paired test has p < 0.05 only if the runs correlate above {paired.flip:.2f}"
+            sentence += f"; paired at correlation -1 p = {paired.worst.p:.2g}; {reach}"
+        if reading == declared:
+            sentence += "; this is the document's own definition"
+        tests.append(SpreadTest(reading, reading == declared, test, numbers, sentence))
+    return tuple(tests)
+
+
 def check_spreads(table: PublishedTable) -> list[Finding]:
     """Welch and the paired bounds for each judged pair with a ±, under all three readings of ±."""
-    findings = []
-    declared = table.metadata.spread.meaning
-    for pair in judged_pairs(table):
-        a, b = pair.better, pair.other
-        if a.pm is None or b.pm is None or a.n_seeds is None or b.n_seeds is None or min(a.n_seeds, b.n_seeds) < 2:
-            continue
-        if min(a.pm.value, b.pm.value) <= 0:
-            continue
-        for reading in get_args(Spread):
-            sd_a, sd_b = (seed_sd(float(pm.value), n, reading) for pm, n in ((a.pm, a.n_seeds), (b.pm, b.n_seeds)))
-            gap = pair.printed_gap
-            test = welch(gap, sd_a, a.n_seeds, 0.0, sd_b, b.n_seeds)
-            numbers = {"t": test.t, "df": test.df, "p": test.p, "low": test.low, "high": test.high}
-            sentence = f"± read as {_MEANING[reading]}: Welch t = {test.t:.2f}, df = {test.df:.1f}, p = {test.p:.2g}"
-            intervals = [
-                pm.interval() * Interval.exactly(Fraction(seed_sd(1.0, n, reading)))
-                for pm, n in ((a.pm, a.n_seeds), (b.pm, b.n_seeds))
-            ]
-            if min(interval.low for interval in intervals) > 0:
-                span = welch_range(pair.gap, intervals[0], a.n_seeds, Interval.exactly(0), intervals[1], b.n_seeds)
-                numbers |= {"t_low": span.t_low, "t_high": span.t_high, "p_low": span.p_low, "p_high": span.p_high}
-                sentence += f" ({span.p_low:.2g} to {span.p_high:.2g} within rounding)"
-            if a.n_seeds == b.n_seeds:
-                paired = paired_bounds(gap, sd_a, sd_b, a.n_seeds)
-                numbers |= {"p_worst": paired.worst.p, "flip_rho": paired.flip}
-                if paired.flip < -1:
-                    reach = "p < 0.05 at every correlation of the runs"
-                elif paired.flip > 1:
-                    reach = "p < 0.05 at no correlation of the runs"
-                else:
-                    reach = f"a paired test has p < 0.05 only if the runs correlate above {paired.flip:.2f}"
-                sentence += f"; paired at correlation -1 p = {paired.worst.p:.2g}; {reach}"
-            if reading == declared:
-                sentence += "; this is the document's own definition"
-            findings.append(
-                Finding(
-                    id=f"spread_test/{a.ref.dataset}/{a.ref.column}/{reading}",
-                    kind="spread_test",
-                    outcome="measured",
-                    strength="certain" if reading == declared else "likely",
-                    cells=(a.ref, b.ref),
-                    printed=f"{a.value} ± {a.pm} (n = {a.n_seeds}) against {b.value} ± {b.pm} (n = {b.n_seeds})",
-                    computed=f"t = {test.t:.2f}, df = {test.df:.1f}, p = {test.p:.2g}",
-                    sentence=sentence + ". It speaks of new runs on this test set, not of new test items.",
-                    numbers=numbers,
-                )
-            )
-    return findings
+    return [
+        Finding(
+            id=f"spread_test/{a.ref.dataset}/{a.ref.column}/{found.reading}",
+            kind="spread_test",
+            outcome="measured",
+            strength="certain" if found.own else "likely",
+            cells=(a.ref, b.ref),
+            printed=f"{a.value} ± {a.pm} (n = {a.n_seeds}) against {b.value} ± {b.pm} (n = {b.n_seeds})",
+            computed=f"t = {found.test.t:.2f}, df = {found.test.df:.1f}, p = {found.test.p:.2g}",
+            sentence=found.sentence + ". It speaks of new runs on this test set, not of new test items.",
+            numbers=found.numbers,
+        )
+        for pair in judged_pairs(table)
+        for a, b in [(pair.better, pair.other)]
+        for found in spread_tests(a, b, pair.gap, table.metadata.spread.meaning)
+    ]
 
 
 def check_missing_spread(table: PublishedTable) -> list[Finding]:

@@ -157,7 +157,8 @@ def to_json(audit: PublishedAudit) -> str:
     return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _wrapped(text: str, first: str, rest: str) -> list[str]:
+def wrapped(text: str, first: str, rest: str) -> list[str]:
+    """Lines of at most WIDTH columns, the first with its own indent."""
     return textwrap.wrap(
         text, WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
     )
@@ -167,7 +168,7 @@ def _bullets(findings: Iterable[Finding], indent: str = "  ") -> list[str]:
     lines = []
     for finding in findings:
         label = f"{finding.item or '-':<4} "
-        lines += _wrapped(finding.sentence, indent + label, indent + " " * 5)
+        lines += wrapped(finding.sentence, indent + label, indent + " " * 5)
     return lines
 
 
@@ -179,7 +180,7 @@ def _gap_lines(findings: tuple[Finding, ...]) -> list[str]:
         better, other = finding.cells
         first, second = finding.printed.split(" against ")
         own = f" (better of {n['own_rows']:.0f} own rows)" if n["own_rows"] > 1 else ""
-        lines += _wrapped(
+        lines += wrapped(
             f"{better.dataset}, {better.column}: {better.method} {first}{own} against {other.method} {second}; "
             f"printed order {finding.computed}",
             "  ",
@@ -197,7 +198,7 @@ def _gap_lines(findings: tuple[Finding, ...]) -> list[str]:
         row += f"{n['break_even_seed_sd']:>11.3g}" if "break_even_seed_sd" in n else f"{'-':>11}"
         lines.append(row)
     if any("se" in finding.numbers for finding in findings):
-        lines += _wrapped(
+        lines += wrapped(
             "SE: binomial standard error of one accuracy on the test items. discord.: two single runs that disagree on "
             "a larger share of items cannot reach 5 %; with * it lies below the gap itself, so none can at the printed "
             "gap.",
@@ -205,7 +206,7 @@ def _gap_lines(findings: tuple[Finding, ...]) -> list[str]:
             "  ",
         )
     if any("break_even_seed_sd" in finding.numbers for finding in findings):
-        lines += _wrapped(
+        lines += wrapped(
             "seed sd: a larger common standard deviation over runs puts the gap out of reach of a Welch test.",
             "  ",
             "  ",
@@ -218,9 +219,9 @@ def _spread_lines(findings: tuple[Finding, ...]) -> list[str]:
     previous = None
     for finding in findings:
         if finding.cells != previous:
-            lines += _wrapped(f"{finding.cells[0]} against {finding.cells[1].method}: {finding.printed}", "  ", "    ")
+            lines += wrapped(f"{finding.cells[0]} against {finding.cells[1].method}: {finding.printed}", "  ", "    ")
             previous = finding.cells
-        lines += _wrapped(finding.sentence, "    ", "      ")
+        lines += wrapped(finding.sentence, "    ", "      ")
     return lines
 
 
@@ -228,7 +229,7 @@ def to_text(audit: PublishedAudit) -> str:
     """The audit as plain text, at most 100 columns wide: what does not add up first, what cannot be said last."""
     lines = [f"AUDIT OF {audit.table}: {audit.title}", "=" * WIDTH]
     for entry in audit.about:
-        lines += _wrapped(entry, "", "  ")
+        lines += wrapped(entry, "", "  ")
     lines.append(f"sha256 {audit.sha256[:16]}")
 
     def section(title: str, body: list[str]) -> None:
@@ -257,6 +258,6 @@ def to_text(audit: PublishedAudit) -> str:
     section("Checks without power", _bullets(f for f in rest if f.outcome == "silent"))
     section("Adds up", _bullets(f for f in rest if f.outcome == "agrees"))
     section(
-        "What these numbers cannot say", [line for limit in audit.limits for line in _wrapped(limit, "  - ", "    ")]
+        "What these numbers cannot say", [line for limit in audit.limits for line in wrapped(limit, "  - ", "    ")]
     )
     return "\n".join(lines) + "\n"

@@ -72,7 +72,7 @@ def _better(table: PublishedTable, a: Cell, b: Cell) -> str:
     return printed_order(number(high), number(low))
 
 
-def _same(quoted: PrintedNumber, cell: Cell) -> bool:
+def same_number(quoted: PrintedNumber, cell: Cell) -> bool:
     """Whether a number quoted elsewhere, perhaps with fewer decimals, can be this cell."""
     if quoted.decimals == number(cell).decimals:
         return quoted.value == number(cell).value
@@ -132,7 +132,7 @@ def _gain(table: PublishedTable, sentence: GainSentence) -> Finding:
     faults = [
         f"{cell.ref.method} is {cell.value} in the table, not {quoted}"
         for cell, quoted in ((own, value), (over, over_value))
-        if not _same(quoted, cell)
+        if not same_number(quoted, cell)
     ]
     sign = 1 if table.metric(sentence.column).better == "higher" else -1
     difference = sign * (number(own).value - number(over).value)
@@ -185,7 +185,7 @@ def _matches(table: PublishedTable, sentence: Sentence, text: str, dataset: str,
     block = table.blocks.get((dataset, column))
     if block is None:
         raise TcmaxError(f"sentence {sentence.id}: {table.path} has no {dataset}, {column}.")
-    return [cell for cell in block if cell.value is not None and _same(quoted, cell)]
+    return [cell for cell in block if cell.value is not None and same_number(quoted, cell)]
 
 
 def _value(table: PublishedTable, sentence: ValueSentence) -> Finding:
@@ -198,7 +198,9 @@ def _value(table: PublishedTable, sentence: ValueSentence) -> Finding:
     own = [table.find(method, sentence.dataset, sentence.column) for method in table.metadata.ours]
     reported = ", ".join(f"{cell.value} ({cell.ref.method})" for cell in own if cell is not None)
     anywhere = [
-        cell for cell in table.cells if cell.value is not None and _same(_quoted(sentence.printed, sentence), cell)
+        cell
+        for cell in table.cells
+        if cell.value is not None and same_number(_quoted(sentence.printed, sentence), cell)
     ]
     if found:
         says = "is " + ", ".join(str(cell.ref) for cell in found)
@@ -363,7 +365,7 @@ def _same_cells(table: PublishedTable, sentence: SameCellsSentence) -> Finding:
         if twin is None or cell.value is None:
             continue
         shared += 1
-        if not _same(number(twin), cell):
+        if not same_number(number(twin), cell):
             different.append(cell)
     listed = ", ".join(str(cell.ref) for cell in different)
     return _finding(
