@@ -66,18 +66,21 @@ def write_items(
     n = len(run_scores["seed"])
     facts = {"dataset": [folder.name] * n, "fold": [None] * n, "selection": [selection] * n, "n_items": [1] * n}
     records.write(folder / "scores.parquet", records.SCORES, {**facts, **run_scores})
-    history = [(v, s, accuracy) for (v, s), accuracy in (validation or {}).items()]
+    # an early epoch, and the last one with the accuracy that is meant
+    history = [
+        (v, s, e, value) for (v, s), last in (validation or {}).items() for e, value in ((0, 1 - last), (4, last))
+    ]
     records.write(
         folder / "history.parquet",
         records.HISTORY,
         {
             "dataset": [folder.name] * len(history),
             "fold": [0] * len(history),
-            "variant": [v for v, _, _ in history],
-            "seed": [s for _, s, _ in history],
-            "epoch": [4] * len(history),
+            "variant": [row[0] for row in history],
+            "seed": [row[1] for row in history],
+            "epoch": [row[2] for row in history],
             "quantity": ["accuracy.val.joint"] * len(history),
-            "value": [accuracy for _, _, accuracy in history],
+            "value": [row[3] for row in history],
         },
     )
     return folder

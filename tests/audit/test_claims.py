@@ -416,6 +416,20 @@ def test_the_better_of_two_heads_is_chosen_on_validation_within_each_seed(tmp_pa
     assert f"choosing on test would add {optimism:+.2f} pp" in verdict["reason"]
 
 
+def test_best_val_chooses_by_the_best_epoch_on_validation(tmp_path):
+    rng = np.random.default_rng(14)
+    scores = plain(rng, {"x": 0.6, "y": 0.8, "b": 0.5})
+    # last epochs say x (0.45 against 0.1), best epochs say y (0.55 against 0.9)
+    validation = {("x", s): 0.45 for s in range(5)} | {("y", s): 0.1 for s in range(5)}
+    for selection, chosen in (("last", "x"), ("best_val", "y")):
+        judge = judge_of(tmp_path / selection, {"toy": scores}, validation=validation, selection=selection)
+        judge({"subject": ["x", "y"], "selection": selection})
+        row = judge.evidence["claim-0|toy|best of x, y-vs-b|both"]
+        difference = np.asarray(scores[chosen]["correct.own"]) - scores["b"]["correct.own"]
+        assert row["estimate"] == pytest.approx(difference.mean())
+        assert row["selection"] == selection
+
+
 def test_choosing_without_a_validation_score_is_refused(tmp_path):
     rng = np.random.default_rng(14)
     judge = judge_of(tmp_path, {"toy": plain(rng, {"x": 0.6, "y": 0.8, "b": 0.5})}, validation={("x", 0): 0.5})
