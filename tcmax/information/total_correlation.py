@@ -21,7 +21,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 JOINT = "joint"
 _INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
@@ -153,16 +152,19 @@ class _Decoupled(torch.autograd.Function):
         top = weights.amax(-2, keepdim=True).nan_to_num_(0.0, 0.0, 0.0)
         sums = weights.sub_(top).exp_().sum(-2, keepdim=True)
         columns = sums.log().add_(top).sum(0).squeeze(-2) + offset
-        log_z = columns.logsumexp(-1)
-        share = (columns - log_z.unsqueeze(-1)).exp_().unsqueeze(-2)
-        weights.mul_(share / sums.clamp_(min=1))  # sums >= 1 unless the column is masked, where share is 0
-        weights.scatter_add_(-1, index, matched.new_full((1,), -1 / labels.shape[-1]).expand(index.shape))
+        log_share = columns.log_softmax(-1)
+        log_z = columns.amax(-1) - log_share.amax(-1)
+        # sums >= 1 unless the column is masked, where the share is 0.
+        weights.mul_(log_share.exp_().unsqueeze(-2) / sums.clamp_(min=1))
+        batch = labels.shape[-1]
+        weights.scatter_(-1, index, -1 / batch, reduce="add")
         ctx.save_for_backward(weights)
-        return log_z - matched.sum((0, -1)).mean(-1)
+        return log_z - matched.sum((0, -2, -1)) / batch
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # with create_graph: a constant gradient would silently drop second derivatives
+            raise RuntimeError("the decoupled TCMax loss is differentiable once: use total_correlation.exact instead")
         (weights,) = ctx.saved_tensors
         return None, None, *(weights * grad[..., None, None]).unbind()
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from tcmax.information.estimators import (
@@ -138,11 +138,12 @@ def test_distinct_rows_by_enumeration_and_by_inclusion_exclusion(batch: int, n_c
     assert off_diagonal_additive(logits, labels).item() == pytest.approx(expected, abs=1e-10)
 
 
-def test_inclusion_exclusion_survives_cancellation() -> None:
-    """One row outweighs all others by e^60: its matched tuple is excluded, and what remains is below rounding."""
+@pytest.mark.parametrize("weight", [10, 60])
+def test_inclusion_exclusion_survives_cancellation(weight: float) -> None:
+    """One row outweighs all others; its matched tuple is excluded, and what remains is near or below rounding."""
     values = [normal(5, 2, seed=m) for m in range(3)]
     for value in values:
-        value[0, 0] += 60
+        value[0, 0] += weight
     labels = torch.tensor([0, 1, 0, 1, 1])
     expected = off_diagonal(additive_table(values), labels).item()
     logits = {str(m): value for m, value in enumerate(values)}
@@ -311,8 +312,8 @@ def test_intervals_cover_the_truth_for_the_best_critic() -> None:
     assert np.mean(bounds) <= BIVARIATE + 4 * np.std(bounds) / 20
 
 
-def test_value_is_dv_over_the_stated_tuples_with_the_label_excess_removed() -> None:
-    """A critic that looks at the rows only through a table, and a shift set that is complete for two of three rows."""
+def test_estimate_is_its_definition_on_a_table_of_scores() -> None:
+    """Seven rows and a critic that looks them up: every field by hand from all pairs of distinct rows."""
     rows = torch.arange(7, dtype=torch.float64).unsqueeze(-1)
     labels = torch.tensor([0, 0, 0, 0, 1, 1, 2])
     table = normal(7, 7, 3, seed=5)
@@ -320,13 +321,27 @@ def test_value_is_dv_over_the_stated_tuples_with_the_label_excess_removed() -> N
     def critic(some: dict[str, Tensor]) -> Tensor:
         return table[some["x"].long().squeeze(-1), some["y"].long().squeeze(-1)]
 
-    got = evaluate(critic, {"x": rows, "y": rows}, {"x": rows, "y": rows}, seeded(0), labels=labels, shifts=4000)
+    four = {"x": rows[:4], "y": rows[:4]}
+    got = evaluate(critic, {"x": rows, "y": rows}, four, seeded(0), labels=labels, shifts=6000)
+
+    weights = table.exp().mean(-1).numpy() * (1 - np.eye(7))  # e^T under the uniform label reference
+    normaliser, baseline = weights.sum() / 42, weights[:4, :4].sum() / 12
     share = np.array([4, 2, 1]) / 7
-    excess = math.log(3) + (share * np.log(share)).sum()
+    surprise = -np.log(share)[labels.numpy()]
+    matched = table[range(7), range(7), labels].numpy()
+    pull = (weights.sum(0) + weights.sum(1)) / 6 / normaliser
+    excess = math.log(3) - surprise.mean()
+    ratio = normaliser / baseline
     assert got.label_excess == pytest.approx(excess)
-    assert got.value == pytest.approx(off_diagonal(table, labels).item() - excess, abs=0.02)
+    assert got.value == pytest.approx(matched.mean() - math.log(normaliser) - excess, abs=0.01)
+    assert got.lower_bound == pytest.approx(matched.mean() + 1 - math.log(baseline) - ratio - excess, abs=0.02)
+    assert got.standard_error == pytest.approx((matched - pull + surprise).std(ddof=1) / math.sqrt(7), rel=0.02)
+    expected_bound_error = (matched - ratio * pull + surprise).std(ddof=1) / math.sqrt(7)
+    assert got.lower_bound_error == pytest.approx(expected_bound_error, rel=0.02)
+    assert got.normaliser_bias == pytest.approx(pull.var(ddof=1) / 14, rel=0.05)
+    assert got.interval == pytest.approx([got.value + side * 1.959964 * got.standard_error for side in (-1, 1)])
     assert got.n_evaluation == 7
-    assert got.n_product == 28_000
+    assert got.n_product == 42_000
     assert got.cap == pytest.approx(math.log(7) + math.log(3))
 
 
@@ -428,6 +443,45 @@ def test_held_out_value_is_honest_where_the_training_value_is_not() -> None:
     assert -loss.item() > 0.6 * cap(60, 2)
     halves = ({name: value[start : start + 30] for name, value in variables.items()} for start in (60, 90))
     assert evaluate(critic, *halves, seeded(0)).value < 0
+
+
+class Remembering(nn.Module):
+    """One parameter, and the numbers of the rows seen in each mode (first column of every variable)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.zeros(()))
+        self.seen: dict[bool, set[float]] = {True: set(), False: set()}
+
+    def forward(self, rows: dict[str, Tensor]) -> Tensor:
+        for value in rows.values():
+            self.seen[self.training].update(value[:, 0].tolist())
+        return self.slope * rows["a"][:, 1:] * rows["v"][:, 1:]
+
+
+def numbered(n: int, rho: float) -> dict[str, Tensor]:
+    number = torch.arange(n).unsqueeze(-1)
+    pairs = gaussian_pairs(n, rng=np.random.default_rng(0), rho=rho)
+    return {name: torch.cat([number, pairs[:, [m]]], dim=-1).float() for m, name in enumerate(("a", "v"))}
+
+
+def test_rows_that_train_are_never_evaluated() -> None:
+    critic = Remembering()
+    got = estimate(numbered(400, 0.8), critic, seeded(0), training=Training(max_steps=100, batch_size=50))
+    assert len(critic.seen[True]) == 200
+    assert len(critic.seen[False]) == 200
+    assert not critic.seen[True] & critic.seen[False]
+    assert got.n_evaluation == 100
+    assert critic.slope > 0
+
+
+def test_the_best_state_on_the_stopping_rows_is_kept() -> None:
+    """Steps of 50 from a slope of 0 on independent variables only make things worse."""
+    critic = Remembering()
+    options = Training(learning_rate=50.0, max_steps=40, check_every_steps=5, batch_size=50)
+    got = estimate(numbered(400, 0.0), critic, seeded(0), training=options)
+    assert critic.slope == 0
+    assert got.value == 0
 
 
 def test_equal_generators_give_equal_estimates() -> None:

@@ -108,6 +108,14 @@ def test_ties_go_to_the_first_label() -> None:
     assert got.naive_bayes == pytest.approx(0.5)
 
 
+def test_ties_are_seen_through_rounding() -> None:
+    """0.1 * 0.6 against 0.2 * 0.3: equal likelihoods that differ by 7e-18 in floating point."""
+    audio, video = np.array([[0.1, 0.9], [0.2, 0.8]]), np.array([[0.6, 0.4], [0.3, 0.7]])
+    law = np.einsum("c,ca,cv->avc", [0.7, 0.3], audio, video)
+    expected = law[0, 0, 0] + law[0, 1, 1] + law[1, 0, 0] + law[1, 1, 1]
+    assert decision_accuracies(law).naive_bayes_uniform_prior == pytest.approx(expected)
+
+
 @settings(max_examples=100, deadline=None)
 @given(tables)
 def test_total_correlation_is_the_direct_sum_and_splits_by_the_chain_rule(table: np.ndarray) -> None:
