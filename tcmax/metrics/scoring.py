@@ -462,7 +462,7 @@ def _item_tables(grid: _Grid, scores: "_Scores") -> Iterator[pa.Table]:
                         common.check(run, predictions)
                         if predictions.own != grid.own[variant]:
                             raise TcmaxError(
-                                f"({run}): its own read-out is {predictions.own}, that of other runs of {variant} is "
+                                f"{run}: its own read-out is {predictions.own}, that of other runs of {variant} is "
                                 f"{grid.own[variant]}."
                             )
                         parts[fold] = _scored(predictions, fold)

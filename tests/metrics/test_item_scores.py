@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from factories import score_runs
 
@@ -137,6 +139,17 @@ def test_variants_that_differ_in_their_items_are_refused(path: Path, frame: pd.D
     other = rewritten(path, tmp_path / "items.parquet", lost)
     with pytest.raises(TcmaxError, match=r"differ in their test items: seed 3 of alpha .* has 79 of 80 items"):
         ItemScores.read(other)
+
+
+def test_a_run_that_holds_one_item_twice_for_another_is_refused(
+    path: Path, frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    doubled = frame.astype({"item": object})
+    doubled.loc[1, "item"] = doubled.loc[0, "item"]
+    schema = pq.read_schema(path)  # written past the check for repeated rows
+    pq.write_table(pa.Table.from_pandas(doubled, schema, preserve_index=False), tmp_path / "items.parquet")
+    with pytest.raises(TcmaxError, match="has 79 of 80 items"):
+        ItemScores.read(tmp_path / "items.parquet")
 
 
 @pytest.mark.parametrize(

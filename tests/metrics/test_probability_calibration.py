@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, special, stats
 
+from tcmax.metrics import calibration
 from tcmax.metrics.calibration import SHARPNESS, brier, confidence, fit_temperature, nll, reliability
 from tcmax.metrics.divergence import js_divergence
 from tcmax.metrics.entropy import entropy
@@ -78,6 +79,10 @@ def test_the_curve_has_the_bins_means_and_nothing_where_they_are_empty() -> None
     assert found.ece == pytest.approx((0.45 + 0.65 + 0.05) / 3)
 
 
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below() -> None:
+    np.testing.assert_array_equal(reliability([0.25, 0.5, 1.0], [1, 1, 1], n_bins=4).counts, [1, 1, 0, 1])
+
+
 def test_always_right_and_certain_has_no_calibration_error() -> None:
     found = reliability(np.ones(7), np.ones(7))
     assert (found.ece, found.ece_if_calibrated) == (0, 0)
@@ -142,6 +147,14 @@ def test_the_slope_of_the_log_loss_is_zero_in_fifty_digit_arithmetic() -> None:
         slope, curvature = (mpmath.diff(loss, beta, k) for k in (1, 2))
         assert curvature > 0
         assert abs(slope / curvature / beta) < 1e-11  # Newton's step from the answer
+
+
+def test_a_fit_passes_over_the_items_about_ten_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes, log_loss = [], calibration._log_loss
+    monkeypatch.setattr(calibration, "_log_loss", lambda *given: passes.append(1) or log_loss(*given))
+    for seed in range(20):
+        fit_temperature(*forecasts(sharpness=10 ** (seed / 10 - 1), seed=seed))
+    assert len(passes) / 20 <= 12
 
 
 def test_a_temperature_recovers_the_sharpness_that_was_added() -> None:

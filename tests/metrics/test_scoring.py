@@ -230,6 +230,25 @@ def test_the_entropy_ratio_takes_weak_and_strong_from_the_reference_and_from_the
     assert (said["a"], said["c"]) == ([weak, strong], [own_weak, own_strong])
 
 
+def test_weak_and_strong_are_told_by_finished_seeds_only(tmp_path: Path) -> None:
+    manifests = write_runs(
+        tmp_path,
+        variants=("a",),
+        n_folds=2,
+        skill={("a", "left"): 5.0, ("a", "right"): 2.0},
+        diverged={("a", 1, 0), ("a", 2, 0)},
+        selections=("last",),
+    )
+
+    def useless(columns: Columns, header: dict[str, Any]) -> None:
+        columns["logits_left"] = -columns["logits_left"]
+
+    for seed in (1, 2):  # finished in fold 1 only
+        edit_predictions(manifests[1], seed, "last", useless)
+    folder = rescore(manifests)
+    assert records.header(folder / "scores.parquet")["weak_and_strong"]["last"]["a"] == ["right", "left"]
+
+
 def test_without_a_reference_variant_only_the_own_ratio_is_there(tmp_path: Path) -> None:
     found = set(scores_of(score_runs(tmp_path, selections=("last",)))["metric"])
     assert "entropy_ratio_own" in found
@@ -337,7 +356,7 @@ def test_diverged_runs_are_named_and_not_scored(scored: Path) -> None:
 def test_a_diverged_fold_takes_its_seed_out_and_leaves_the_other_fold_in_scores(tmp_path: Path) -> None:
     folder = score_runs(tmp_path, n_folds=2, diverged={("b", 1, 0)}, selections=("last",))
     items, scores = ItemScores.read(folder / "items.parquet"), scores_of(folder)
-    assert items.seeds("b") == (0, 2)
+    assert (items.seeds("b"), items.diverged("b")) == ((0, 2), (1,))
     cell = {"variant": "b", "seed": 1}
     assert [value(scores, "diverged", fold=fold, **cell) for fold in (-1, 0, 1)] == [1, 1, 0]
     assert 0 < value(scores, "accuracy", fold=1, **cell) <= 1
