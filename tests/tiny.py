@@ -77,3 +77,10 @@ def experiment(**changes: Any) -> Experiment:
 def training(**changes: Any) -> dict[str, Any]:
     """Training settings with some replaced."""
     return {**raw()["training"], **changes}
+
+
+def three_folds() -> Dataset:
+    """The same items in three folds, each tested once."""
+    thirds = np.split(np.arange(51), 3)
+    folds = tuple(Fold(thirds[k - 2], thirds[k - 1], thirds[k]) for k in range(3))
+    return dataset(folds=folds)
