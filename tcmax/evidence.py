@@ -51,7 +51,7 @@ Pairing = Literal["paired", "independent seeds"]
 POPULATIONS: tuple[Population, ...] = ("seeds", "items", "both")
 LEVEL = 0.05
 MAX_GROUPINGS = 2
-VALIDATION = "accuracy.val.joint"  # the quantity of HISTORY by which the better of several variants is chosen
+VALIDATION = "accuracy.val.own"  # the quantity of HISTORY by which the better of several variants is chosen
 # Metrics that are no item means but follow from item scores: metric -> stored columns that it needs.
 PSEUDO = {
     "js_bits": ("js",),
@@ -208,8 +208,6 @@ class Board:
             counts[contender[best]] += 1
         chosen = ", ".join(f"{label} {count}" for label, count in counts.items())
         notes = [f"chosen on validation within each seed: {chosen}"]
-        if any(self.items.own.get(label, "joint") != "joint" for label in contender):
-            notes.append("validation accuracy is that of the raw joint output")
         if reading == "removed" and METRICS[metric].better is not None:
             notes += _optimism(metric, members, validation)
         return Score(tuple(kept), np.array(rows), ran, diverged, tuple(notes))
@@ -305,7 +303,7 @@ class Board:
         return values[column.removesuffix("_calibrated")]
 
     def validation(self, variant: str) -> dict[int, float]:
-        """Finished seed -> accuracy of the joint output on validation items at the selected epoch, averaged over folds.
+        """Finished seed -> accuracy of its own joint prediction on validation items at the selected epoch, averaged over folds.
 
         Raises TcmaxError where the history does not say.
         """

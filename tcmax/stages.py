@@ -55,9 +55,10 @@ def audit_experiment(
     if path is None:
         raise TcmaxError(f"{experiment.path} names no claims file; give one with --claims.")
     lines, failed = audit_claims(experiment, results, path, fail_on)
+    histories = [results / experiment.name / name / "history.parquet" for name in experiment.settings.datasets]
     for name in ("claim_evidence.parquet", "verdicts.parquet"):
         output = results / experiment.name / name
-        inputs = [path, *_scored(experiment, results)]
+        inputs = [path, *_scored(experiment, results), *(file for file in histories if file.is_file())]
         provenance.write_stage(output, "audit", "tcmax.audit.claims", inputs, _labels(experiment))
     return lines, failed
 
@@ -91,7 +92,7 @@ def _labels(experiment: Experiment) -> dict[str, object]:
         "selection": settings.selection,
         "reference_variant": settings.reference_variant,
         "seeds": list(settings.seeds),
-        "variants": {label: variant.title or label for label, variant in settings.variants.items()},
+        "variants": {label: [variant.title or label, variant.family] for label, variant in settings.variants.items()},
     }
 
 

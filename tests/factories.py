@@ -178,7 +178,7 @@ def _logits(items: dict[str, Any], modality: str, skill: float, rng: np.random.G
 
 
 def _write_history(folder: Path, common: dict[str, Any], key: str, epochs: int, modalities: Sequence[str]) -> Path:
-    readouts = (*modalities, "joint")
+    readouts = (*modalities, "joint", "own")
     rows = [
         (epoch, quantity, value)
         for epoch in range(epochs)

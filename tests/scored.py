@@ -79,7 +79,7 @@ def write_items(
             "variant": [row[0] for row in history],
             "seed": [row[1] for row in history],
             "epoch": [row[2] for row in history],
-            "quantity": ["accuracy.val.joint"] * len(history),
+            "quantity": ["accuracy.val.own"] * len(history),
             "value": [row[3] for row in history],
         },
     )
