@@ -303,7 +303,7 @@ class Board:
         return values[column.removesuffix("_calibrated")]
 
     def validation(self, variant: str) -> dict[int, float]:
-        """Finished seed -> accuracy of its own joint prediction on validation items at the selected epoch, averaged over folds.
+        """Finished seed -> validation accuracy of its own joint prediction at the selected epoch, averaged over folds.
 
         Raises TcmaxError where the history does not say.
         """

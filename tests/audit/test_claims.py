@@ -433,7 +433,7 @@ def test_best_val_chooses_by_the_best_epoch_on_validation(tmp_path):
 def test_choosing_without_a_validation_score_is_refused(tmp_path):
     rng = np.random.default_rng(14)
     judge = judge_of(tmp_path, {"toy": plain(rng, {"x": 0.6, "y": 0.8, "b": 0.5})}, validation={("x", 0): 0.5})
-    with pytest.raises(TcmaxError, match=r"history\.parquet has no accuracy\.val\.joint for seed 1 of x"):
+    with pytest.raises(TcmaxError, match=r"history\.parquet has no accuracy\.val\.own for seed 1 of x"):
         judge({"subject": ["x", "y"]})
 
 
