@@ -42,7 +42,7 @@ def release_loss(
     sample_with_replacement (T2): indices are drawn independently per modality.
     mean_shift (T4): exponentials are taken after subtracting the mean logit. In float32 the loss is NaN once a logit
         is 88.7 above the mean, inf once a matched log-probability is below -103, and from a logit range of about 50
-        on the gradient can underflow while the value stays finite: `failed` does not see that last case.
+        on the gradient can be wrong or NaN while the value is finite: `failed` does not see that last case.
     Raises ValueError for negatives with a head that is not additive, where the release itself fails (T3), and for
     negatives without a generator.
     """
