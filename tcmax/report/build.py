@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tcmax.experiment import Experiment
 from tcmax.files import write_text
+from tcmax.report.cards import cards
 from tcmax.report.contents import Contents
 from tcmax.report.figures import figures
 from tcmax.report.html import page
@@ -31,7 +32,7 @@ def build_report(experiment: Experiment, results: Path, out: Path, date: str | N
     the page says which package to install. Raises TcmaxError for a damaged record or a folder that cannot be written.
     """
     contents = Contents(experiment, results)
-    made = tables(contents)
+    made, claims = tables(contents), cards(contents)
     for table in made:
         write_text(out / "tables" / f"{table.name}.csv", table.csv)
         write_text(out / "tables" / f"{table.name}.tex", table.tex)
@@ -40,7 +41,7 @@ def build_report(experiment: Experiment, results: Path, out: Path, date: str | N
     (out / "figures").mkdir(parents=True, exist_ok=True)
     svgs = {figure.name: figure.save(out / "figures") for figure in drawn}
     epoch = int(datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp()) if date else 0
-    article = write_paper(contents, made, drawn, out, date, epoch)
+    article = write_paper(contents, claims, made, drawn, out, date, epoch)
     if article:
         log.warning(article)
-    write_text(out / "report.html", page(contents, made, drawn, svgs, article, date))
+    write_text(out / "report.html", page(contents, claims, made, drawn, svgs, article, date))

@@ -1,7 +1,9 @@
 """Claims as a reader meets them: one card per claim, and the sentence at the top of the page."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -33,17 +35,13 @@ class Mark:
 
 @dataclass(frozen=True)
 class Plot:
-    """Intervals of a claim's components on one axis. margins: where the claim's margin lies; zero: where 0 does."""
+    """Intervals on one axis. margins: where the claim's margin lies; zero: where 0 does; in percent of the width."""
 
     marks: tuple[Mark, ...]
     margins: tuple[float, ...]
     zero: float
     ticks: tuple[tuple[float, str], ...]
     unit: str
-
-    @property
-    def deciding(self) -> Mark:
-        return next((mark for mark in self.marks if mark.decides), self.marks[0])
 
 
 @dataclass(frozen=True)
@@ -75,6 +73,7 @@ class Card:
     reason: str
     needed: str
     plot: Plot | None
+    components: Plot | None
     printed: Printed | None
 
 
@@ -86,7 +85,7 @@ def cards(contents: Contents) -> list[Card]:
     return [_card(contents, verdict, declared.get(verdict["claim"])) for _, verdict in contents.verdicts.iterrows()]
 
 
-def headline(contents: Contents, made: list[Card]) -> str:
+def headline(made: Sequence[Card]) -> str:
     """The sentence that matters most: the verdict on the first claim of the file, with its deciding number."""
     if not made:
         return ""
@@ -99,9 +98,9 @@ def headline(contents: Contents, made: list[Card]) -> str:
     return f"{asked}“{first.text.rstrip('.')}” {held[first.verdict]}: {first.component} {first.deciding} ({numbers})."
 
 
-def tally(contents: Contents) -> dict[str, int]:
+def tally(made: Sequence[Card]) -> dict[str, int]:
     """Verdict word -> number of claims, all four words."""
-    words = [] if contents.verdicts is None else list(contents.verdicts["verdict"])
+    words = [card.verdict for card in made]
     return {word: words.count(word) for word in VERDICT_WORDS}
 
 
@@ -123,6 +122,7 @@ def _card(contents: Contents, verdict: pd.Series, declared: Claim | None) -> Car
     if pd.notna(verdict["n_groups"]):
         sizes.append(count(verdict["n_groups"], "group"))
     tested = pd.notna(verdict["n_seeds"])
+    components = _components(contents, verdict)
     return Card(
         id=verdict["claim"],
         text=text("text"),
@@ -137,9 +137,10 @@ def _card(contents: Contents, verdict: pd.Series, declared: Claim | None) -> Car
         population=POPULATIONS.get(text("population"), ""),
         quantifier="" if text("quantifier") == "none" else text("quantifier"),
         relation="" if text("relation") == "none" else text("relation"),
-        reason=text("reason"),
+        reason=titled(contents.experiment, text("reason")),
         needed=titled(contents.experiment, text("needed")),
-        plot=_plot(contents, verdict),
+        plot=_plot(contents, verdict, components[components["decides"]]),
+        components=_plot(contents, verdict, components) if len(components) > 1 else None,
         printed=_printed(declared),
     )
 
@@ -153,14 +154,19 @@ def titled(experiment: Experiment, text: str) -> str:
     return text.replace(" minus ", " − ")
 
 
-def _plot(contents: Contents, verdict: pd.Series) -> Plot | None:
-    """The intervals of the claim's components for its population, on an axis that holds them, 0 and the margin."""
-    if contents.claim_evidence is None or pd.isna(verdict["estimate"]):
-        return None
+def _components(contents: Contents, verdict: pd.Series) -> pd.DataFrame:
+    """Evidence rows of a claim's components for its population; decides: the one that the verdict prints."""
+    if contents.claim_evidence is None:
+        return pd.DataFrame({"decides": []}, dtype=bool)
     e = contents.claim_evidence
     rows = e[e["id"].isin(set(verdict["evidence"])) & (e["population"] == verdict["population"])]
-    rows = rows.dropna(subset=["estimate", "low", "high"])
-    rows = rows[~rows["notes"].str.contains("counted at chance", regex=False)]
+    rows = rows[~rows["id"].str.endswith("|at chance")].dropna(subset=["estimate", "low", "high"])
+    same = np.isclose(rows["estimate"], verdict["estimate"]) & np.isclose(rows["low"], verdict["low"])
+    return rows.assign(decides=same)
+
+
+def _plot(contents: Contents, verdict: pd.Series, rows: pd.DataFrame) -> Plot | None:
+    """The intervals of some components, on an axis that holds them, 0 and the margin."""
     if rows.empty:
         return None
     factor = scale_of(verdict["unit"]).factor
@@ -177,12 +183,11 @@ def _plot(contents: Contents, verdict: pd.Series) -> Plot | None:
     marks = []
     for _, row in rows.iterrows():
         shown = show(row["estimate"], row["low"], row["high"], verdict["unit"], difference=True)
-        same = np.isclose(row["estimate"], verdict["estimate"]) and np.isclose(row["low"], verdict["low"])
         where = contents.experiment.dataset_title(row["dataset"]) if row["dataset"] is not None else "all datasets"
         pair = row["a"] if row["b"] is None else f"{row['a']} minus {row['b']}"
         name = f"{where}: {titled(contents.experiment, pair)}" if row["b"] is not None else where
         left, middle, right = (place(factor * float(row[key])) for key in ("low", "estimate", "high"))
-        marks.append(Mark(name, f"{shown.value} {shown.interval}", left, middle, right, bool(same)))
+        marks.append(Mark(name, f"{shown.value} {shown.interval}", left, middle, right, bool(row["decides"])))
     step = _step(high - low)
     first = int(np.ceil(low / step))
     places = max(0, -int(np.floor(np.log10(step))))
@@ -212,8 +217,11 @@ def _printed(declared: Claim | None) -> Printed | None:
     return None
 
 
+_audit = cache(audit_table)
+
+
 def _of_table(path: Path, source: str, about_order: bool) -> Printed:
-    audit = audit_table(path)
+    audit = _audit(path)
     orders = audit.of_kind("sentence_order")
     unspread = audit.of_kind("no_spread")
     disagrees = any(finding.outcome == "disagrees" for finding in orders)

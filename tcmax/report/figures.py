@@ -517,9 +517,10 @@ def training(contents: Contents, dataset: DatasetContents) -> Figure | None:
         title=dataset.title,
         caption=(
             f"Training loss and test accuracy by epoch, mean over seeds. {band} The level of one loss says nothing "
-            "about another: the TCMax loss of Eq. 14 is 0 for a constant head and falls to −(M − 1) H − log C, with M "
-            "modalities, C classes and H the entropy of the labels in the batch; cross-entropy starts near log C and "
-            "falls to 0; the loss of the unimodal ensemble is a sum over modalities. Only shapes can be compared."
+            "about another: the TCMax loss of Eq. 14 is 0 for a constant head and falls to −(M − 1) H − log C for "
+            "additive ones, with M modalities, C classes and H the entropy of the labels in the batch; cross-entropy "
+            "starts near log C and falls to 0; the loss of the unimodal ensemble is a sum over modalities. Only "
+            "shapes can be compared."
         ),
         sizes="",
         alt=f"Training loss and test accuracy by epoch on {dataset.title} for {len(variants)} methods.",

@@ -15,7 +15,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from tcmax import __version__
-from tcmax.report.cards import Card, cards, headline, tally
+from tcmax.report.cards import Card, headline, tally
 from tcmax.report.contents import Contents, DatasetContents, Missing
 from tcmax.report.figures import Figure, shared_caption
 from tcmax.report.numbers import count, show, show_p
@@ -58,6 +58,7 @@ class Drawn:
 
 def page(
     contents: Contents,
+    claims: Sequence[Card],
     tables: Sequence[Table],
     figures: Sequence[Figure],
     svgs: Mapping[str, str],
@@ -75,7 +76,6 @@ def page(
         undefined=jinja2.StrictUndefined,
     )
     script = environment.get_template("report.js").render()
-    made = cards(contents)
     drawn = [Drawn(figure, inline(svgs[figure.name], figure, look)) for figure in figures]
     return environment.get_template("report.html.j2").render(
         title=experiment.settings.title,
@@ -84,10 +84,9 @@ def page(
         version=__version__,
         sizes=_sizes(contents),
         seeds=len(experiment.settings.seeds),
-        headline=headline(contents, made),
-        tally=tally(contents),
-        cards=made,
-        expected_false=_expected_false(made),
+        headline=headline(claims),
+        tally=tally(claims),
+        cards=claims,
         tables={table.name: table for table in tables},
         figures=drawn,
         matrices=[matrix for d in contents.datasets if (matrix := _matrix(contents, d)) is not None],
@@ -157,10 +156,6 @@ def _sizes(contents: Contents) -> str:
             count(len(experiment.settings.seeds), "seed"),
         )
     )
-
-
-def _expected_false(made: Sequence[Card]) -> int:
-    return sum(card.verdict != "not testable" for card in made)
 
 
 def _matrix(contents: Contents, dataset: DatasetContents) -> Matrix | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tcmax import __version__
 from tcmax.files import write_text
-from tcmax.report.cards import cards, headline, tally
+from tcmax.report.cards import Card, headline, tally
 from tcmax.report.contents import Contents
 from tcmax.report.figures import Figure, shared_caption
 from tcmax.report.latex import Latex, compile_pdf, environment
@@ -17,10 +17,15 @@ SHOWN = ("accuracy", "modalities", "divergence", "figure4", "figure3", "ranks", 
 
 
 def write_paper(
-    contents: Contents, tables: Sequence[Table], figures: Sequence[Figure], out: Path, date: str | None, epoch: int
+    contents: Contents,
+    claims: Sequence[Card],
+    tables: Sequence[Table],
+    figures: Sequence[Figure],
+    out: Path,
+    date: str | None,
+    epoch: int,
 ) -> str:
     """Write paper.tex, and paper.pdf where LaTeX is installed; returns "" or the sentence that says why not."""
-    made = cards(contents)
     by_kind = {kind: [f for f in figures if f.kind == kind] for kind in SHOWN}
     text = (
         environment()
@@ -30,9 +35,9 @@ def write_paper(
             name=contents.experiment.name,
             date=date or "",
             version=__version__,
-            headline=headline(contents, made),
-            tally=tally(contents),
-            judged=bool(made),
+            headline=headline(claims),
+            tally=tally(claims),
+            judged=bool(claims),
             tables=[table for table in tables if not table.empty],
             figures=[found[k : k + PER_FLOAT] for found in by_kind.values() for k in range(0, len(found), PER_FLOAT)],
             shared_caption=shared_caption,

@@ -57,6 +57,7 @@ def published_values(experiment: Experiment, folder: Path = FOLDER) -> dict[tupl
     return found
 
 
+@cache
 def _canonical(name: str) -> str:
     try:
         return DATASETS.canonical(name)

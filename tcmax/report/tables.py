@@ -8,13 +8,14 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from tcmax.experiment import Experiment
 from tcmax.metrics import METRICS
 from tcmax.report.contents import Contents, DatasetContents, Ties
 from tcmax.report.latex import Latex, environment, escape
-from tcmax.report.numbers import count, joined, scale_of, show, show_p
+from tcmax.report.numbers import count, joined, places_for, scale_of, show, show_p
 from tcmax.report.published import Published, published_values
 
 WIDEST = 6  # columns of numbers that fit the text width of a two-column article
@@ -112,8 +113,10 @@ class Table:
         return template.render(table=self, cell=_cell_tex, spec=_column_spec)
 
 
-def _cell_tex(cell: Cell, block: Block) -> Latex:
+def _cell_tex(cell: Cell, block: Block, column: int) -> Latex:
     text = escape(cell.text)
+    if block.columns[column].width is not None:
+        text = Latex(f"\\raggedright {text}")
     if cell.best:
         text = Latex(f"\\textbf{{{text}}}")
     if cell.spread:
@@ -128,7 +131,7 @@ def _cell_tex(cell: Cell, block: Block) -> Latex:
 
 def _column_spec(block: Block) -> Latex:
     def letter(width: float | None, default: str) -> str:
-        return default if width is None else f">{{\\raggedright\\arraybackslash}}p{{{width:.2f}\\linewidth}}"
+        return default if width is None else f"p{{{width:.2f}\\linewidth}}"
 
     stub = letter(block.stub_width, "l")
     return Latex("@{}" + stub + "".join(letter(column.width, "r") for column in block.columns) + "@{}")
@@ -193,15 +196,15 @@ def table3(contents: Contents) -> Table:
         singles = [Quantity("entropy", m, m) for m in dataset.modalities]
         return [
             *singles,
-            Quantity("entropy_ratio", "all", "ρ by reference"),
-            Quantity("entropy_ratio_own", "all", "ρ by own"),
+            Quantity("entropy_ratio", "all", "ρ, reference"),
+            Quantity("entropy_ratio_own", "all", "ρ, own"),
         ]
 
     reference = contents.experiment.settings.reference_variant
     by = f"by the accuracy of {contents.experiment.title(reference)}" if reference else "by a reference variant"
     caption = (
         "Entropy of each modality's predictions (nats) and ρ, the weaker modality's entropy over the stronger one's; "
-        f"weaker and stronger {by} (by reference) or by the variant's own accuracy (by own). Mean ± half-width of the "
+        f"weaker and stronger {by} (reference) or by the variant's own accuracy (own). Mean ± half-width of the "
         f"95 % interval for {POPULATIONS['both']}. {_sizes(contents)} {FIXED}"
     )
     return _estimate_table(contents, "table3", "Entropy and its ratio", caption, columns)
@@ -223,11 +226,12 @@ def _estimate_table(
             contents.ties(dataset.id, q.metric, q.readout, METRICS[q.metric].better if q.metric in METRICS else None)
             for q in quantities
         ]
+        places = [_places(contents, dataset, quantity) for quantity in quantities]
         rows = {}
         for variant in dataset.variants:
             cells = []
-            for quantity, tie in zip(quantities, ties, strict=True):
-                cell, record = _estimate(contents, dataset, quantity, variant, tie, published)
+            for quantity, tie, place in zip(quantities, ties, places, strict=True):
+                cell, record = _estimate(contents, dataset, quantity, variant, tie, place, published)
                 cells.append(cell)
                 if record:
                     data.append(record)
@@ -275,26 +279,36 @@ def _block(experiment: Experiment, parts: Sequence[tuple[DatasetContents, list[Q
     )
 
 
+def _places(contents: Contents, dataset: DatasetContents, quantity: Quantity) -> int | None:
+    """Decimals of a column: three significant digits of its typical number. None where the unit has fixed ones."""
+    rows = [contents.estimate(dataset.id, quantity.metric, quantity.readout, variant) for variant in dataset.variants]
+    known = [row for row in rows if row is not None and pd.notna(row["estimate"])]
+    if not known or scale_of(known[0]["unit"]).places is not None:
+        return None
+    return places_for([float(np.median([abs(row["estimate"]) for row in known]))])
+
+
 def _estimate(
     contents: Contents,
     dataset: DatasetContents,
     quantity: Quantity,
     variant: str,
     ties: Ties,
+    places: int | None,
     published: dict[tuple[str, str, str, str], Published],
 ) -> tuple[Cell, dict[str, object] | None]:
     row = contents.estimate(dataset.id, quantity.metric, quantity.readout, variant)
     if row is None or pd.isna(row["estimate"]):
         return Cell(note="no finished run"), None
     low, high = _bound(row["low"]), _bound(row["high"])
-    shown = show(row["estimate"], low, high, row["unit"])
+    shown = show(row["estimate"], low, high, row["unit"], places=places)
     printed = published.get((dataset.id, variant, quantity.metric, quantity.readout))
     seeds_row = contents.estimate(dataset.id, quantity.metric, quantity.readout, variant, "seeds")
     note = f"{count(row['n_seeds'], 'seed')}, {count(row['n_items'], 'item')}"
     if low is None:
         note += f"; no interval: {row['notes']}" if row["notes"] else "; no interval"
     elif seeds_row is not None and not pd.isna(seeds_row["low"]):
-        seeds = show(seeds_row["estimate"], seeds_row["low"], seeds_row["high"], row["unit"])
+        seeds = show(seeds_row["estimate"], seeds_row["low"], seeds_row["high"], row["unit"], places=places)
         note += f"; ± {seeds.half_width} for {POPULATIONS['seeds']}"
     if printed:
         note += f"; {printed.source} prints {printed.text}"
