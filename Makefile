@@ -53,7 +53,7 @@ format: $(STAMP) ## Format everything.
 
 benchmarks: $(STAMP) ## Measure speed and memory as ratios.
 	python benchmarks/loss.py
-	python benchmarks/statistics.py
+	python benchmarks/resampling.py
 
 calibration: $(STAMP) ## Simulate coverage and error rates of every procedure (about an hour).
 	python calibration/run.py
