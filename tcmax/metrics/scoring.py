@@ -200,6 +200,8 @@ class _Grid:
 
 def _listed(manifest: Path) -> list[_Run]:
     """The runs of one block manifest."""
+    if not manifest.is_file():
+        raise TcmaxError(f"{manifest} does not exist: this block has not been trained; `tcmax train` writes it.")
     content = read_json(manifest)
     try:
         if content["schema_version"] != MANIFEST_VERSION:

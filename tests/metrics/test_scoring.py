@@ -640,6 +640,13 @@ def test_what_is_no_block_manifest_is_refused(tmp_path: Path, content: str) -> N
         rescore(manifests)
 
 
+def test_a_block_that_was_not_trained_is_named(tmp_path: Path) -> None:
+    manifests = write_runs(tmp_path, selections=("last",))
+    manifests[1].unlink()
+    with pytest.raises(TcmaxError, match=r"fold_0/b/block_0.json does not exist: this block has not been trained"):
+        rescore(manifests)
+
+
 def test_the_catalogue_costs_no_scientific_import() -> None:
     code = "import sys, json, tcmax.metrics; print(json.dumps(sorted(m for m in sys.modules if '.' not in m)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
