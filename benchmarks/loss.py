@@ -32,8 +32,19 @@ def summed_cross_entropy(logits: dict[str, Tensor], labels: Tensor) -> Tensor:
     return cross_entropy(first + second, labels)
 
 
+def naive_pairs(logits: dict[str, Tensor], labels: Tensor) -> Tensor:
+    """Eq. 14 as one would first write it, and as the paper's code does: normalise all (B, B, C) cells, take the log of
+    the matched ones."""
+    first, second = logits.values()
+    joint = first.unsqueeze(1) + second.unsqueeze(0)
+    weights = (joint - joint.mean()).exp()
+    share = weights / weights.sum()
+    rows = torch.arange(len(labels))
+    return -share[rows, rows, labels].log().mean()
+
+
 def all_pairs(logits: dict[str, Tensor], labels: Tensor) -> Tensor:
-    """Eq. 14 over the (B, B, C) tensor of all pairs, without its constants."""
+    """Eq. 14 over the (B, B, C) tensor of all pairs with one log-sum-exp, without its constants."""
     first, second = logits.values()
     joint = first.unsqueeze(1) + second.unsqueeze(0)
     rows = torch.arange(len(labels))
@@ -114,14 +125,19 @@ def main() -> None:
         case = batch(size, {"audio": 309, "video": 309}, 309)
         losses: dict[str, Loss] = {"tcmax": loss, "cross-entropy": summed_cross_entropy}
         if size == 64:
-            losses["pairs"] = all_pairs
-        took = medians(losses, case, arguments.repeats, {"tcmax": loops, "cross-entropy": loops, "pairs": 3})
+            losses |= {"pairs": all_pairs, "naive": naive_pairs}
+        often = {"tcmax": loops, "cross-entropy": loops, "pairs": 3, "naive": 3}
+        took = medians(losses, case, arguments.repeats, often)
         detail = f"{took['tcmax']:.0f} us against {took['cross-entropy']:.0f} us"
         what = f"time, TCMax / cross-entropy on summed logits, ({size}, 309, 2)"
         report(what, took["tcmax"] / took["cross-entropy"], "<=", line, detail)
         if size == 64:
-            detail = f"{took['pairs']:.0f} us against {took['tcmax']:.0f} us"
-            report("time, all B^2 pairs / TCMax, (64, 309, 2)", took["pairs"] / took["tcmax"], ">=", 50.0, detail)
+            for name, what, least in (
+                ("naive", "time, B^2 pairs normalised naively / TCMax, (64, 309, 2)", 50.0),
+                ("pairs", "time, B^2 pairs with one log-sum-exp / TCMax, (64, 309, 2)", 20.0),
+            ):
+                detail = f"{took[name]:.0f} us against {took['tcmax']:.0f} us"
+                report(what, took[name] / took["tcmax"], ">=", least, detail)
         unit = 2 * size * 309 * 4
         peak = peak_bytes(loss, case)
         detail = f"{peak / 2**20:.2f} MB"

@@ -1,6 +1,6 @@
 """Speed and memory of the statistics at full size, as ratios against the straightforward forms in one run.
 
-    python benchmarks/statistics.py
+    python benchmarks/resampling.py
 
 14 variants x 10 seeds on the largest test set (13,294 items), 10,000 resamples. The straightforward form of each is
 timed on a few resamples and scaled. Ratios are what to read; the seconds belong to the machine.
