@@ -382,6 +382,7 @@ def read(path: Path, kind: Kind, columns: Sequence[str] | None = None) -> pa.Tab
                 "build it again or use the tcmax that wrote it."
             )
         table = pq.ParquetFile(path, memory_map=False).read(columns=list(columns) if columns else None)
+        table = table.unify_dictionaries()  # row groups have a dictionary each
     except (pa.ArrowException, OSError) as error:
         raise TcmaxError(f"{path} is damaged or not a Parquet file ({_first_line(error)}).") from error
     if columns is None:

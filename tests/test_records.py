@@ -279,3 +279,20 @@ def test_any_text_and_any_finite_logit_survive_a_round_trip(tmp_path_factory, ro
     assert table.column("item").to_pylist() == columns["item"]
     assert table.column("group_speaker").to_pylist() == columns["item"]
     assert records.logits(table, "joint").tobytes() == logits.tobytes()
+
+
+def test_a_file_of_several_row_groups_is_read_whole(tmp_path):
+    import pyarrow.parquet as pq
+
+    columns = {
+        "dataset": "toy",
+        "fold": 0,
+        "variant": ["a", "a", "b", "b"],
+        "seed": 0,
+        "epoch": [0, 1, 0, 1],
+        "quantity": "loss",
+        "value": [1.0, 0.5, 0.9, 0.4],
+    }
+    table = records.build(records.HISTORY, columns)
+    pq.write_table(table, tmp_path / "history.parquet", row_group_size=1)
+    assert records.read(tmp_path / "history.parquet", records.HISTORY).to_pylist() == table.to_pylist()
