@@ -114,6 +114,19 @@ def report(
     typer.echo(report_experiment(_experiment(experiment), results, reports))
 
 
+@app.command("import")
+def import_results(
+    mapping: Annotated[Path, typer.Argument(help="What the columns of the files mean, as YAML.")],
+    results: Results = Path("results"),
+    config: Annotated[Path, typer.Option(help="Folder for the experiment file.")] = Path("config"),
+) -> None:
+    """Take anybody's predictions or scores (CSV, Parquet, NPZ) in, so that every analysis works on them."""
+    from tcmax.foreign.write import import_results
+
+    for line in import_results(mapping, results, config):
+        typer.echo(line)
+
+
 @app.command()
 def why(
     file: Annotated[Path, typer.Argument(help="A file under results/ or reports/.")],

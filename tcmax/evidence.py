@@ -136,6 +136,11 @@ class Board:
             found.append(f"{n_folds} folds pooled: each fold has its own model, which is confounded with its {held}")
         return tuple(found)
 
+    @property
+    def only_runs(self) -> bool:
+        """Whether no single item has a score, as in imported tables: every metric then has one value per run."""
+        return not self.items.readouts
+
     def readout(self, metric: str, asked: str | None) -> str:
         """The read-out of a metric: the one asked for, "all" for a metric of the whole item, else the variant's own."""
         return "all" if metric in WHOLE_ITEM else asked or "own"
@@ -143,12 +148,18 @@ class Board:
     def available(self) -> list[tuple[str, str]]:
         """Every metric of the catalogue that these scores hold, with each of its read-outs."""
         stored = {name.removeprefix("score_") for name in pq.read_schema(self.items.path).names}
+        if self.only_runs:
+            return [(metric, readout) for metric in METRICS for name, readout in self._run_scores if name == metric]
         found = []
         for metric, described in METRICS.items():
             for readout in ("all",) if metric in WHOLE_ITEM else self.items.readouts:
                 if metric in WHOLE_ITEM and metric.startswith("entropy_ratio"):
                     needed = [f"{name}.{modality}" for name in PSEUDO[metric] for modality in self.items.modalities]
-                    there = stored.issuperset(needed) and (metric.endswith("own") or self.reference is not None)
+                    there = (
+                        bool(needed)
+                        and stored.issuperset(needed)
+                        and (metric.endswith("own") or self.reference is not None)
+                    )
                 elif described.item_column is not None or metric in PSEUDO:
                     columns = PSEUDO.get(metric, (described.item_column,))
                     there = stored.issuperset(f"{name}.{readout}" for name in columns)
@@ -171,6 +182,8 @@ class Board:
 
     def estimator(self, metric: str) -> str:
         """How a metric becomes an estimate."""
+        if self.only_runs:
+            return "mean over runs"
         if METRICS[metric].item_column is not None or metric == "js_bits":
             return "mean over seeds and items"
         return "jackknife over items" if metric in PSEUDO else "mean over runs"
@@ -231,6 +244,8 @@ class Board:
             return self.column(variant, name, of, at_chance)
 
         stored = METRICS[metric].item_column
+        if self.only_runs:
+            return self._whole_runs(variant, metric, readout)
         if stored is not None:
             return column(stored)
         if metric == "js_bits":
@@ -276,7 +291,7 @@ class Board:
 
     def _known_at_chance(self, metric: str) -> bool:
         """Whether a diverged run can be counted at chance: not where the metric needs more than item scores."""
-        return METRICS[metric].item_column is not None or metric in PSEUDO
+        return not self.only_runs and (METRICS[metric].item_column is not None or metric in PSEUDO)
 
     def _column(self, variant: str, column: str, readout: str, at_chance: bool) -> Floats:
         """(S, I) of a stored column: rows of finished seeds in order, then of diverged ones when read at chance."""
@@ -428,7 +443,7 @@ def effect_of(compared: Compared, metric: str) -> tuple[str | None, float | None
     if compared.pairing == "paired" and len(compared.a) >= 3:
         g = hedges_g_paired((compared.a - compared.b).mean(axis=1))
         size = g if np.isfinite(g) else None
-    if METRICS[metric].item_column != "correct":
+    if METRICS[metric].item_column != "correct" or compared.a.shape[1] == 1:
         return ("Hedges g of paired seeds", size, notes) if size is not None else (None, None, notes)
     if size is not None:
         notes.append(f"Hedges g of paired seeds {size:.2f}")
