@@ -36,7 +36,7 @@ from tcmax.stats.ranking import critical_difference
 
 COLUMN, TEXT_WIDTH = 3.25, 6.75  # inches
 BINS = 10  # of a reliability curve
-HEAT = "vlag"  # blue to red through white, told apart by readers who confuse red and green
+HEAT = sns.diverging_palette(40, 250, s=85, l=58, as_cmap=True)  # orange to blue through white, as on the page
 
 _STYLE: dict[Any, Any] = {
     "font.size": 8,
@@ -231,7 +231,8 @@ def pairwise(contents: Contents, dataset: DatasetContents) -> Figure | None:
 
     def draw(canvas: Canvas, wide: bool) -> None:
         axes = canvas.subplots()
-        frame = pd.DataFrame(d, index=titles, columns=titles)
+        names = [_dollarless(title) for title in titles]
+        frame = pd.DataFrame(d, index=names, columns=names)
         sns.heatmap(
             frame,
             ax=axes,
@@ -353,7 +354,7 @@ def modalities(contents: Contents, dataset: DatasetContents) -> Figure | None:
                 axes.axvline(100 * row["estimate"], color=MUTED, lw=0.7, zorder=1)
             _dots(axes, part, look, 100.0)
             _names(axes, [experiment.title(v) for v in variants])
-            axes.set_xlabel(f"{modality} (%)")
+            axes.set_xlabel(f"{_dollarless(modality)} (%)")
             axes.xaxis.set_major_locator(MaxNLocator(4))
         for k in range(len(shown_modalities), down * across):
             grid[k // across][k % across].set_visible(False)
@@ -500,12 +501,20 @@ def training(contents: Contents, dataset: DatasetContents) -> Figure | None:
                 axes.fill_between(
                     part["epoch"], factor * part["low"], factor * part["high"], color=style.colour, alpha=0.18, lw=0
                 )
-                axes.plot(part["epoch"], factor * part["mean"], color=style.colour, ls=style.line)
+                axes.plot(
+                    part["epoch"],
+                    factor * part["mean"],
+                    color=style.colour,
+                    ls=style.line,
+                    marker=style.marker,
+                    markersize=2.6,
+                    markevery=(variants.index(variant), max(len(part) // 6, 1)),
+                )
             axes.set_ylabel(label)
             axes.margins(x=0.01)
         for axes in panels if wide else panels[1:]:
             axes.set_xlabel("epoch")
-        _legend(canvas, experiment.title, variants, look, markers=False)
+        _legend(canvas, experiment.title, variants, look)
 
     band = (
         f"Band: 95 % t interval over {count(n_seeds, 'seed')}, for new seeds on these items."
@@ -728,16 +737,14 @@ def _names(axes: Axes, names: Sequence[str], top: float = -0.6) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def _legend(
-    canvas: Canvas, title: Callable[[str], str], variants: Sequence[str], look: dict[str, Look], markers: bool = True
-) -> None:
+def _legend(canvas: Canvas, title: Callable[[str], str], variants: Sequence[str], look: dict[str, Look]) -> None:
     handles = [
         Line2D(
             [],
             [],
             color=look[v].colour,
             ls=look[v].line,
-            marker=look[v].marker if markers else "",
+            marker=look[v].marker,
             markersize=3,
             label=_dollarless(title(v)),
         )

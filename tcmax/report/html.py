@@ -24,6 +24,7 @@ from tcmax.report.tables import POPULATIONS, Table
 from tcmax.report.trust import trust
 from tcmax.stats.effects import improvement
 
+SHAPES = {"s": "square", "D": "diamond", "^": "triangle"}  # markers that the keys of tables have; others are discs
 _VARIABLES = {INK: "currentColor", MUTED: "var(--muted)", PAPER: "var(--paper)", BAND: "var(--band)"}
 
 
@@ -94,7 +95,7 @@ def page(
         has_claims=experiment.settings.claims is not None,
         trust=trust(contents),
         article=article,
-        looks={v: {"index": k, "marker": look[v].marker} for k, v in enumerate(look)},
+        looks={v: {"index": k, "shape": SHAPES.get(s.marker, "")} for k, (v, s) in enumerate(look.items())},
         colours=[(k, look[v].colour, on_dark(look[v].colour)) for k, v in enumerate(look)],
         style=Markup(environment.get_template("report.css").render()),
         script=Markup(script),

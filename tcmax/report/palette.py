@@ -1,6 +1,7 @@
 """Colours, markers and line styles: the same for a method in every figure and table, readable when colour-blind.
 
-The hue is the method's; variants of one method (its heads, its parameters) differ in marker, line style and shade.
+Hue and marker are the method's; variants of one method (its heads, its parameters) differ in line style, and where
+there are more than two also in shade.
 """
 
 from dataclasses import dataclass
@@ -11,9 +12,14 @@ from tcmax.experiment import Experiment
 
 # Seaborn's "colorblind" hues. TCMax and its closest rivals have fixed ones; other methods take the rest as they come.
 _HUES: tuple[str, ...] = tuple(sns.color_palette("colorblind").as_hex())
-_FIXED = {"tcmax": _HUES[3], "unimodal": _HUES[0], "joint": _HUES[2], "ogm-ge": _HUES[4], "ogm": _HUES[5]}
-_FREE = tuple(_HUES[i] for i in (1, 9, 7, 6, 8))
-_MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+_FIXED = {
+    "tcmax": (_HUES[3], "D"),
+    "unimodal": (_HUES[0], "^"),
+    "joint": (_HUES[2], "o"),
+    "ogm-ge": (_HUES[4], "s"),
+    "ogm": (_HUES[5], "P"),
+}
+_FREE = tuple(zip((_HUES[i] for i in (1, 9, 7, 6, 8)), "vX<>*", strict=True))
 Line = str | tuple[int, tuple[float, ...]]
 _LINES: tuple[Line, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), "-.", (0, (6, 1, 1, 1)))
 
@@ -39,12 +45,13 @@ def looks(experiment: Experiment) -> dict[str, Look]:
     for label, settings in variants.items():
         by_method.setdefault(settings.method, []).append(label)
     free = [method for method in by_method if method not in _FIXED]
-    hues = {**_FIXED, **{method: _FREE[k % len(_FREE)] for k, method in enumerate(free)}}
+    styles = {**_FIXED, **{method: _FREE[k % len(_FREE)] for k, method in enumerate(free)}}
     found = {}
     for method, labels in by_method.items():
+        hue, marker = styles[method]
         for k, label in enumerate(labels):
-            shade = 0.0 if len(labels) <= 2 else 0.65 * (1 - k / (len(labels) - 1))
-            found[label] = Look(_lighter(hues[method], shade), _MARKERS[k % len(_MARKERS)], _LINES[k % len(_LINES)])
+            shade = 0.0 if len(labels) <= 2 else 0.5 * (1 - k / (len(labels) - 1))
+            found[label] = Look(_lighter(hue, shade), marker, _LINES[k % len(_LINES)])
     return {label: found[label] for label in variants}
 
 

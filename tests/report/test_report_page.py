@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from conftest import CLAIMS, VARIANTS, experiment_in
+from small_report import CLAIMS, VARIANTS, experiment_in
 
 from tcmax.experiment import Experiment
 from tcmax.report.build import build_report
