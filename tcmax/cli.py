@@ -41,8 +41,25 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 @app.command()
-def plan(experiment: ExperimentName, results: Results = Path("results")) -> None:
-    """Print runs, jobs, estimated hours and disk before anything starts."""
+def plan(
+    experiment: ExperimentName,
+    power: Annotated[
+        bool, typer.Option("--power", help="How many seeds and test items would decide, from runs that are scored.")
+    ] = False,
+    gain: Annotated[
+        float, typer.Option(help="With --power: smallest gain of interest, in the metric's unit (0.01: one point).")
+    ] = 0.01,
+    metric: Annotated[str, typer.Option(help="With --power: which metric.")] = "accuracy",
+    chance: Annotated[float, typer.Option(help="With --power: chance of a supported verdict to plan for.")] = 0.8,
+    results: Results = Path("results"),
+) -> None:
+    """Print runs, jobs, estimated hours and disk before anything starts; with --power, what would decide."""
+    if power:
+        from tcmax.power_plan import power_plan, power_text
+
+        rows = power_plan(_experiment(experiment), results, gain, metric, chance)
+        typer.echo(power_text(rows, gain, metric, chance))
+        return
     from tcmax.plan import plan_text
 
     typer.echo(plan_text(_experiment(experiment, parts=True), results))
