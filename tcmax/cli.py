@@ -253,6 +253,20 @@ def audit_paper(
         raise typer.Exit(3)
 
 
+@audit_app.command("diff")
+def audit_diff(
+    a: Annotated[Path, typer.Argument(help="Earlier audit: verdicts.parquet, results/EXPERIMENT, or JSON.")],
+    b: Annotated[Path, typer.Argument(help="Later audit.")],
+) -> None:
+    """Show which verdicts changed between two audits. Exit status 0: none did; 1: some did, came or went."""
+    from tcmax.audit.diff import diff, to_text
+
+    comparison = diff(a, b)
+    typer.echo(to_text(comparison), nl=False)
+    if comparison.differences:
+        raise typer.Exit(1)
+
+
 def _experiment(name: str, parts: bool = False):  # type: ignore[no-untyped-def]
     """Load an experiment; `parts` also checks the parameters of methods, heads and encoders (imports torch)."""
     from tcmax import experiment

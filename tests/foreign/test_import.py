@@ -122,9 +122,11 @@ CSV = {"columns": {"variant": "model", "seed": "run", "item": "clip", "label": "
 
 
 def as_csv(folder):
-    lines = ["model,run,clip,target,part,p_0,p_1,p_2"]
+    lines = ["model,run,clip,target,part,p_2,p_0,p_1"]  # numbered, not ordered
     for variant, seed, i, z in rows_of_everything():
-        lines.append(f"{variant},{seed},{ITEMS[i]},{LABELS[i]},{PART[i]}," + ",".join(repr(float(v)) for v in z))
+        lines.append(
+            f"{variant},{seed},{ITEMS[i]},{LABELS[i]},{PART[i]}," + ",".join(repr(float(z[c])) for c in (2, 0, 1))
+        )
     (folder / "all.csv").write_text("\n".join(lines) + "\n")
     return describe(folder, files="all.csv", logits={"joint": "p_"}, **CSV)
 
