@@ -72,7 +72,7 @@ def environment(project: Path) -> dict[str, str]:
 
 def run(project: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        command, cwd=project, env=environment(project), capture_output=True, text=True, timeout=300, check=False
+        command, cwd=project, env=environment(project), capture_output=True, text=True, timeout=900, check=False
     )
     if check:
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
