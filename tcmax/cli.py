@@ -208,12 +208,18 @@ def audit_claims(
     fail_on: Annotated[
         str | None, typer.Option(help="Exit with status 3 when a claim gets this verdict, e.g. contradicted.")
     ] = None,
+    influence: Annotated[
+        bool, typer.Option("--influence", help="Also say which single seed, group or dataset would turn a verdict.")
+    ] = False,
     results: Results = Path("results"),
 ) -> None:
     """Judge every claim of a claims file from this experiment's item scores."""
-    from tcmax.stages import audit_experiment
+    from tcmax.stages import audit_experiment, influence_on
 
-    lines, failed = audit_experiment(_experiment(experiment), results, claims, fail_on)
+    loaded = _experiment(experiment)
+    lines, failed = audit_experiment(loaded, results, claims, fail_on)
+    if influence:
+        lines += ["", *influence_on(loaded, results, claims)]
     for line in lines:
         typer.echo(line)
     if failed:

@@ -51,9 +51,7 @@ def audit_experiment(
     """Judge the claims; returns the verdict lines, and whether one has the verdict `fail_on`."""
     from tcmax.audit.claims import audit_claims
 
-    path = claims or jobs.claims_path(experiment)
-    if path is None:
-        raise TcmaxError(f"{experiment.path} names no claims file; give one with --claims.")
+    path = _claims_file(experiment, claims)
     lines, failed = audit_claims(experiment, results, path, fail_on)
     histories = [results / experiment.name / name / "history.parquet" for name in experiment.settings.datasets]
     for name in ("claim_evidence.parquet", "verdicts.parquet"):
@@ -61,6 +59,20 @@ def audit_experiment(
         inputs = [path, *_scored(experiment, results), *(file for file in histories if file.is_file())]
         provenance.write_stage(output, "audit", "tcmax.audit.claims", inputs, _labels(experiment))
     return lines, failed
+
+
+def influence_on(experiment: Experiment, results: Path, claims: Path | None) -> list[str]:
+    """A line for each testable claim: which single seed, group or dataset would turn its verdict."""
+    from tcmax.audit.influence import influence_of_claims
+
+    return [found.line for found in influence_of_claims(experiment, results, _claims_file(experiment, claims))]
+
+
+def _claims_file(experiment: Experiment, claims: Path | None) -> Path:
+    path = claims or jobs.claims_path(experiment)
+    if path is None:
+        raise TcmaxError(f"{experiment.path} names no claims file; give one with --claims.")
+    return path
 
 
 def report_experiment(experiment: Experiment, results: Path, reports: Path) -> Path:

@@ -147,11 +147,12 @@ def populations_of(claim: Claim) -> tuple[Population, ...]:
 
 def _readings(claim: Claim, experiment: Experiment, on: Mapping[str, Board]) -> list[Judged]:
     """The claim with diverged runs removed, and where there are any also counted at chance."""
-    first = _read(claim, experiment, on, "removed")
-    return [first] if first.n_diverged == 0 else [first, _read(claim, experiment, on, "at chance")]
+    first = judged_on(claim, experiment, on, "removed")
+    return [first] if first.n_diverged == 0 else [first, judged_on(claim, experiment, on, "at chance")]
 
 
-def _read(claim: Claim, experiment: Experiment, on: Mapping[str, Board], reading: Reading) -> Judged:
+def judged_on(claim: Claim, experiment: Experiment, on: Mapping[str, Board], reading: Reading) -> Judged:
+    """One reading of a claim from the boards of its datasets."""
     by_dataset = {dataset: parts_on(claim, experiment, board, reading) for dataset, board in on.items()}
     n_diverged = max(part.n_diverged for parts in by_dataset.values() for part in parts)
     if claim.quantifier in ("average over the named datasets", "datasets in general"):

@@ -13,6 +13,7 @@ import yaml
 
 from tcmax import provenance, records
 from tcmax.errors import TcmaxError
+from tcmax.evidence import VALIDATION
 from tcmax.experiment import Cell, load, read_yaml
 from tcmax.files import sha256, write_json, write_text
 from tcmax.foreign.mapping import Mapping, Named, load_mapping
@@ -166,7 +167,7 @@ def _validation(run: Run) -> dict[str, list[Any]]:
     if not rows.any():
         return {"epoch": [], "quantity": [], "value": []}
     accuracy = float(np.mean(run.logits["joint"][rows].argmax(axis=1) == run.labels[rows]))
-    return {"epoch": [0], "quantity": ["accuracy.val.joint"], "value": [accuracy]}
+    return {"epoch": [0], "quantity": [VALIDATION], "value": [accuracy]}
 
 
 # --- scores ----------------------------------------------------------------------------------------------------------

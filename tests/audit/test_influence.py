@@ -1,0 +1,138 @@
+"""Leaving out one seed, group or dataset: what turns a verdict, found by brute force too."""
+
+import numpy as np
+import yaml
+from scored import made_up, write_items
+
+from tcmax.audit.influence import influence_of_claims
+from tcmax.stats.crossed import crossed_paired, verdict_of
+
+SEEDS, ITEMS, GROUPS = 5, 60, 6
+SPEAKERS = np.array([f"s{i % GROUPS}" for i in range(ITEMS)])
+RNG = np.random.default_rng(5)
+
+
+def scores(level, noise=0.05):
+    base = np.random.default_rng(1).normal(size=ITEMS)
+    return base + level + noise * RNG.normal(size=(SEEDS, ITEMS)) + noise * RNG.normal(size=(SEEDS, 1))
+
+
+def found(tmp_path, by_dataset, groups=None, **claim):
+    for dataset, of_variant in by_dataset.items():
+        content = {label: {"nll.own": matrix} for label, matrix in of_variant.items()}
+        write_items(
+            tmp_path / "made-up" / dataset,
+            content,
+            seeds=range(SEEDS),
+            groups={"speaker": SPEAKERS} if groups else None,
+        )
+    path = tmp_path / "claims.yaml"
+    content = {
+        "id": "c",
+        "text": "A is larger.",
+        "source": {"document": "d", "section": "s"},
+        "origin": "written before",
+        "subject": "a",
+        "rivals": "b",
+        "metric": "nll",
+        "relation": "greater",
+        **claim,
+    }
+    path.write_text(yaml.safe_dump({"claims": [content]}))
+    experiment = made_up("ab", tuple(by_dataset), seeds=range(SEEDS))
+    return influence_of_claims(experiment, tmp_path, path)
+
+
+def test_a_clear_verdict_hangs_on_nothing(tmp_path):
+    (influence,) = found(tmp_path, {"toy": {"a": scores(1.0), "b": scores(0.0)}}, groups=True)
+    assert (influence.verdict, influence.flips) == ("supported", ())
+    assert influence.tried == {"seed": SEEDS, "group": GROUPS, "dataset": 0}
+    assert influence.line == "c: supported whichever one is left out (5 seeds, 6 groups)."
+
+
+def test_the_seed_that_blocks_is_named(tmp_path):
+    a, b = scores(0.3), scores(0.0)
+    a[3] -= 1.2  # one run failed
+    (influence,) = found(tmp_path, {"toy": {"a": a, "b": b}}, population="seeds")
+    assert influence.verdict == "undetermined"
+    assert [(left.kind, left.name, word) for left, word in influence.flips] == [("seed", "3", "supported")]
+    assert influence.line == "c: undetermined, but supported without seed 3 (5 seeds left out in turn)."
+
+
+def test_seeds_and_groups_are_those_that_brute_force_finds(tmp_path):
+    a, b = scores(0.12, 0.03), scores(0.0, 0.03)
+    a[:, SPEAKERS == "s2"] -= 0.35
+    (influence,) = found(tmp_path, {"toy": {"a": a, "b": b}}, groups=True)
+    expected = {}
+    for seed in range(SEEDS):
+        rows = np.arange(SEEDS) != seed
+        expected[f"seed {seed}"] = verdict_of(crossed_paired(a[rows], b[rows], SPEAKERS), 0.0, "both")
+    for name in np.unique(SPEAKERS):
+        kept = ~np.isin(SPEAKERS, name)
+        expected[f"speaker {name}"] = verdict_of(crossed_paired(a[:, kept], b[:, kept], SPEAKERS[kept]), 0.0, "both")
+    whole = verdict_of(crossed_paired(a, b, SPEAKERS), 0.0, "both")
+    assert influence.verdict == whole
+    flips = {str(left): word for left, word in influence.flips}
+    assert flips == {name: word for name, word in expected.items() if word != whole}
+    assert "speaker s2" in flips
+
+
+def test_the_dataset_that_blocks_is_named(tmp_path):
+    by_dataset = {"one": {"a": scores(1.0), "b": scores(0.0)}, "two": {"a": scores(0.0), "b": scores(0.0)}}
+    (influence,) = found(tmp_path, by_dataset)
+    assert influence.verdict == "undetermined"
+    assert ("dataset two", "supported") in [(str(left), word) for left, word in influence.flips]
+
+
+def test_an_average_needs_no_special_case_and_datasets_in_general_keep_three(tmp_path):
+    by_dataset = {name: {"a": scores(1.0), "b": scores(0.0)} for name in ("one", "two", "three")}
+    (general,) = found(tmp_path, by_dataset, quantifier="datasets in general")
+    assert general.tried["dataset"] == 0
+    (average,) = found(tmp_path, by_dataset, quantifier="average over the named datasets")
+    assert average.tried == {"seed": SEEDS, "group": 0, "dataset": 3}
+    assert average.flips == ()
+
+
+def test_the_better_of_two_is_chosen_again_without_the_seed(tmp_path):
+    matrices = {"a": scores(1.0), "b": scores(0.0), "c": scores(0.9)}
+    validation = {(label, seed): 0.5 for label in "ac" for seed in range(SEEDS)}
+    write_items(
+        tmp_path / "made-up" / "toy",
+        {label: {"nll.own": matrix} for label, matrix in matrices.items()},
+        seeds=range(SEEDS),
+        validation=validation,
+    )
+    path = tmp_path / "claims.yaml"
+    claim = {"id": "c", "text": "t", "source": {"document": "d", "section": "s"}, "origin": "written before"}
+    claim |= {"subject": ["a", "c"], "rivals": "b", "metric": "nll", "relation": "greater"}
+    path.write_text(yaml.safe_dump({"claims": [claim]}))
+    (influence,) = influence_of_claims(made_up("abc", seeds=range(SEEDS)), tmp_path, path)
+    assert influence.tried["seed"] == SEEDS
+    assert influence.verdict == "supported"
+
+
+def written(tmp_path, content, seeds):
+    write_items(tmp_path / "made-up" / "toy", content, seeds=seeds)
+    path = tmp_path / "claims.yaml"
+    claim = {"id": "c", "text": "t", "source": {"document": "d", "section": "s"}, "origin": "written before"}
+    claim |= {"subject": "a", "rivals": "b", "metric": "nll", "relation": "greater", "population": "seeds"}
+    path.write_text(yaml.safe_dump({"claims": [claim]}))
+    return influence_of_claims(made_up("ab", seeds=range(5)), tmp_path, path)
+
+
+def test_three_seeds_are_the_fewest_and_none_of_them_leaves(tmp_path):
+    content = {label: {"nll.own": scores(level)[:3]} for label, level in (("a", 1.0), ("b", 0.0))}
+    (influence,) = written(tmp_path, content, range(3))
+    assert influence.line == "c: supported; too few seeds, groups and datasets to leave one out."
+
+
+def test_without_the_seed_that_one_side_alone_ran_the_rest_is_paired(tmp_path):
+    shared = 3.0 * np.arange(SEEDS)[:, np.newaxis]
+    content = {"a": {"nll.own": scores(0.5) + shared}, "b": {"nll.own": (scores(0.0) + shared)[:4]}}
+    (influence,) = written(tmp_path, content, {"a": range(5), "b": range(4)})
+    assert influence.verdict == "undetermined"
+    assert ("seed 4", "supported") in [(str(left), word) for left, word in influence.flips]
+
+
+def test_claims_that_are_not_testable_are_left_out(tmp_path):
+    assert written(tmp_path, {label: {"nll.own": scores(0.0)[:2]} for label in "ab"}, range(2)) == []
