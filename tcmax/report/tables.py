@@ -481,7 +481,8 @@ def deciding_number(verdict: pd.Series) -> str:
     unit = scale_of(verdict["unit"]).difference_unit
     text = " ".join(part for part in (shown.value, unit, shown.interval) if part)
     if pd.notna(verdict["margin"]) and verdict["margin"] != 0:
-        text += f", margin {show(verdict['margin'], None, None, verdict['unit'], difference=True).value}"
+        margin = show(verdict["margin"], None, None, verdict["unit"], difference=True).value
+        text += f", margin {margin.replace('+', '±') if verdict['relation'] == 'equal' else margin}"
     return text
 
 

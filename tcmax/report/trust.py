@@ -8,7 +8,8 @@ import pandas as pd
 
 from tcmax import __version__
 from tcmax.experiment import Experiment
-from tcmax.files import read_json
+from tcmax.files import read_json, sha256
+from tcmax.jobs import claims_path
 from tcmax.report.contents import Contents, DatasetContents
 from tcmax.report.numbers import count, joined
 from tcmax.report.tables import POPULATIONS, SELECTIONS
@@ -53,6 +54,7 @@ class Trust:
     signatures: tuple[str, ...]
     claims_sha256: str
     claims_changed: bool | None
+    claims_outdated: bool
     commands: tuple[str, ...]
 
 
@@ -60,9 +62,10 @@ def trust(contents: Contents) -> Trust:
     """Collect it from the records, the run folders and the experiment."""
     experiment = contents.experiment
     software, hardware = _machines(contents)
-    verdicts = contents.verdicts
+    verdicts, claims = contents.verdicts, claims_path(experiment)
     judged = verdicts is not None and not verdicts.empty
     changed = verdicts["claims_changed_after_training"].iloc[0] if verdicts is not None and judged else None
+    judged_sha256 = str(verdicts["claims_sha256"].iloc[0]) if verdicts is not None and judged else ""
     return Trust(
         runs=tuple(_runs(contents, dataset) for dataset in contents.datasets),
         splits=contents.datasets,
@@ -72,8 +75,9 @@ def trust(contents: Contents) -> Trust:
         software=software,
         hardware=hardware,
         signatures=_signatures(contents),
-        claims_sha256=str(verdicts["claims_sha256"].iloc[0]) if verdicts is not None and judged else "",
+        claims_sha256=judged_sha256,
         claims_changed=None if changed is None or pd.isna(changed) else bool(changed),
+        claims_outdated=claims is not None and claims.is_file() and sha256(claims) != judged_sha256,
         commands=(f"snakemake --cores all --config experiment={experiment.name}", f"tcmax report {experiment.name}"),
     )
 

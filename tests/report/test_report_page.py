@@ -216,3 +216,16 @@ def test_seeds_that_were_never_run_are_named(build: Callable[..., Path], without
         "Joint-Concat: seed 2; Unimodal ensemble: seed 2; TCMax-Concat: seed 2"
         in Page((out / "report.html").read_text()).text
     )
+
+
+def test_a_claims_file_that_changed_since_it_was_judged_is_pointed_out(
+    tmp_path: Path, results: Path, root: Path, without_drawing: None
+) -> None:
+    shutil.copytree(root / "config", tmp_path / "config")
+    claims = tmp_path / "config" / "claims" / "small.yaml"
+    build_report(experiment_in(tmp_path), results, tmp_path / "before", None)
+    claims.write_text(claims.read_text() + "# a comment\n")
+    build_report(experiment_in(tmp_path), results, tmp_path / "after", None)
+    said = "The file has changed since it was judged"
+    assert said not in (tmp_path / "before" / "report.html").read_text()
+    assert said in (tmp_path / "after" / "report.html").read_text()

@@ -4,11 +4,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from small_report import experiment_in
 from test_report_latex import needs_latex, pdf_text
 
 from tcmax.experiment import Experiment
 from tcmax.metrics.item_scores import ItemScores
 from tcmax.report.contents import Contents
+from tcmax.report.published import published_values
 from tcmax.report.tables import comparisons, numbers, selection, table1, table2, table3, tables
 from tcmax.stats.crossed import crossed, interval
 from tcmax.stats.ranking import rank_variants
@@ -124,3 +126,18 @@ def test_a_single_seed_has_numbers_but_no_interval(build, monkeypatch: pytest.Mo
     assert "±" not in (out / "tables" / "table1.tex").read_text().split("\\begin{tabular}")[1]
     page = (out / "report.html").read_text()
     assert "no interval" in page
+
+
+def test_published_values_are_found_by_name_and_column(tmp_path: Path) -> None:
+    variants = {
+        "tcmax": {"method": "tcmax", "title": "TCMax (Concat)"},
+        "mmpareto": {"method": "joint"},
+        "ours": {"method": "joint", "title": "Not in print"},
+    }
+    datasets = {"crema-d": {"features": "crema.npz"}, "digits-halves": {}}
+    experiment = experiment_in(tmp_path, variants=variants, datasets=datasets, reference_variant=None)
+    found = published_values(experiment)
+    assert found["crema-d", "tcmax", "accuracy", "own"].text == "82.8"
+    assert found["crema-d", "mmpareto", "accuracy", "visual"].text == "75.7"
+    assert found["crema-d", "tcmax", "accuracy", "own"].source == "TCMax paper, Table 1"
+    assert {(dataset, variant) for dataset, variant, _, _ in found} == {("crema-d", "tcmax"), ("crema-d", "mmpareto")}
