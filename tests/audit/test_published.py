@@ -497,7 +497,7 @@ def test_the_sample_in_the_docs_is_what_the_audit_prints():
 
 
 def test_the_example_in_the_docs_runs_as_printed(tmp_path: Path):
-    blocks = dict(re.findall(r"```(csv|yaml)\n(.*?)```", DOCS.read_text(), re.S))
+    blocks = dict(reversed(re.findall(r"```(csv|yaml)\n(.*?)```", DOCS.read_text(), re.S)))  # the first of each
     result = foreign(tmp_path, blocks["csv"], blocks["yaml"])
     assert result.of_item("S1")[0].computed == "holds"
     assert len(result.of_kind("spread_test")) == 3
