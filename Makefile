@@ -32,10 +32,10 @@ reproduce: $(STAMP) ## Run the experiment (EXPERIMENT=digits) through the DAG an
 	@echo "Report: reports/$(EXPERIMENT)/report.html"
 
 test: $(STAMP) ## Run the tests (under 10 minutes on 2 cores, no network).
-	pytest -n 2 -m "not slow"
+	pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(STAMP) ## Run the long tests too.
-	pytest -n 2
+	pytest -n 2 --dist loadfile
 
 smoke: $(STAMP) ## Run the whole DAG on a small experiment, in about a minute.
 	snakemake --cores $(CORES) --config experiment=smoke

@@ -16,6 +16,11 @@ def installed_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(DATASETS.entries, "tiny", Entry("tiny:dataset"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The whole DAG takes longest, so a worker starts on it while the others do the rest."""
+    items.sort(key=lambda item: "test_workflow" not in item.nodeid)
+
+
 # Reasons for which a test may be skipped even in continuous integration, each with why it cannot be helped.
 EXCUSED_SKIPS: dict[str, str] = {
     "no CUDA device": "continuous integration has no GPU",
