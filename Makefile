@@ -11,6 +11,8 @@ STAMP := .venv/.installed
 # The rules of the DAG call `tcmax`; one thread per process keeps bytes independent of the machine.
 export PATH := $(BIN):$(PATH)
 export OMP_NUM_THREADS := 1
+# Compiled bytecode is kept: without it every job would compile torch's sources again, seconds each time.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup reproduce test test-slow lint format smoke benchmarks calibration docs clean
 
