@@ -18,9 +18,9 @@ localrules:
 
 
 rule all:
+    default_target: True
     input:
         f"reports/{EXPERIMENT.name}/report.html",
-    default_target: True
 
 
 rule negatives:

@@ -8,13 +8,13 @@ rule score:
         "results/{experiment}/{dataset}/items.parquet",
         "results/{experiment}/{dataset}/scores.parquet",
         "results/{experiment}/{dataset}/history.parquet",
-    params:
-        key=stage_key("score"),
+    log:
+        "results/{experiment}/{dataset}/log/score.log",
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
-    log:
-        "results/{experiment}/{dataset}/log/score.log",
+    params:
+        key=stage_key("score"),
     shell:
         "tcmax score {wildcards.experiment} --dataset {wildcards.dataset} > {log} 2>&1"
 
@@ -24,13 +24,13 @@ rule compare:
         of_every_dataset("items.parquet", "scores.parquet"),
     output:
         "results/{experiment}/evidence.parquet",
-    params:
-        key=stage_key("compare"),
+    log:
+        "results/{experiment}/log/compare.log",
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
-    log:
-        "results/{experiment}/log/compare.log",
+    params:
+        key=stage_key("compare"),
     shell:
         "tcmax compare {wildcards.experiment} > {log} 2>&1"
 
@@ -42,12 +42,12 @@ rule audit:
     output:
         "results/{experiment}/claim_evidence.parquet",
         "results/{experiment}/verdicts.parquet",
-    params:
-        key=stage_key("audit"),
+    log:
+        "results/{experiment}/log/audit.log",
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
-    log:
-        "results/{experiment}/log/audit.log",
+    params:
+        key=stage_key("audit"),
     shell:
         "tcmax audit claims {wildcards.experiment} > {log} 2>&1"

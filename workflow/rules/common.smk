@@ -33,14 +33,18 @@ wildcard_constraints:
 def data_files(wildcards):
     """A user's own feature file, when the dataset is one."""
     settings = experiment_called(wildcards.experiment).settings.datasets
-    chosen = settings[wildcards.dataset].features if wildcards.dataset in settings else None
+    chosen = (
+        settings[wildcards.dataset].features if wildcards.dataset in settings else None
+    )
     return [chosen] if chosen else []
 
 
 def block_key(wildcards):
     """Hash of the settings, seeds and training-side code of a block."""
     cell = stages.cell_of(wildcards.dataset, wildcards.fold, wildcards.variant)
-    return jobs.block_key(experiment_called(wildcards.experiment), cell, int(wildcards.block))
+    return jobs.block_key(
+        experiment_called(wildcards.experiment), cell, int(wildcards.block)
+    )
 
 
 def data_key(wildcards):
@@ -50,7 +54,9 @@ def data_key(wildcards):
 
 def manifests(wildcards):
     """Block manifests of a dataset."""
-    return stages.manifests_of(experiment_called(wildcards.experiment), wildcards.dataset, RESULTS)
+    return stages.manifests_of(
+        experiment_called(wildcards.experiment), wildcards.dataset, RESULTS
+    )
 
 
 def stage_key(stage):
@@ -67,7 +73,11 @@ def of_every_dataset(*names):
 
     def files(wildcards):
         chosen = experiment_called(wildcards.experiment)
-        return [RESULTS / chosen.name / dataset / name for dataset in chosen.settings.datasets for name in names]
+        return [
+            RESULTS / chosen.name / dataset / name
+            for dataset in chosen.settings.datasets
+            for name in names
+        ]
 
     return files
 
@@ -80,7 +90,9 @@ def claims_file(wildcards):
 def verdicts(wildcards):
     """Verdicts, where the experiment has claims."""
     chosen = experiment_called(wildcards.experiment)
-    return [RESULTS / chosen.name / "verdicts.parquet"] if jobs.claims_path(chosen) else []
+    return (
+        [RESULTS / chosen.name / "verdicts.parquet"] if jobs.claims_path(chosen) else []
+    )
 
 
 def gpus(wildcards):

@@ -6,12 +6,12 @@ rule prepare:
         data_files,
     output:
         "results/{experiment}/{dataset}/data.json",
-    params:
-        key=data_key,
+    log:
+        "results/{experiment}/{dataset}/log/prepare.log",
     resources:
         mem_mb=2000,
         runtime=lambda wildcards, attempt: 30 * attempt,
-    log:
-        "results/{experiment}/{dataset}/log/prepare.log",
+    params:
+        key=data_key,
     shell:
         "tcmax prepare {wildcards.dataset} --experiment {wildcards.experiment} > {log} 2>&1"

@@ -4,11 +4,15 @@
 rule report:
     input:
         verdicts,
-        of_every_dataset("items.parquet", "scores.parquet", "history.parquet", "data.json"),
+        of_every_dataset(
+            "items.parquet", "scores.parquet", "history.parquet", "data.json"
+        ),
         evidence="results/{experiment}/evidence.parquet",
     output:
         page=report(
-            "reports/{experiment}/report.html", caption="../report/page.rst", category="Report"
+            "reports/{experiment}/report.html",
+            caption="../report/page.rst",
+            category="Report",
         ),
         tables=report(
             directory("reports/{experiment}/tables"),
@@ -22,12 +26,12 @@ rule report:
             caption="../report/figures.rst",
             category="Figures",
         ),
-    params:
-        key=stage_key("report"),
+    log:
+        "results/{experiment}/log/report.log",
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
-    log:
-        "results/{experiment}/log/report.log",
+    params:
+        key=stage_key("report"),
     shell:
         "tcmax report {wildcards.experiment} > {log} 2>&1"

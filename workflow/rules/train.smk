@@ -9,17 +9,17 @@ rule train:
         "results/{experiment}/{dataset}/data.json",
     output:
         "results/{experiment}/{dataset}/fold_{fold}/{variant}/block_{block}.json",
-    params:
-        key=block_key,
+    log:
+        "results/{experiment}/{dataset}/fold_{fold}/{variant}/log/block_{block}.log",
+    benchmark:
+        "results/{experiment}/{dataset}/fold_{fold}/{variant}/log/block_{block}.benchmark.tsv"
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
         gpu=gpus,
-    log:
-        "results/{experiment}/{dataset}/fold_{fold}/{variant}/log/block_{block}.log",
-    benchmark:
-        "results/{experiment}/{dataset}/fold_{fold}/{variant}/log/block_{block}.benchmark.tsv"
+    params:
+        key=block_key,
     shell:
         "tcmax train {wildcards.experiment} --dataset {wildcards.dataset} --fold {wildcards.fold}"
         " --variant {wildcards.variant} --block {wildcards.block} > {log} 2>&1"
