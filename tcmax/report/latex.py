@@ -123,7 +123,7 @@ def escape(value: Any) -> Latex:
     """
     if isinstance(value, Latex):
         return value
-    text = " ".join(str(value).split())  # an empty line would end a paragraph, inside a table an error
+    text = re.sub(r"[ \t\r\n\f\v]+", " ", str(value)).strip()  # an empty line ends a paragraph, in a table an error
     text = unicodedata.normalize("NFC", text).replace("--", "-\u200b-").replace("--", "-\u200b-")
     return Latex("".join(_character(c) for c in text))
 

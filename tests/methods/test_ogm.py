@@ -10,6 +10,7 @@ import tiny
 import torch
 
 from tcmax.errors import TcmaxError
+from tcmax.methods.base import true_class_scores
 
 WEIGHTS = {"modulated": "weights"}
 MLP_MATRICES = ("layers.1.weight", "layers.3.weight")
@@ -50,6 +51,16 @@ def test_a_step_equals_the_one_written_out_by_hand():
             gradient *= k[name.split(".")[1]]
     steps.close(step.gradients, gradients)
     steps.close(step.after, longhand.sgd(step.before, gradients, steps.RATE, steps.DECAY))
+
+
+def test_a_modalitys_score_is_the_sum_of_the_probabilities_of_the_true_classes():
+    model, _, dataset = steps.parts({"method": "ogm", "parameters": WEIGHTS})
+    batch = steps.batch_of(dataset)
+    outputs = model(batch.inputs)
+    found = true_class_scores(outputs, batch.labels)
+    unimodal = {name: logits.detach().numpy() for name, logits in outputs.unimodal.items()}
+    assert {name: s.item() for name, s in found.items()} == pytest.approx(scores(unimodal, batch.labels.numpy()))
+    assert not any(s.requires_grad for s in found.values())
 
 
 def test_at_a_tie_only_the_first_modality_is_damped():
