@@ -67,7 +67,7 @@ def initialise(model: nn.Module, *root: str | int) -> None:
         for path, module in model.named_modules():
             reset = getattr(module, "reset_parameters", None)
             if callable(reset):
-                torch.manual_seed(derive(*root, "init", path))
+                torch.default_generator.manual_seed(derive(*root, "init", path))
                 reset()
             elif next(module.parameters(recurse=False), None) is not None:
                 raise ValueError(f"{type(module).__name__} at {path!r} has parameters and no method `reset_parameters`")
