@@ -214,12 +214,9 @@ def audit_claims(
     results: Results = Path("results"),
 ) -> None:
     """Judge every claim of a claims file from this experiment's item scores."""
-    from tcmax.stages import audit_experiment, influence_on
+    from tcmax.stages import audit_experiment
 
-    loaded = _experiment(experiment)
-    lines, failed = audit_experiment(loaded, results, claims, fail_on)
-    if influence:
-        lines += ["", *influence_on(loaded, results, claims)]
+    lines, failed = audit_experiment(_experiment(experiment), results, claims, fail_on, influence)
     for line in lines:
         typer.echo(line)
     if failed:

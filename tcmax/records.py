@@ -218,6 +218,7 @@ VERDICTS = Kind(
         "needed": STRING,
         "line": STRING,
         "blocking": STRING,
+        "influence": STRING,
         "evidence": STRINGS,
         "claims_sha256": STRING,
         "claims_changed_after_training": FLAG,
@@ -235,6 +236,7 @@ VERDICTS = Kind(
             "n_groups",
             "needed",
             "blocking",
+            "influence",
             "claims_changed_after_training",
         }
     ),

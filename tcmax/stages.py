@@ -46,26 +46,20 @@ def compare_experiment(experiment: Experiment, results: Path) -> Path:
 
 
 def audit_experiment(
-    experiment: Experiment, results: Path, claims: Path | None, fail_on: str | None
+    experiment: Experiment, results: Path, claims: Path | None, fail_on: str | None, influence: bool = False
 ) -> tuple[list[str], bool]:
-    """Judge the claims; returns the verdict lines, and whether one has the verdict `fail_on`."""
+    """Judge the claims; returns the verdict lines, with `influence` also what would turn each verdict by leaving, and
+    whether one has the verdict `fail_on`."""
     from tcmax.audit.claims import audit_claims
 
     path = _claims_file(experiment, claims)
-    lines, failed = audit_claims(experiment, results, path, fail_on)
+    lines, failed = audit_claims(experiment, results, path, fail_on, influence)
     histories = [results / experiment.name / name / "history.parquet" for name in experiment.settings.datasets]
     for name in ("claim_evidence.parquet", "verdicts.parquet"):
         output = results / experiment.name / name
         inputs = [path, *_scored(experiment, results), *(file for file in histories if file.is_file())]
         provenance.write_stage(output, "audit", "tcmax.audit.claims", inputs, _labels(experiment))
     return lines, failed
-
-
-def influence_on(experiment: Experiment, results: Path, claims: Path | None) -> list[str]:
-    """A line for each testable claim: which single seed, group or dataset would turn its verdict."""
-    from tcmax.audit.influence import influence_of_claims
-
-    return [found.line for found in influence_of_claims(experiment, results, _claims_file(experiment, claims))]
 
 
 def _claims_file(experiment: Experiment, claims: Path | None) -> Path:

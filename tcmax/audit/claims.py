@@ -7,31 +7,18 @@ test set and for new seeds and items; with diverged runs removed and, if there a
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tcmax import records
-from tcmax.audit.parts import Part, over_datasets, parts_on
+from tcmax.audit.influence import influence_of
+from tcmax.audit.judging import Judged, RememberingBoard, populations_of, readings_of, tree_of, word_of
+from tcmax.audit.parts import Part
 from tcmax.audit.schema import Claim, Claims, datasets_of, load_claims
-from tcmax.audit.verdicts import (
-    AllOf,
-    AnyOf,
-    Decision,
-    Difference,
-    FamilySizes,
-    Leaf,
-    Node,
-    combine_readings,
-    decide,
-    holm,
-    leaf,
-    needed_in_words,
-)
+from tcmax.audit.verdicts import Decision, Difference, FamilySizes, Leaf, Node, holm, needed_in_words
 from tcmax.errors import TcmaxError
 from tcmax.evidence import (
     Board,
-    Reading,
     blank,
     measured,
     shown,
@@ -51,22 +38,13 @@ IN_WORDS: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Judged:
-    """One reading of a claim: its parts, and its decision for each population."""
-
-    reading: Reading
-    parts: tuple[Part, ...]
-    decisions: dict[Population, Decision]
-    n_diverged: int
-
-
 def audit_claims(
-    experiment: Experiment, results: Path, claims_path: Path, fail_on: str | None = None
+    experiment: Experiment, results: Path, claims_path: Path, fail_on: str | None = None, influence: bool = False
 ) -> tuple[list[str], bool]:
     """Judge a claims file and write claim_evidence.parquet and verdicts.parquet.
 
-    Returns the lines to print, and whether any claim has the verdict `fail_on`. Raises TcmaxError for a bad claims
+    Returns the lines to print, `influence` beneath the verdicts where it is asked for, and whether any claim has the
+    verdict `fail_on`. Raises TcmaxError for a bad claims
     file, an unknown verdict word, and missing or incomplete item scores.
     """
     if fail_on is not None and fail_on not in records.VERDICT_WORDS:
@@ -88,6 +66,8 @@ def audit_claims(
         f"{testable} of {len(verdicts)} claims are testable here; false 'supported' to expect if none were true: "
         f"at most {expected:.3g}."
     )
+    if influence:
+        lines += ["", *(f"{v['claim']}: {v['verdict']}, {v['influence']}" for v in verdicts if v["influence"])]
     if changed:
         lines.append(f"{claims_path} changed after training: some runs were trained while it said something else.")
     return lines, any(verdict["verdict"] == fail_on for verdict in verdicts)
@@ -119,7 +99,7 @@ def judge(claims: Claims, experiment: Experiment, results: Path) -> tuple[list[d
     def board_of(dataset: str, selection: str) -> Board:
         key = dataset, selection
         if key not in boards:
-            boards[key] = Board(experiment, dataset, results, selection)
+            boards[key] = RememberingBoard(experiment, dataset, results, selection)
         return boards[key]
 
     evidence: list[dict[str, Any]] = []
@@ -131,55 +111,22 @@ def judge(claims: Claims, experiment: Experiment, results: Path) -> tuple[list[d
         selection = claim.selection or experiment.settings.selection
         on = {dataset: board_of(dataset, selection) for dataset in datasets_of(claim, experiment)}
         try:
-            judged = _readings(claim, experiment, on)
+            judged = readings_of(claim, experiment, on, populations_of(claim))
         except TcmaxError as error:
             raise TcmaxError(f"{claims.path}: claims.{claim.id}: {error}") from error
         rows = [row for reading in judged for row in _rows(claim, reading, selection)]
         evidence += rows
-        verdicts.append(_verdict(claim, judged, [row["id"] for row in rows]))
+        influence = influence_of(claim, experiment, on, word_of(judged, claim.population))
+        found = {"influence": influence.in_words if influence else None, "evidence": [row["id"] for row in rows]}
+        verdicts.append(_verdict(claim, judged) | found)
     return evidence, verdicts
-
-
-def populations_of(claim: Claim) -> tuple[Population, ...]:
-    """The claim's own population and the two that are always shown."""
-    return tuple(dict.fromkeys((claim.population, "seeds", "both")))
-
-
-def _readings(claim: Claim, experiment: Experiment, on: Mapping[str, Board]) -> list[Judged]:
-    """The claim with diverged runs removed, and where there are any also counted at chance."""
-    first = judged_on(claim, experiment, on, "removed")
-    return [first] if first.n_diverged == 0 else [first, judged_on(claim, experiment, on, "at chance")]
-
-
-def judged_on(claim: Claim, experiment: Experiment, on: Mapping[str, Board], reading: Reading) -> Judged:
-    """One reading of a claim from the boards of its datasets."""
-    by_dataset = {dataset: parts_on(claim, experiment, board, reading) for dataset, board in on.items()}
-    n_diverged = max(part.n_diverged for parts in by_dataset.values() for part in parts)
-    if claim.quantifier in ("average over the named datasets", "datasets in general"):
-        across = zip(*by_dataset.values(), strict=True)
-        by_dataset = {"": tuple(over_datasets(claim, parts) for parts in across)}
-    decisions = {
-        population: decide(_tree(claim, by_dataset, population), claim.level) for population in populations_of(claim)
-    }
-    return Judged(reading, tuple(part for parts in by_dataset.values() for part in parts), decisions, n_diverged)
-
-
-def _tree(claim: Claim, by_dataset: Mapping[str, Sequence[Part]], population: Population) -> Node:
-    def of(part: Part) -> Leaf:
-        if part.estimand is None:
-            return Leaf(part.name, 1.0, 1.0, part.reason)
-        return leaf(part.name, part.estimand, claim.margin, population, equal=claim.relation == "equal")
-
-    if claim.quantifier == "some dataset":
-        return AnyOf(tuple(AllOf(tuple(map(of, parts))) for parts in by_dataset.values()))
-    return AllOf(tuple(of(part) for parts in by_dataset.values() for part in parts))
 
 
 def _rows(claim: Claim, judged: Judged, selection: str) -> Iterator[dict[str, Any]]:
     """EVIDENCE of one reading of a claim: every part for every population."""
     suffix = "" if judged.reading == "removed" else "|at chance"
     for population in populations_of(claim):
-        leaves = [_tree(claim, {"": [part]}, population) for part in judged.parts]
+        leaves = [tree_of(claim, {"": [part]}, population) for part in judged.parts]
         adjusted = _adjusted(claim, leaves)
         for position, part in enumerate(judged.parts):
             columns = _measured(claim, part, population)
@@ -266,12 +213,9 @@ def _unit(claim: Claim) -> str:
     return TAU if claim.relation == "association" else METRICS[str(claim.metric)].unit
 
 
-def _verdict(claim: Claim, judged: Sequence[Judged], evidence: list[str]) -> dict[str, Any]:
-    """The VERDICTS row of a testable claim."""
-    words = {
-        population: _word([reading.decisions[population].verdict for reading in judged])
-        for population in populations_of(claim)
-    }
+def _verdict(claim: Claim, judged: Sequence[Judged]) -> dict[str, Any]:
+    """The VERDICTS row of a testable claim, without its influence and evidence."""
+    words = {population: word_of(judged, population) for population in populations_of(claim)}
     first = judged[0]
     decision = first.decisions[claim.population]
     part = next(part for part in first.parts if part.name == decision.leaf.name)
@@ -307,13 +251,8 @@ def _verdict(claim: Claim, judged: Sequence[Judged], evidence: list[str]) -> dic
         "n_groups": part.n_groups,
         "needed": needed,
         "blocking": part.name,
-        "evidence": evidence,
     }
     return {**row, "line": _line(claim, row, words)}
-
-
-def _word(readings: Sequence[str]) -> str:
-    return readings[0] if len(readings) == 1 else combine_readings(*readings)  # type: ignore[arg-type]
 
 
 def _needed(claim: Claim, judged: Judged, part: Part) -> str | None:

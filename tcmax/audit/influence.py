@@ -1,23 +1,25 @@
-"""Does a verdict hang on one seed, one group of items, or one dataset? `tcmax audit claims --influence`.
+"""Does a verdict hang on one seed, one group of items, or one dataset?
 
-Each is left out in turn and the whole claim is judged again, with its quantifier, its families and its choices on
-validation. A verdict that a single seed can turn is fragile even where its interval is right.
+Each is left out in turn and the whole claim is judged again, with its quantifier, its families, its choices on
+validation and both readings of diverged runs. A verdict that a single seed can turn is fragile even where its interval
+is right.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tcmax.audit.claims import judged_on
-from tcmax.audit.schema import Claim, Claims, datasets_of, load_claims
+from tcmax.audit.judging import readings_of, word_of
+from tcmax.audit.schema import Claim
 from tcmax.audit.verdicts import MIN_DATASETS, Word
-from tcmax.evidence import Board, Compared, Contender, Pairing, Reading, Score
+from tcmax.evidence import Board, Contender, Reading, Score
 from tcmax.experiment import Experiment
 from tcmax.stats.crossed import MIN_UNITS
+
+MOST_SHOWN = 6  # flips that are named
 
 
 @dataclass(frozen=True)
@@ -33,24 +35,24 @@ class Left:
 
 @dataclass(frozen=True)
 class ClaimInfluence:
-    """The verdict on a claim, how many of each kind were left out in turn, and the verdicts that differed."""
+    """How many of each kind were left out in turn, and the verdicts that differed from the whole one."""
 
-    claim: str
-    verdict: Word
     tried: dict[str, int]
     flips: tuple[tuple[Left, Word], ...]
 
     @property
-    def line(self) -> str:
-        """One line for a reader."""
-        tried = ", ".join(f"{n} {kind}s" for kind, n in self.tried.items() if n)
+    def in_words(self) -> str:
+        """What a reader should know, as the end of a sentence about the verdict."""
+        counted = [f"{n} {kind}s" for kind, n in self.tried.items() if n]
+        tried = " or ".join(filter(None, (", ".join(counted[:-1]), *counted[-1:])))
         if not tried:
-            return f"{self.claim}: {self.verdict}; too few seeds, groups and datasets to leave one out."
+            return "too few seeds, groups and datasets to leave one out"
         if not self.flips:
-            return f"{self.claim}: {self.verdict} whichever one is left out ({tried})."
-        shown = "; ".join(f"{word} without {left}" for left, word in self.flips[:6])
-        more = f"; {len(self.flips) - 6} more" if len(self.flips) > 6 else ""
-        return f"{self.claim}: {self.verdict}, but {shown}{more} ({tried} left out in turn)."
+            return f"stays whichever of {tried} leaves"
+        shown = [f"when {left} leaves ({word})" for left, word in self.flips[:MOST_SHOWN]]
+        if len(self.flips) > MOST_SHOWN:
+            shown.append(f"and with {len(self.flips) - MOST_SHOWN} more")
+        return f"flips {', '.join(shown)}; left out in turn: {', '.join(counted)}"
 
 
 class BoardWithout(Board):
@@ -81,69 +83,22 @@ class BoardWithout(Board):
         )
 
 
-class _Remembering(Board):
-    """A board that computes each score and difference once: leaving things out asks for the same ones many times."""
+def influence_of(claim: Claim, experiment: Experiment, on: Mapping[str, Board], whole: Word) -> ClaimInfluence | None:
+    """The influence on a claim with the verdict `whole`; None where it is not testable with these data.
 
-    def __init__(self, board: Board) -> None:
-        self.__dict__.update(board.__dict__)
-        self._known: dict[tuple[Any, ...], Score] = {}
-        self._compared: dict[tuple[int, int, Pairing], Compared | str] = {}
-
-    def score(self, contender: Contender, metric: str, readout: str, reading: Reading = "removed") -> Score:
-        key = (contender, metric, readout, reading)
-        if key not in self._known:
-            self._known[key] = super().score(contender, metric, readout, reading)
-        return self._known[key]
-
-    def difference(self, a: Score, b: Score, pairing: Pairing = "paired") -> Compared | str:
-        key = id(a), id(b), pairing  # scores are kept in `_known`, so that an id stays theirs
-        if key not in self._compared:
-            self._compared[key] = super().difference(a, b, pairing)
-        return self._compared[key]
-
-
-def influence_of_claims(experiment: Experiment, results: Path, claims_path: Path) -> list[ClaimInfluence]:
-    """The influence of single seeds, groups and datasets on every testable verdict of a claims file.
-
-    Diverged runs are removed. A metric that is no mean over items keeps the pseudo-values of all items when a group
-    leaves. Associations, whose intervals are resampled, are asked about datasets only.
+    A metric that is no mean over items keeps the pseudo-values of all items when a group leaves. Associations, whose
+    intervals are resampled, are asked about datasets only.
     """
-    claims: Claims = load_claims(claims_path, experiment)
-    boards: dict[tuple[str, str], Board] = {}
-    found = []
-    for claim in claims.claims:
-        if not claim.testable:
-            continue
-        selection = claim.selection or experiment.settings.selection
-        on: dict[str, Board] = {}
-        for dataset in datasets_of(claim, experiment):
-            key = dataset, selection
-            if key not in boards:
-                boards[key] = _Remembering(Board(experiment, dataset, results, selection))
-            on[dataset] = boards[key]
-        influence = claim_influence(claim, experiment, on)
-        if influence is not None:
-            found.append(influence)
-    return found
-
-
-def claim_influence(claim: Claim, experiment: Experiment, on: Mapping[str, Board]) -> ClaimInfluence | None:
-    """The influence on one claim; None where the claim is not testable with these data."""
-
-    def verdict(boards: Mapping[str, Board]) -> Word:
-        return judged_on(claim, experiment, boards, "removed").decisions[claim.population].verdict
-
-    whole = verdict(on)
     if whole == "not testable":
         return None
     tried = {"seed": 0, "group": 0, "dataset": 0}
     flips = []
     for left, boards in _one_left_out(claim, on):
         tried[left.kind] += 1
-        word = verdict(boards)
+        word = word_of(readings_of(claim, experiment, boards, (claim.population,)), claim.population)
         if word != whole:
             flips.append((left, word))
-    return ClaimInfluence(claim.id, whole, tried, tuple(flips))
+    return ClaimInfluence(tried, tuple(flips))
 
 
 def _one_left_out(claim: Claim, on: Mapping[str, Board]) -> Iterator[tuple[Left, dict[str, Board]]]:

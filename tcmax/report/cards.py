@@ -72,6 +72,7 @@ class Card:
     relation: str
     reason: str
     needed: str
+    influence: str
     plot: Plot | None
     components: Plot | None
     printed: Printed | None
@@ -139,6 +140,7 @@ def _card(contents: Contents, verdict: pd.Series, declared: Claim | None) -> Car
         relation="" if text("relation") == "none" else text("relation"),
         reason=titled(contents.experiment, text("reason")),
         needed=titled(contents.experiment, text("needed")),
+        influence=titled(contents.experiment, text("influence")),
         plot=_plot(contents, verdict, components[components["decides"]]),
         components=_plot(contents, verdict, components) if len(components) > 1 else None,
         printed=_printed(declared),

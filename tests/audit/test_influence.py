@@ -4,7 +4,11 @@ import numpy as np
 import yaml
 from scored import made_up, write_items
 
-from tcmax.audit.influence import influence_of_claims
+from tcmax import records
+from tcmax.audit.claims import audit_claims
+from tcmax.audit.influence import influence_of
+from tcmax.audit.judging import RememberingBoard, readings_of, word_of
+from tcmax.audit.schema import datasets_of, load_claims
 from tcmax.stats.crossed import crossed_paired, verdict_of
 
 SEEDS, ITEMS, GROUPS = 5, 60, 6
@@ -15,6 +19,14 @@ RNG = np.random.default_rng(5)
 def scores(level, noise=0.05):
     base = np.random.default_rng(1).normal(size=ITEMS)
     return base + level + noise * RNG.normal(size=(SEEDS, ITEMS)) + noise * RNG.normal(size=(SEEDS, 1))
+
+
+def influence_on(experiment, results, path):
+    """The verdict on the only claim of a file, and its influence."""
+    (claim,) = load_claims(path, experiment).claims
+    on = {name: RememberingBoard(experiment, name, results) for name in datasets_of(claim, experiment)}
+    whole = word_of(readings_of(claim, experiment, on, (claim.population,)), claim.population)
+    return whole, influence_of(claim, experiment, on, whole)
 
 
 def found(tmp_path, by_dataset, groups=None, **claim):
@@ -40,29 +52,29 @@ def found(tmp_path, by_dataset, groups=None, **claim):
     }
     path.write_text(yaml.safe_dump({"claims": [content]}))
     experiment = made_up("ab", tuple(by_dataset), seeds=range(SEEDS))
-    return influence_of_claims(experiment, tmp_path, path)
+    return influence_on(experiment, tmp_path, path)
 
 
 def test_a_clear_verdict_hangs_on_nothing(tmp_path):
-    (influence,) = found(tmp_path, {"toy": {"a": scores(1.0), "b": scores(0.0)}}, groups=True)
-    assert (influence.verdict, influence.flips) == ("supported", ())
+    verdict, influence = found(tmp_path, {"toy": {"a": scores(1.0), "b": scores(0.0)}}, groups=True)
+    assert (verdict, influence.flips) == ("supported", ())
     assert influence.tried == {"seed": SEEDS, "group": GROUPS, "dataset": 0}
-    assert influence.line == "c: supported whichever one is left out (5 seeds, 6 groups)."
+    assert influence.in_words == "stays whichever of 5 seeds or 6 groups leaves"
 
 
 def test_the_seed_that_blocks_is_named(tmp_path):
     a, b = scores(0.3), scores(0.0)
     a[3] -= 1.2  # one run failed
-    (influence,) = found(tmp_path, {"toy": {"a": a, "b": b}}, population="seeds")
-    assert influence.verdict == "undetermined"
+    verdict, influence = found(tmp_path, {"toy": {"a": a, "b": b}}, population="seeds")
+    assert verdict == "undetermined"
     assert [(left.kind, left.name, word) for left, word in influence.flips] == [("seed", "3", "supported")]
-    assert influence.line == "c: undetermined, but supported without seed 3 (5 seeds left out in turn)."
+    assert influence.in_words == "flips when seed 3 leaves (supported); left out in turn: 5 seeds"
 
 
 def test_seeds_and_groups_are_those_that_brute_force_finds(tmp_path):
     a, b = scores(0.12, 0.03), scores(0.0, 0.03)
     a[:, SPEAKERS == "s2"] -= 0.35
-    (influence,) = found(tmp_path, {"toy": {"a": a, "b": b}}, groups=True)
+    verdict, influence = found(tmp_path, {"toy": {"a": a, "b": b}}, groups=True)
     expected = {}
     for seed in range(SEEDS):
         rows = np.arange(SEEDS) != seed
@@ -71,7 +83,7 @@ def test_seeds_and_groups_are_those_that_brute_force_finds(tmp_path):
         kept = ~np.isin(SPEAKERS, name)
         expected[f"speaker {name}"] = verdict_of(crossed_paired(a[:, kept], b[:, kept], SPEAKERS[kept]), 0.0, "both")
     whole = verdict_of(crossed_paired(a, b, SPEAKERS), 0.0, "both")
-    assert influence.verdict == whole
+    assert verdict == whole
     flips = {str(left): word for left, word in influence.flips}
     assert flips == {name: word for name, word in expected.items() if word != whole}
     assert "speaker s2" in flips
@@ -79,16 +91,16 @@ def test_seeds_and_groups_are_those_that_brute_force_finds(tmp_path):
 
 def test_the_dataset_that_blocks_is_named(tmp_path):
     by_dataset = {"one": {"a": scores(1.0), "b": scores(0.0)}, "two": {"a": scores(0.0), "b": scores(0.0)}}
-    (influence,) = found(tmp_path, by_dataset)
-    assert influence.verdict == "undetermined"
+    verdict, influence = found(tmp_path, by_dataset)
+    assert verdict == "undetermined"
     assert ("dataset two", "supported") in [(str(left), word) for left, word in influence.flips]
 
 
 def test_an_average_needs_no_special_case_and_datasets_in_general_keep_three(tmp_path):
     by_dataset = {name: {"a": scores(1.0), "b": scores(0.0)} for name in ("one", "two", "three")}
-    (general,) = found(tmp_path, by_dataset, quantifier="datasets in general")
+    _, general = found(tmp_path, by_dataset, quantifier="datasets in general")
     assert general.tried["dataset"] == 0
-    (average,) = found(tmp_path, by_dataset, quantifier="average over the named datasets")
+    _, average = found(tmp_path, by_dataset, quantifier="average over the named datasets")
     assert average.tried == {"seed": SEEDS, "group": 0, "dataset": 3}
     assert average.flips == ()
 
@@ -106,9 +118,9 @@ def test_the_better_of_two_is_chosen_again_without_the_seed(tmp_path):
     claim = {"id": "c", "text": "t", "source": {"document": "d", "section": "s"}, "origin": "written before"}
     claim |= {"subject": ["a", "c"], "rivals": "b", "metric": "nll", "relation": "greater"}
     path.write_text(yaml.safe_dump({"claims": [claim]}))
-    (influence,) = influence_of_claims(made_up("abc", seeds=range(SEEDS)), tmp_path, path)
+    verdict, influence = influence_on(made_up("abc", seeds=range(SEEDS)), tmp_path, path)
     assert influence.tried["seed"] == SEEDS
-    assert influence.verdict == "supported"
+    assert verdict == "supported"
 
 
 def written(tmp_path, content, seeds):
@@ -117,22 +129,45 @@ def written(tmp_path, content, seeds):
     claim = {"id": "c", "text": "t", "source": {"document": "d", "section": "s"}, "origin": "written before"}
     claim |= {"subject": "a", "rivals": "b", "metric": "nll", "relation": "greater", "population": "seeds"}
     path.write_text(yaml.safe_dump({"claims": [claim]}))
-    return influence_of_claims(made_up("ab", seeds=range(5)), tmp_path, path)
+    return influence_on(made_up("ab", seeds=range(5)), tmp_path, path)
 
 
 def test_three_seeds_are_the_fewest_and_none_of_them_leaves(tmp_path):
     content = {label: {"nll.own": scores(level)[:3]} for label, level in (("a", 1.0), ("b", 0.0))}
-    (influence,) = written(tmp_path, content, range(3))
-    assert influence.line == "c: supported; too few seeds, groups and datasets to leave one out."
+    verdict, influence = written(tmp_path, content, range(3))
+    assert verdict == "supported"
+    assert influence.in_words == "too few seeds, groups and datasets to leave one out"
 
 
 def test_without_the_seed_that_one_side_alone_ran_the_rest_is_paired(tmp_path):
     shared = 3.0 * np.arange(SEEDS)[:, np.newaxis]
     content = {"a": {"nll.own": scores(0.5) + shared}, "b": {"nll.own": (scores(0.0) + shared)[:4]}}
-    (influence,) = written(tmp_path, content, {"a": range(5), "b": range(4)})
-    assert influence.verdict == "undetermined"
+    verdict, influence = written(tmp_path, content, {"a": range(5), "b": range(4)})
+    assert verdict == "undetermined"
     assert ("seed 4", "supported") in [(str(left), word) for left, word in influence.flips]
 
 
-def test_claims_that_are_not_testable_are_left_out(tmp_path):
-    assert written(tmp_path, {label: {"nll.own": scores(0.0)[:2]} for label in "ab"}, range(2)) == []
+def test_a_claim_that_is_not_testable_hangs_on_nothing(tmp_path):
+    verdict, influence = written(tmp_path, {label: {"nll.own": scores(0.0)[:2]} for label in "ab"}, range(2))
+    assert (verdict, influence) == ("not testable", None)
+
+
+def test_a_diverged_run_that_leaves_no_longer_divides_the_two_readings(tmp_path):
+    a, b = np.ones((SEEDS, ITEMS)), np.zeros((SEEDS, ITEMS))
+    rng = np.random.default_rng(2)
+    a[rng.random(a.shape) < 0.2], b[rng.random(b.shape) < 0.4] = 0.0, 1.0
+    content = {"a": {"correct.own": a[:4]}, "b": {"correct.own": b}}
+    folder = tmp_path / "made-up" / "toy"
+    write_items(folder, content, seeds=range(SEEDS), labels=[i % 6 for i in range(ITEMS)], diverged={"a": [4]})
+    path = tmp_path / "claims.yaml"
+    claim = {"id": "c", "text": "t", "source": {"document": "d", "section": "s"}, "origin": "written before"}
+    claim |= {"subject": "a", "rivals": "b", "metric": "accuracy", "relation": "greater"}
+    path.write_text(yaml.safe_dump({"claims": [claim]}))
+    experiment = made_up("ab", seeds=range(SEEDS))
+    verdict, influence = influence_on(experiment, tmp_path, path)
+    assert verdict == "undetermined"  # removed: supported; at chance: open
+    assert [(str(left), word) for left, word in influence.flips] == [("seed 4", "supported")]
+    lines, _ = audit_claims(experiment, tmp_path, path, influence=True)
+    (row,) = records.read(tmp_path / "made-up" / "verdicts.parquet", records.VERDICTS).to_pylist()
+    assert row["influence"] == influence.in_words
+    assert lines[-1] == f"c: undetermined, {influence.in_words}"

@@ -147,6 +147,8 @@ def test_cards_show_both_populations_and_all_components(experiment: Experiment, 
         "Halves: TCMax-Concat − Unimodal ensemble",
     ]
     assert sum(mark.decides for mark in second.components.marks) == 1
+    assert first.influence == "stays whichever of 4 seeds leaves"
+    assert third.influence == ""
     assert third.plot is None
     assert third.reason == "No number can contradict it."
 
