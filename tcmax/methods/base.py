@@ -55,7 +55,8 @@ class TrainPart:
 
     def batch(self, positions: Tensor) -> Batch:
         """The items at these positions, (B,) int64 in 0..n_train-1."""
-        return Batch({name: x[positions] for name, x in self.inputs.items()}, self.labels[positions], positions)
+        inputs = {name: x.index_select(0, positions) for name, x in self.inputs.items()}
+        return Batch(inputs, self.labels.index_select(0, positions), positions)
 
 
 @dataclass

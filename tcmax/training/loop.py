@@ -138,19 +138,20 @@ class Run:
         progress = Progress(
             epoch, self.epochs, 0, len(starts), (*self.spec.root(self.seed), self.spec.method[0]), self.device
         )
-        sums: dict[str, Tensor] = {}
+        logged: dict[str, list[tuple[float, Tensor]]] = {}
         self.model.train()
         self.method.train()
         self.method.begin_epoch(self.model, self.train_part, progress)
         for progress.step, start in enumerate(starts):
             batch = self.train_part.batch(torch.from_numpy(order[start : start + size]).to(self.device))
             for name, value in self.method.step(self.model, batch, self.optimizer, progress).items():
-                weight = 1 if name.startswith("count.") else len(batch.labels) / n_train
-                sums[name] = sums.get(name, 0) + value.to(torch.float64) * weight
-        if not np.isfinite(float(sums["loss"])):
+                weight = 1.0 if name.startswith("count.") else len(batch.labels) / n_train
+                logged.setdefault(name, []).append((weight, value))
+        sums = {name: _weighted_sum(values) for name, values in logged.items()}
+        if not np.isfinite(sums["loss"]):
             self._diverge(epoch)
             return
-        self._note(epoch, {**{name: float(value) for name, value in sums.items()}, "learning_rate": rate})
+        self._note(epoch, {**sums, "learning_rate": rate})
         self._evaluate(epoch)
 
     def _diverge(self, epoch: int) -> None:
@@ -182,13 +183,14 @@ class Run:
             return
         n_val = len(self.fold.val)
         parts = {"val": slice(0, n_val), "test": slice(n_val, None)}
-        truth = self.held_out_labels
         own = self.method.read_out({name: torch.from_numpy(values) for name, values in logits.items()}).numpy()
+        stacked = np.stack([*logits.values(), own])
+        correct, nll = stacked.argmax(-1) == self.held_out_labels, _nll(stacked, self.held_out_labels)
         scores: dict[str, float] = {}
         for part, where in parts.items():
-            for name, values in (*logits.items(), ("own", own)):
-                scores[f"accuracy.{part}.{name}"] = float((values[where].argmax(-1) == truth[where]).mean())
-                scores[f"nll.{part}.{name}"] = _nll(values[where], truth[where])
+            for name, right, cost in zip((*logits, "own"), correct, nll, strict=True):
+                scores[f"accuracy.{part}.{name}"] = float(right[where].mean())
+                scores[f"nll.{part}.{name}"] = float(cost[where].mean())
         self._note(epoch, scores)
         self._keep("last", "joint", 0.0, epoch, logits, always=True)
         units = self._units(logits)
@@ -221,11 +223,17 @@ class Run:
         return Selected({**{name: value.numpy() for name, value in unimodal.items()}, "joint": joint}, epochs)
 
 
-def _nll(logits: np.ndarray, labels: np.ndarray) -> float:
+def _weighted_sum(values: list[tuple[float, Tensor]]) -> float:
+    weights, scalars = zip(*values, strict=True)
+    return sum(w * x for w, x in zip(weights, torch.stack(scalars).tolist(), strict=True))
+
+
+def _nll(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(R, B) negative log-likelihood of the labels (B,) under logits (R, B, C)."""
     wide = logits.astype(np.float64)
-    top = wide.max(-1, keepdims=True)
-    log_partition = top[:, 0] + np.log(np.exp(wide - top).sum(-1))
-    return float((log_partition - wide[np.arange(len(wide)), labels]).mean())
+    wide -= wide.max(-1, keepdims=True)
+    nll: np.ndarray = np.log(np.exp(wide).sum(-1)) - wide[:, np.arange(len(labels)), labels]
+    return nll
 
 
 def pick_device(name: str) -> torch.device:
