@@ -360,7 +360,7 @@ def _write_run(
 def _prediction_columns(context: Context, logits: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
-    dataset, fold = context.dataset, context.dataset.folds[context.cell.fold]
+    dataset, fold = context.dataset, context.spec.parts(context.dataset)
     rows = np.concatenate([fold.val, fold.test])
     half = context.experiment.settings.half_precision_logits or dataset.n_classes > 50
     columns: dict[str, Any] = {

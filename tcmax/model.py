@@ -56,11 +56,12 @@ class MultimodalClassifier(nn.Module):
         return {**groups, "head": list(self.head.parameters())}
 
 
-def initialise(model: nn.Module, *root: str | int) -> None:
+def initialise(model: nn.Module, *root: str | int, released: bool = False) -> None:
     """Set every parameter from a stream keyed by module path, so that equal parts of two models start equal.
 
-    Each module draws by its own default rule (`reset_parameters`) under a seed derived from (root, "init", path). The
-    global generator is left as it was found. Raises ValueError for a module that has parameters and no such rule: its
+    Each module draws by its own default rule (`reset_parameters`) under a seed derived from (root, "init", path), and
+    convolutions and batch norms again by the released rule if `released`. The global generator is left as it was found.
+    Raises ValueError for a module that has parameters and no such rule: its
     start would depend on whatever was drawn before it was built.
     """
     with torch.random.fork_rng(devices=[]):
@@ -69,5 +70,16 @@ def initialise(model: nn.Module, *root: str | int) -> None:
             if callable(reset):
                 torch.default_generator.manual_seed(derive(*root, "init", path))
                 reset()
+                if released:
+                    _released_start(module)
             elif next(module.parameters(recurse=False), None) is not None:
                 raise ValueError(f"{type(module).__name__} at {path!r} has parameters and no method `reset_parameters`")
+
+
+def _released_start(module: nn.Module) -> None:
+    """Kaiming-normal kernels by fan-out, batch norms around one (methods §1.6). Linear layers keep PyTorch's start."""
+    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)

@@ -93,11 +93,12 @@ def _timed(experiment: Experiment, dataset: str, variant: str, data: Any) -> flo
     from tcmax.training.spec import resolve_run
 
     spec = resolve_run(experiment, data, dataset, 0, variant)
-    fold, batch = data.folds[0], spec.training["batch_size"]
+    fold, batch = spec.parts(data), spec.training["batch_size"]
     steps = -(-len(fold.train) // batch)
     kept = min(steps, 8)
     short = dataclasses.replace(fold, train=fold.train[: kept * batch])
-    run = Run(spec, 0, dataclasses.replace(data, folds=(short,)), pick_device(experiment.settings.device))
+    data = dataclasses.replace(data, folds=(short,), official_validation=True)  # cut already
+    run = Run(spec, 0, data, pick_device(experiment.settings.device))
     run.epochs = 2
     marks = [time.perf_counter()]
     run.train(lambda _: marks.append(time.perf_counter()))

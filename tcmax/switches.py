@@ -10,12 +10,14 @@ from typing import Any
 
 from tcmax.errors import TcmaxError
 
+PROTOCOL = "protocol"  # the scope of what happens around every method: splits, initial weights, choosing an epoch
+
 
 @dataclass(frozen=True)
 class Switch:
     """One deviation.
 
-    scope: the methods or heads it acts in. section: where the method specification describes it.
+    scope: the methods or heads it acts in, or PROTOCOL. section: where the method specification describes it.
     reference: as published, with safe numerics. original: as the method authors' code. release: as the TCMax code.
     """
 
@@ -39,6 +41,30 @@ class Switch:
 
 
 SWITCHES: dict[str, Switch] = {
+    "protocol.file_order_split": Switch(
+        scope=(PROTOCOL,),
+        section="§1.2, §1.10 P1",
+        what="the last 20 % of the train list, in file order, validate; not the dataset's own validation part",
+        reference=False,
+        original=False,
+        release=True,
+    ),
+    "protocol.released_start": Switch(
+        scope=(PROTOCOL,),
+        section="§1.6",
+        what="convolutions start Kaiming-normal by fan-out and batch norms from N(1, 0.02^2), not as PyTorch does",
+        reference=False,
+        original=False,
+        release=True,
+    ),
+    "protocol.aliased_selection": Switch(
+        scope=(PROTOCOL,),
+        section="§1.8, §1.10 P2",
+        what="the kept best weights alias the live ones, so that best_val tests the last epoch",
+        reference=False,
+        original=False,
+        release=True,
+    ),
     "shared_head.average": Switch(
         scope=("shared-head",),
         section="§2.1, §3.2",

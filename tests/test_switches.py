@@ -9,7 +9,7 @@ import tcmax
 from tcmax.errors import TcmaxError
 from tcmax.fusion import HEADS
 from tcmax.methods import METHODS
-from tcmax.switches import SWITCHES, resolve
+from tcmax.switches import PROTOCOL, SWITCHES, resolve
 
 PACKAGE = Path(tcmax.__file__).parent
 
@@ -41,7 +41,7 @@ def test_one_switch_can_be_thrown_alone_in_either_direction():
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        ({"tcmax.mean": True}, r"unknown switch 'tcmax\.mean'; known: shared_head\.average"),
+        ({"tcmax.mean": True}, r"unknown switch 'tcmax\.mean'; known: protocol\.file_order_split"),
         ({"shared_head.average": True}, r"acts in shared-head, which this variant does not use"),
         ({"tcmax.mean_shift": "yes"}, r"takes False or True, not 'yes'"),
         ({"tcmax.mean_shift": 1}, r"takes False or True, not 1"),
@@ -56,14 +56,13 @@ def test_a_switch_that_cannot_be_thrown_is_refused(overrides, sentence):
 def test_every_switch_acts_in_a_part_that_exists_and_names_its_section():
     for name, switch in SWITCHES.items():
         assert switch.scope, name
-        assert set(switch.scope) <= {*METHODS.entries, *HEADS.entries}, name
+        assert set(switch.scope) <= {PROTOCOL, *METHODS.entries, *HEADS.entries}, name
         assert re.match(r"§\d", switch.section), name
         assert switch.reference in switch.values, name
 
 
 def test_every_switch_is_documented_again_where_it_acts():
-    sources = "".join(
-        path.read_text() for folder in ("methods", "fusion", "information") for path in (PACKAGE / folder).glob("*.py")
-    )
+    folders = ("methods", "fusion", "information", "training")
+    sources = "".join(path.read_text() for folder in folders for path in (PACKAGE / folder).glob("*.py"))
     for name in SWITCHES:
         assert re.search(rf"# [Ss]witch {re.escape(name)}:", sources), name

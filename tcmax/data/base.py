@@ -50,6 +50,17 @@ class Fold:
         return rows
 
 
+def file_order_cut(fold: Fold) -> Fold:
+    """The released split of a train list: its first floor(0.8 n) items in file order train, the rest validate.
+
+    Train and val together are the list, and rows of the dataset are in file order; test stays. Whatever makes items
+    dependent (speakers, videos) ends up on both sides of the cut.
+    """
+    listed = np.sort(np.concatenate([fold.train, fold.val]))
+    train, val = np.split(listed, [len(listed) * 4 // 5])
+    return Fold(train, val, fold.test)
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A multimodal classification dataset with its splits.
@@ -64,6 +75,7 @@ class Dataset:
         are disjoint, so the union over folds holds each test item once.
     card: licence, source, citation.
     facts: leakage and split facts worth printing, short sentences.
+    official_validation: the source itself names the validation items (as AVE does), so that no protocol cuts its own.
 
     Raises TcmaxError when the arrays contradict each other.
     """
@@ -77,6 +89,7 @@ class Dataset:
     card: Card
     groups: Mapping[str, np.ndarray] = field(default_factory=dict)
     facts: tuple[str, ...] = ()
+    official_validation: bool = False
 
     def __post_init__(self) -> None:
         problem = self._problem()
@@ -161,6 +174,8 @@ class Dataset:
         for number, fold in enumerate(self.folds):
             for part in PARTS:
                 add(f"fold {number} {part}", fold.part(part).astype(np.int64))
+        if self.official_validation:
+            add("official validation", np.ones(1, np.int64))
         return digest.hexdigest()
 
 

@@ -68,7 +68,7 @@ class Run:
 
     def __init__(self, spec: RunSpec, seed: int, dataset: Dataset, device: torch.device) -> None:
         self.spec, self.seed, self.device = spec, seed, device
-        self.fold = dataset.folds[spec.fold]
+        self.fold = spec.parts(dataset)
         dtype = torch.float64 if spec.precision == "float64" else torch.float32
         self.held_out = np.concatenate([self.fold.val, self.fold.test])
         self.held_out_labels = dataset.labels[self.held_out]
@@ -213,7 +213,10 @@ class Run:
             units[unit] = (score, epoch, logits)
 
     def _assemble(self, rule: str) -> Selected:
-        units = self.state.best[rule]
+        # Switch protocol.aliased_selection: the release's "best" state shares its tensors with the live model, so that
+        # what it loads back and tests is the last epoch, whichever epoch validation chose.
+        aliased = rule == "best_val" and self.spec.switches["protocol.aliased_selection"]
+        units = self.state.best["last" if aliased else rule]
         if set(units) == {"joint"}:
             _, epoch, logits = units["joint"]
             return Selected(logits, dict.fromkeys(logits, epoch))

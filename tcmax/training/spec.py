@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from tcmax.data.base import Dataset
+from tcmax.data.base import Dataset, Fold, file_order_cut
 from tcmax.encoders import ENCODERS
 from tcmax.encoders.base import Encoder
 from tcmax.errors import TcmaxError
@@ -18,7 +18,7 @@ from tcmax.fusion import HEADS
 from tcmax.methods import METHODS
 from tcmax.methods.base import Method, Setting
 from tcmax.model import MultimodalClassifier, initialise
-from tcmax.switches import resolve
+from tcmax.switches import PROTOCOL, resolve
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,14 @@ class RunSpec:
         """Root of the run's random streams. Variants of one seed share it (paired design)."""
         return (self.dataset, self.fold, seed)
 
+    def parts(self, dataset: Dataset) -> Fold:
+        """Rows that train, validate and test: the dataset's own fold, unless the protocol cuts its train list."""
+        fold = dataset.folds[self.fold]
+        # Switch protocol.file_order_split: the release cuts every train list but one that has a validation list.
+        if self.switches["protocol.file_order_split"] and not dataset.official_validation:
+            return file_order_cut(fold)
+        return fold
+
     def build_model(self, dataset: Dataset, seed: int) -> MultimodalClassifier:
         """The model with its initial weights, on the CPU."""
         with torch.random.fork_rng(devices=[]):  # constructors draw; `initialise` then sets every parameter
@@ -76,12 +84,13 @@ class RunSpec:
             except ValueError as error:
                 raise TcmaxError(f"variant {self.variant!r} on {self.dataset}: {error}.") from error
             model = MultimodalClassifier(encoders, head)
-        initialise(model, *self.root(seed))
+        # Switch protocol.released_start: acts on convolutions and batch norms, so not at all in an MLP.
+        initialise(model, *self.root(seed), released=self.switches["protocol.released_start"])
         return model.to(torch.float64 if self.precision == "float64" else torch.float32)
 
     def build_method(self, dataset: Dataset) -> Method:
         """The method in its initial state."""
-        labels = torch.from_numpy(dataset.labels[dataset.folds[self.fold].train])
+        labels = torch.from_numpy(dataset.labels[self.parts(dataset).train])
         setting = Setting(
             modalities=dataset.modalities,
             n_classes=dataset.n_classes,
@@ -143,7 +152,7 @@ def _variant_parts(experiment: Experiment, variant: str) -> tuple[tuple[str, Any
     method = (method_id, fill(method_class.Parameters, settings.parameters, f"{where}.parameters"))
     head = _part(HEADS, settings.head or PartSettings(name=method_class.default_head), f"{where}.head")
     try:
-        switches = resolve((method_id, head[0]), settings.fidelity, settings.switches)
+        switches = resolve((PROTOCOL, method_id, head[0]), settings.fidelity, settings.switches)
     except TcmaxError as error:
         raise TcmaxError(f"{where}.switches: {error}") from None
     return method, head, switches

@@ -92,7 +92,7 @@ def one_step(variant, history=None, shift=0.0, size=7, dataset=None):
         ({"parameters": {"rank_weight": 0.1}}, {"rank_weight": 0.1}, 0),
         ({"switches": {"qmf.inverted_margin": True}}, {"inverted": True}, 0),
         ({"switches": {"qmf.attached_weights": True}}, {"attached": True}, 0),
-        ({"fidelity": "release"}, {"inverted": True}, 0),
+        ({"fidelity": "release", "switches": {"protocol.file_order_split": False}}, {"inverted": True}, 0),
         ({"fidelity": "original"}, {"inverted": True}, 0),
         ({}, {}, -1.2),
         ({"parameters": {"clamp": True}}, {"clamp": True}, -1.2),

@@ -255,7 +255,7 @@ def test_separate_models_are_selected_separately_and_their_sum_is_the_joint_read
 
 def test_the_released_unimodal_run_is_selected_as_a_whole():
     joint = {"val": [1, 12, 1, 1], "test": [1, 1, 1, 1]}
-    result = scripted({"method": "unimodal", "fidelity": "release"}, joint=joint)
+    result = scripted({"method": "unimodal", "switches": {"unimodal.joint_selection": True}}, joint=joint)
     assert set(result.selected["best_val"].epochs.values()) == {1}
 
 

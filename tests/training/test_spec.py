@@ -8,6 +8,8 @@ from tcmax.errors import TcmaxError
 from tcmax.methods.ogm import OGMParameters
 from tcmax.training.spec import check_parts, fill, resolve_run
 
+PROTOCOL_SWITCHES = ("protocol.file_order_split", "protocol.released_start", "protocol.aliased_selection")
+
 
 def resolve(variant=None, dataset=None, fold=0, **changes):
     variants = {"v": variant or {"method": "joint"}}
@@ -22,7 +24,7 @@ def test_defaults_are_filled_in_and_aliases_resolved():
         "method": {"name": "joint"},
         "head": {"name": "concat"},
         "encoders": {"left": {"name": "mlp", "hidden": (4,)}, "right": {"name": "mlp", "hidden": (4,)}},
-        "switches": {},
+        "switches": dict.fromkeys(PROTOCOL_SWITCHES, False),
         "training": {
             "epochs": 4,
             "batch_size": 8,
