@@ -124,11 +124,12 @@ def report(
     experiment: ExperimentName,
     results: Results = Path("results"),
     reports: Reports = Path("reports"),
+    processes: Annotated[int, typer.Option(min=1, help="How many processes draw figures.")] = 1,
 ) -> None:
     """Render tables, figures, the HTML page and the article from what the earlier stages wrote."""
     from tcmax.stages import report_experiment
 
-    typer.echo(report_experiment(_experiment(experiment), results, reports))
+    typer.echo(report_experiment(_experiment(experiment), results, reports, processes))
 
 
 @app.command("import")

@@ -69,12 +69,12 @@ def _claims_file(experiment: Experiment, claims: Path | None) -> Path:
     return path
 
 
-def report_experiment(experiment: Experiment, results: Path, reports: Path) -> Path:
-    """Render everything a reader meets; returns the HTML page."""
+def report_experiment(experiment: Experiment, results: Path, reports: Path, processes: int = 1) -> Path:
+    """Render everything a reader meets; returns the HTML page. processes: how many draw figures."""
     from tcmax.report.build import build_report
 
     out = reports / experiment.name
-    build_report(experiment, results, out, provenance.now()[:10])
+    build_report(experiment, results, out, provenance.now()[:10], processes)
     page = out / "report.html"
     folder = results / experiment.name
     inputs = [folder / "evidence.parquet", folder / "verdicts.parquet", *_scored(experiment, results)]

@@ -9,6 +9,9 @@ Equal records and an equal date give equal bytes.
 """
 
 import logging
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from tcmax.experiment import Experiment
 from tcmax.files import write_text
 from tcmax.report.cards import cards
 from tcmax.report.contents import Contents
-from tcmax.report.figures import figures
+from tcmax.report.figures import Figure, figures
 from tcmax.report.html import page
 from tcmax.report.latex import macros
 from tcmax.report.paper import write_paper
@@ -25,8 +28,10 @@ from tcmax.report.tables import numbers, tables
 log = logging.getLogger(__name__)
 
 
-def build_report(experiment: Experiment, results: Path, out: Path, date: str | None) -> None:
+def build_report(experiment: Experiment, results: Path, out: Path, date: str | None, processes: int = 1) -> None:
     """Write the report of an experiment to `out`. date: YYYY-MM-DD as printed, or None for none.
+
+    processes: how many draw figures, most of a report's time; their number changes no byte.
 
     Missing records leave empty states that name the command that makes them; without LaTeX there is no paper.pdf, and
     the page says which package to install. Raises TcmaxError for a damaged record or a folder that cannot be written.
@@ -38,10 +43,35 @@ def build_report(experiment: Experiment, results: Path, out: Path, date: str | N
         write_text(out / "tables" / f"{table.name}.tex", table.tex)
     write_text(out / "tables" / "numbers.tex", macros(numbers(made)))
     drawn = figures(contents)
-    (out / "figures").mkdir(parents=True, exist_ok=True)
-    svgs = {figure.name: figure.save(out / "figures") for figure in drawn}
+    svgs = _save(drawn, out / "figures", processes)
     epoch = int(datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp()) if date else 0
     article = write_paper(contents, claims, made, drawn, out, date, epoch)
     if article:
         log.warning(article)
     write_text(out / "report.html", page(contents, claims, made, drawn, svgs, article, date))
+
+
+def _save(drawn: Sequence[Figure], folder: Path, processes: int) -> dict[str, str]:
+    """Write every figure's files; returns figure name -> SVG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if processes == 1:
+        svgs = [figure.save(folder) for figure in drawn]
+    else:
+        # Figures hold closures, which a process can inherit but not receive: hence forks, and a position as message.
+        context = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(processes, context, initializer=_inherit, initargs=(drawn, folder)) as pool:
+            svgs = list(pool.map(_save_one, range(len(drawn))))
+    return {figure.name: svg for figure, svg in zip(drawn, svgs, strict=True)}
+
+
+_inherited: tuple[Sequence[Figure], Path]
+
+
+def _inherit(drawn: Sequence[Figure], folder: Path) -> None:
+    global _inherited
+    _inherited = drawn, folder
+
+
+def _save_one(position: int) -> str:
+    drawn, folder = _inherited
+    return drawn[position].save(folder)

@@ -28,10 +28,11 @@ rule report:
         ),
     log:
         "results/{experiment}/log/report.log",
+    threads: 4
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         key=stage_key("report"),
     shell:
-        "tcmax report {wildcards.experiment} > {log} 2>&1"
+        "tcmax report {wildcards.experiment} --processes {threads} > {log} 2>&1"
