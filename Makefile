@@ -56,6 +56,7 @@ format: $(STAMP) ## Format everything.
 benchmarks: $(STAMP) ## Measure speed and memory as ratios.
 	python benchmarks/loss.py
 	python benchmarks/resampling.py
+	python benchmarks/stage.py
 
 calibration: $(STAMP) ## Simulate coverage and error rates of every procedure (about an hour).
 	python calibration/run.py

@@ -15,7 +15,7 @@ from tcmax.stats.crossed import Population
 Floats = NDArray[np.float64]
 
 RESAMPLES = 4_000
-BLOCK = 2**24  # weights held at once
+BLOCK = 2**22  # weights held at once
 
 
 def kendall_tau(x: Floats, y: Floats) -> Floats:
@@ -58,27 +58,28 @@ def resampled_tau(
     sizes = np.bincount(cell_of.ravel(), minlength=n_cells).astype(np.float64)
     n_groups = min(int(code.max()) + 1 for code in codes)
 
-    def taus(seed_weights: Floats, cell_weights: Floats) -> Floats:
-        """(R, S) and (R, cells) weights to (R,) values; draws in which no item is left are skipped."""
-        left = cell_weights @ sizes
-        kept = left > 0
-        means = (cell_weights[kept] @ sums.T) / left[kept, np.newaxis]  # (R, 2·V·S)
+    def taus(means: Floats, seed_weights: Floats) -> Floats:
+        """(R or 1, 2·V·S) means over items and (R or 1, S) weights of seeds to (R,) values."""
         shaped = means.reshape(len(means), 2, x.shape[0], n_seeds)
-        scores = np.einsum("rkvs,rs->rkv", shaped, seed_weights[kept] / n_seeds)
+        scores = np.einsum("rkvs,rs->rkv", shaped, seed_weights / n_seeds)
         return kendall_tau(scores[:, 0], scores[:, 1])
 
+    these_items = sums.sum(axis=1)[np.newaxis] / x.shape[-1]
+    these_seeds = np.ones((1, n_seeds))
     draws: dict[Population, list[Floats]] = {"seeds": [], "items": [], "both": []}
     size = max(1, BLOCK // max(n_cells, flat.shape[0]))
     for start in range(0, resamples, size):
         block = min(size, resamples - start)
-        seeds = _multinomial(rng, n_seeds, block)
+        seeds = _drawn(rng, n_seeds, block)
         weights = np.ones((block, n_cells))
         for code, cell in zip(codes, cells, strict=True):
-            weights *= _multinomial(rng, int(code.max()) + 1, block)[:, cell]
-        same_seeds, same_items = np.ones_like(seeds), np.ones((block, n_cells))
-        draws["seeds"].append(taus(seeds, same_items))
-        draws["items"].append(taus(same_seeds, weights))
-        draws["both"].append(taus(seeds, weights))
+            weights *= _drawn(rng, int(code.max()) + 1, block)[:, cell]
+        left = weights @ sizes
+        kept = left > 0  # two groupings can leave no item
+        means = (weights[kept] @ sums.T) / left[kept, np.newaxis]
+        draws["seeds"].append(taus(these_items, seeds))
+        draws["items"].append(taus(means, these_seeds))
+        draws["both"].append(taus(means, seeds[kept]))
     overall = stacked.mean(axis=(2, 3))
     return Resampled(
         estimate=float(kendall_tau(overall[0], overall[1])),
@@ -87,6 +88,7 @@ def resampled_tau(
     )
 
 
-def _multinomial(rng: np.random.Generator, n: int, rows: int) -> Floats:
+def _drawn(rng: np.random.Generator, n: int, rows: int) -> Floats:
     """(rows, n): how often each of n units is drawn in n draws with replacement."""
-    return rng.multinomial(n, np.full(n, 1 / n), size=rows).astype(np.float64)
+    units = rng.integers(0, n, (rows, n)) + n * np.arange(rows)[:, np.newaxis]
+    return np.bincount(units.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)

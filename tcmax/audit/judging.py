@@ -14,12 +14,20 @@ from tcmax.stats.crossed import Population
 
 
 class RememberingBoard(Board):
-    """A board that computes each score and difference once: claims, and leaving things out, ask for the same ones."""
+    """A board that computes everything once: several claims, and leaving things out elsewhere, ask for the same."""
 
     def __init__(self, experiment: Experiment, dataset: str, results: Path, selection: str | None = None) -> None:
         super().__init__(experiment, dataset, results, selection)
+        self._parts: dict[tuple[str, Reading], tuple[Part, ...]] = {}
         self._known: dict[tuple[Any, ...], Score] = {}
         self._compared: dict[tuple[int, int, Pairing], Compared | str] = {}
+
+    def parts(self, claim: Claim, reading: Reading) -> tuple[Part, ...]:
+        """The components of a claim here."""
+        key = claim.id, reading
+        if key not in self._parts:
+            self._parts[key] = parts_on(claim, self.experiment, self, reading)
+        return self._parts[key]
 
     def score(self, contender: Contender, metric: str, readout: str, reading: Reading = "removed") -> Score:
         key = (contender, metric, readout, reading)
@@ -83,7 +91,12 @@ def _judged(
     reading: Reading,
     populations: Sequence[Population],
 ) -> Judged:
-    by_dataset = {dataset: parts_on(claim, experiment, board, reading) for dataset, board in on.items()}
+    by_dataset = {
+        dataset: board.parts(claim, reading)
+        if isinstance(board, RememberingBoard)
+        else parts_on(claim, experiment, board, reading)
+        for dataset, board in on.items()
+    }
     n_diverged = max(part.n_diverged for parts in by_dataset.values() for part in parts)
     if claim.quantifier in ("average over the named datasets", "datasets in general"):
         across = zip(*by_dataset.values(), strict=True)
