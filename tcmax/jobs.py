@@ -294,7 +294,7 @@ def _train_one(context: Context, seed: int, device: Any, progress: Progress) -> 
         "started": started,
         "seconds": round(time.perf_counter() - began, 3),
         "resumed_from_epoch": resumed_from,
-        "peak_memory_mib": _peak_memory_mib(),
+        "peak_memory_mib": _peak_memory_mib(device),
         "device": str(device),
         "versions": provenance.versions(),
         "hardware": provenance.hardware(),
@@ -349,6 +349,7 @@ def _write_run(
         "facts": describe(context.spec, context.dataset),
         "status": "finished" if result.diverged_epoch is None else "diverged",
         "diverged_epoch": result.diverged_epoch,
+        "nonfinite_losses": result.nonfinite_losses,
         "files": {name: {"path": path.name, "sha256": sha256(path)} for name, path in sorted(files.items())},
     }
     write_json(folder / "run.json", record)
@@ -383,8 +384,12 @@ def _storable(values: Any, dtype: Any) -> Any:
     return np.clip(values, -limit, limit).astype(dtype)
 
 
-def _peak_memory_mib() -> float:
-    """Peak resident memory of this process so far, in MiB."""
+def _peak_memory_mib(device: Any) -> float:
+    """Peak memory so far, in MiB: allocated on a GPU, else resident in this process."""
+    if device.type == "cuda":
+        import torch
+
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
     import resource
 
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)

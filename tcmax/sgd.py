@@ -15,7 +15,8 @@ class SGD:
     """p <- p - lr * b with b <- momentum * b + (gradient + weight_decay * p); b starts as the first such term.
 
     A parameter whose gradient is absent (None) is left untouched, its momentum included: absent is not zero.
-    param_groups: one group, whose "lr" may be changed between steps.
+    param_groups: one group, whose "lr" may be changed between steps. steps: how many were taken. updates: how many of
+    them moved each parameter, in order; whoever reads these two may set them back to zero.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float, weight_decay: float) -> None:
@@ -23,6 +24,12 @@ class SGD:
             {"params": list(parameters), "lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         ]
         self.momentum_buffers: dict[int, Tensor] = {}  # position of the parameter -> buffer
+        self.forget_counts()
+
+    def forget_counts(self) -> None:
+        """Count steps and updates from zero."""
+        self.steps = 0
+        self.updates = [0] * len(self.param_groups[0]["params"])
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Make every gradient absent (or zero)."""
@@ -39,6 +46,9 @@ class SGD:
         chosen = [(i, p) for i, p in enumerate(group["params"]) if p.grad is not None]
         if not chosen:
             return
+        self.steps += 1
+        for position, _ in chosen:
+            self.updates[position] += 1
         parameters = [p for _, p in chosen]
         directions = [p.grad for p in parameters]
         if group["weight_decay"]:

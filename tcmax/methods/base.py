@@ -84,12 +84,13 @@ class Method(nn.Module):
 
     Parameters: a frozen dataclass of hyper-parameters with defaults and their source.
     default_head: id of the head used when a variant names none.
-    readout: the joint read-out that is the method's own prediction: "joint", or a derived one of tcmax.metrics.readout.
+    readout: the joint read-out that is the method's own prediction: "joint", a derived one of tcmax.metrics.readout, or
+        "own", which stores what `read_out` returns beside the other predictions.
     """
 
     Parameters: ClassVar[type]
     default_head: ClassVar[str] = "concat"
-    readout: ClassVar[str] = "joint"
+    readout: str = "joint"
 
     def __init__(self, parameters: Any, setting: Setting) -> None:
         super().__init__()
@@ -115,8 +116,11 @@ class Method(nn.Module):
         """Scalars to log; the one under "loss" is differentiated."""
         raise NotImplementedError
 
-    def modulate(self, model: MultimodalClassifier, outputs: Outputs, batch: Batch, progress: Progress) -> None:
-        """Change gradients in place between backward and the optimiser step."""
+    def modulate(
+        self, model: MultimodalClassifier, outputs: Outputs, batch: Batch, progress: Progress
+    ) -> Mapping[str, Tensor] | None:
+        """Change gradients in place between backward and the optimiser step; may return scalars to log."""
+        return None
 
     def step(self, model: MultimodalClassifier, batch: Batch, optimizer: SGD, progress: Progress) -> dict[str, Tensor]:
         """Forward, loss, backward, modulate, update. Returns detached scalars to log.
@@ -127,9 +131,10 @@ class Method(nn.Module):
         terms = self.loss(outputs, batch, progress)
         optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
-        self.modulate(model, outputs, batch, progress)
+        hooked = self.modulate(model, outputs, batch, progress) or {}
         optimizer.step()
-        return {"count.backward_passes": torch.ones(()), **{name: value.detach() for name, value in terms.items()}}
+        logged = {name: value.detach() for name, value in terms.items()}
+        return {"count.backward_passes": torch.ones(()), **logged, **hooked}
 
 
 def true_class_scores(outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:

@@ -79,9 +79,11 @@ class OGM(Joint):
             result[name] = torch.where(ahead, 1 - torch.tanh(self.hyperparameters.alpha * rho), torch.ones_like(rho))
         return result
 
-    def modulate(self, model: MultimodalClassifier, outputs: Outputs, batch: Batch, progress: Progress) -> None:
+    def modulate(
+        self, model: MultimodalClassifier, outputs: Outputs, batch: Batch, progress: Progress
+    ) -> dict[str, Tensor]:
         if not self.hyperparameters.first_epoch <= progress.epoch <= self.last_epoch:
-            return
+            return {"count.modulated": torch.zeros(())}
         scale = self.coefficients(true_class_scores(outputs, batch.labels))
         groups = model.parameter_groups()
         for name in model.modalities:
@@ -96,6 +98,7 @@ class OGM(Joint):
                         gradient.shape, generator=progress.noise, device=gradient.device, dtype=gradient.dtype
                     )
                     gradient.add_(noise * (spread + 1e-8))
+        return {"count.modulated": torch.ones(())}
 
 
 class OGMGE(OGM):

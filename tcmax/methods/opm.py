@@ -79,13 +79,14 @@ class OPM(Method):
         loss = cross_entropy(model.head(kept)["joint"], batch.labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self.modulate(model, whole, batch, progress)
+        hooked = self.modulate(model, whole, batch, progress) or {}
         optimizer.step()
         return {
             "loss": loss.detach(),
             **{f"drop_rate.{name}": rate * active for name, rate in zip(features, rates, strict=True)},
             "count.backward_passes": torch.ones(()),
             "count.dropping_steps": torch.tensor(float(active)),
+            **hooked,
         }
 
     def drop_rates(self, scores: dict[str, Tensor]) -> Tensor:
@@ -146,5 +147,7 @@ class OGMGEOPM(OPM):
         super().check(model)
         self.hook.check(model)
 
-    def modulate(self, model: MultimodalClassifier, outputs: Outputs, batch: Batch, progress: Progress) -> None:
-        self.hook.modulate(model, outputs, batch, progress)
+    def modulate(
+        self, model: MultimodalClassifier, outputs: Outputs, batch: Batch, progress: Progress
+    ) -> dict[str, Tensor]:
+        return self.hook.modulate(model, outputs, batch, progress)

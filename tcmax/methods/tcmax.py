@@ -2,12 +2,18 @@
 
 The joint logits are the critic of a bound on the total correlation of features and label: true tuples against all
 recombinations of the batch with all classes. The loss lives in tcmax.information.total_correlation; here it meets the
-model. No hyper-parameter but the number of sampled negatives, by default all of them. Overrides `loss`; and `step`, to
-keep at hand the head that recombined features are scored with where it is not additive.
+model. No hyper-parameter but the number of sampled negatives, by default all of them. Overrides `loss`; `step`, to
+keep at hand the head that recombined features are scored with where it is not additive; and `read_out`.
+
+The bound holds for any reference law P of the label, and the critic estimates p(z, c) / (p(z^1) ... p(z^M) P(c)), so
+log P(c) has to be added to predict. The paper's Eq. 13 leaves it out, which is right for the uniform P of its Eq. 14.
+With `label_reference: empirical` P is the class law of the train part. Both have the same optimum once log P is added,
+since that only moves the head's bias; they differ on the way there.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -25,9 +31,12 @@ class TCMaxParameters:
 
     A head that is not additive has to be evaluated on every tuple: with more than two modalities its default is 1024,
     the best number in the paper's sweep on CREMA-D. A batch with fewer tuples, such as a short last one, uses all.
+
+    label_reference: law of the label that the bound compares with; uniform in the paper's Eq. 14 and the release.
     """
 
     negatives: int | None = None
+    label_reference: Literal["uniform", "empirical"] = "uniform"
 
     def __post_init__(self) -> None:
         if self.negatives is not None and self.negatives < 1:
@@ -41,6 +50,7 @@ class TCMax(Method):
     """L = -(in-batch estimate of total correlation)."""
 
     Parameters: ClassVar[type] = TCMaxParameters
+    class_log_prior: Tensor | None
 
     def __init__(self, parameters: TCMaxParameters, setting: Setting) -> None:
         super().__init__(parameters, setting)
@@ -51,6 +61,19 @@ class TCMax(Method):
             name: bool(switches[f"tcmax.{name}"])
             for name in ("release_constant", "sample_with_replacement", "mean_shift")
         }
+        self.register_buffer("class_log_prior", None)
+        if parameters.label_reference == "empirical":
+            if any(self.released.values()):
+                raise ValueError("the released TCMax knows the uniform label_reference only")
+            counts = setting.class_counts.double()
+            if not counts.all():
+                raise ValueError("label_reference: empirical needs every class among the train items")
+            self.class_log_prior = (counts / counts.sum()).log()
+            self.readout = "own"
+
+    def read_out(self, logits: Mapping[str, Tensor]) -> Tensor:
+        joint = logits["joint"]
+        return joint if self.class_log_prior is None else joint + self.class_log_prior.to(joint)
 
     def check(self, model: MultimodalClassifier) -> None:
         if self._separable(model) or not any(self.released.values()):
@@ -96,7 +119,12 @@ class TCMax(Method):
                 mean_shift=self.released["mean_shift"],
             )
             return {"loss": loss}
-        loss = TCMaxLoss(negatives=negatives)(scored, batch.labels, head=self.scorer, generator=progress.noise)
+        bound = TCMaxLoss(
+            negatives=negatives,
+            label_reference=self.hyperparameters.label_reference,
+            class_log_prior=self.class_log_prior,
+        )
+        loss = bound(scored, batch.labels, head=self.scorer, generator=progress.noise)
         joint = total(scored) if self.scorer is None else outputs.logits["joint"]
-        parts = decompose(loss.detach(), joint.detach(), batch.labels)
+        parts = decompose(loss.detach(), joint.detach(), batch.labels, self.class_log_prior)
         return {"loss": loss, "cross_entropy": parts.cross_entropy, "alignment": parts.alignment}

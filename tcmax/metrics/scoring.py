@@ -267,12 +267,13 @@ def _read_predictions(run: _Run, selection: str) -> _Predictions:
         raise TcmaxError(f"{path} ({run}): an item is both in val and in test, so temperatures would be fitted on it.")
     readouts = records.readouts(table)
     own, classes = header.get("readout", "joint"), header.get("classes", [])
-    modalities = tuple(name for name in readouts if name != "joint")
+    stored = own == "own" and own in readouts  # a read-out of its own that no rule here could derive
+    modalities = tuple(name for name in readouts if name != "joint" and not (stored and name == "own"))
     reserved = sorted(_RESERVED.intersection(modalities))
     if "joint" not in readouts or reserved:
         problem = f"a modality may not be called {reserved[0]!r}" if reserved else "it has no joint logits"
         raise TcmaxError(f"{path} ({run}): {problem}.")
-    if own not in (JOINT_READOUTS if modalities else ("joint",)):
+    if not stored and own not in (JOINT_READOUTS if modalities else ("joint",)):
         raise TcmaxError(f"{path} ({run}): its own read-out is {own!r}, which cannot be computed from its logits.")
     logits = {name: records.logits(table, name) for name in readouts}
     if len(classes) != logits["joint"].shape[1]:
@@ -364,13 +365,15 @@ def _scored(predictions: _Predictions, fold: int) -> _Scored:
 
 
 def _readouts(predictions: _Predictions, rows: NDArray[np.intp]) -> Iterator[tuple[str, Floats]]:
-    """Every read-out with its logits of some items: modalities, the head's own output, and the two derived ones."""
-    for name, logits in predictions.logits.items():
-        yield name, logits[rows].astype(np.float64)
+    """Every read-out with its logits of some items: modalities, the head's output, two derived ones, a stored own."""
+    for name in (*predictions.modalities, "joint"):
+        yield name, predictions.logits[name][rows].astype(np.float64)
     if predictions.modalities:
         stacked = np.stack([predictions.logits[name][rows] for name in predictions.modalities])
         yield "joint_entropy_gated", entropy_gated(stacked)
         yield "joint_energy_weighted", energy_weighted(stacked)
+    if "own" in predictions.logits:
+        yield "own", predictions.logits["own"][rows].astype(np.float64)
 
 
 def _item_columns(

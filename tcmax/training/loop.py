@@ -5,13 +5,15 @@ epoch, so a run continued from a checkpoint, or trained beside other seeds, give
 """
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tcmax.data.base import Dataset
 from tcmax.errors import TcmaxError
@@ -47,15 +49,29 @@ class RunState:
     history: list[tuple[int, str, float]] = field(default_factory=list)
     best: dict[str, dict[str, tuple[float, int, Logits]]] = field(default_factory=dict)
     diverged: bool = False
+    nonfinite_losses: int = 0
+
+
+@dataclass
+class Passes:
+    """Forward passes through one encoder: calls, and items in them."""
+
+    calls: int = 0
+    rows: int = 0
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """diverged_epoch: of the first non-finite loss or logit, or None. selected: rule -> logits of val, then test."""
+    """diverged_epoch: of the first non-finite loss or logit, or None. selected: rule -> logits of val, then test.
+
+    nonfinite_losses: how many batches of that epoch had one. The first of them spoils the weights, so it was the one
+    that many steps before the epoch's end.
+    """
 
     history: list[tuple[int, str, float]]
     selected: dict[str, Selected]
     diverged_epoch: int | None
+    nonfinite_losses: int
     model: MultimodalClassifier
     method: Method
 
@@ -94,6 +110,9 @@ class Run:
             weight_decay=training["weight_decay"],
         )
         self.state = RunState()
+        self.passes = {name: Passes() for name in self.model.modalities}
+        for name, encoder in self.model.encoder.items():
+            encoder.register_forward_pre_hook(partial(self._count_pass, name))
         self.epochs: int = training["epochs"]
 
     def train(self, after_epoch: Callable[["Run"], None] | None = None) -> RunResult:
@@ -106,7 +125,7 @@ class Run:
                 after_epoch(self)
         diverged = self.state.epoch - 1 if self.state.diverged else None
         selected = {} if self.state.diverged else {rule: self._assemble(rule) for rule in self.state.best}
-        return RunResult(self.state.history, selected, diverged, self.model, self.method)
+        return RunResult(self.state.history, selected, diverged, self.state.nonfinite_losses, self.model, self.method)
 
     @contextlib.contextmanager
     def _layer_stream(self, epoch: int) -> Iterator[None]:
@@ -119,6 +138,10 @@ class Run:
             if self.device.type == "cuda":
                 torch.cuda.manual_seed(seed)
             yield
+
+    def _count_pass(self, name: str, encoder: nn.Module, inputs: tuple[Tensor]) -> None:
+        self.passes[name].calls += 1
+        self.passes[name].rows += len(inputs[0])
 
     def _learning_rate(self, epoch: int) -> float:
         training = self.spec.training
@@ -139,6 +162,8 @@ class Run:
             epoch, self.epochs, 0, len(starts), (*self.spec.root(self.seed), self.spec.method[0]), self.device
         )
         logged: dict[str, list[tuple[float, Tensor]]] = {}
+        self.optimizer.forget_counts()
+        self.passes = {name: Passes() for name in self.model.modalities}
         self.model.train()
         self.method.train()
         self.method.begin_epoch(self.model, self.train_part, progress)
@@ -147,16 +172,29 @@ class Run:
             for name, value in self.method.step(self.model, batch, self.optimizer, progress).items():
                 weight = 1.0 if name.startswith("count.") else len(batch.labels) / n_train
                 logged.setdefault(name, []).append((weight, value))
-        sums = {name: _weighted_sum(values) for name, values in logged.items()}
-        if not np.isfinite(sums["loss"]):
+        self.state.nonfinite_losses = sum(not math.isfinite(loss) for loss in _values(logged["loss"]))
+        if self.state.nonfinite_losses:
             self._diverge(epoch)
             return
-        self._note(epoch, {**sums, "learning_rate": rate})
+        sums = {name: _weighted_sum(values) for name, values in logged.items()}
+        self._note(epoch, {**sums, **self._work_done(), "learning_rate": rate})
         self._evaluate(epoch)
 
     def _diverge(self, epoch: int) -> None:
         self.state.diverged = True
-        self._note(epoch, {"diverged": 1.0})
+        self._note(epoch, {"diverged": 1.0, "count.nonfinite_losses": float(self.state.nonfinite_losses)})
+
+    def _work_done(self) -> dict[str, float]:
+        """What this epoch's training cost: optimiser steps, and by encoder its updates, its forward passes, and how
+        often it saw the train items. A step that leaves an encoder's gradient absent does not update it."""
+        counts = {"count.optimizer_steps": float(self.optimizer.steps)}
+        updates = dict(zip(self.model.parameters(), self.optimizer.updates, strict=True))
+        for name, encoder in self.model.encoder.items():
+            moved = (updates[weight] for weight in encoder.parameters())
+            counts[f"count.encoder_updates.{name}"] = float(max(moved, default=0))
+            counts[f"count.forward_passes.{name}"] = float(self.passes[name].calls)
+            counts[f"data_passes.{name}"] = self.passes[name].rows / len(self.fold.train)
+        return counts
 
     def _note(self, epoch: int, values: Mapping[str, float]) -> None:
         for quantity, value in values.items():
@@ -183,7 +221,7 @@ class Run:
             return
         n_val = len(self.fold.val)
         parts = {"val": slice(0, n_val), "test": slice(n_val, None)}
-        own = self.method.read_out({name: torch.from_numpy(values) for name, values in logits.items()}).numpy()
+        own = self._own(logits)
         stacked = np.stack([*logits.values(), own])
         correct, nll = stacked.argmax(-1) == self.held_out_labels, _nll(stacked, self.held_out_labels)
         scores: dict[str, float] = {}
@@ -218,17 +256,28 @@ class Run:
         aliased = rule == "best_val" and self.spec.switches["protocol.aliased_selection"]
         units = self.state.best["last" if aliased else rule]
         if set(units) == {"joint"}:
-            _, epoch, logits = units["joint"]
-            return Selected(logits, dict.fromkeys(logits, epoch))
-        unimodal = {name: torch.from_numpy(kept[name]) for name, (_, _, kept) in units.items()}
+            logits = units["joint"][2]
+        else:
+            unimodal = {name: torch.from_numpy(kept[name]) for name, (_, _, kept) in units.items()}
+            logits = {**{name: value.numpy() for name, value in unimodal.items()}, "joint": total(unimodal).numpy()}
+        if self.method.readout == "own":  # no later stage can derive it from the other logits
+            logits = {**logits, "own": self._own(logits)}
         epochs = {name: epoch for name, (_, epoch, _) in units.items()}
-        joint = total(unimodal).numpy()
-        return Selected({**{name: value.numpy() for name, value in unimodal.items()}, "joint": joint}, epochs)
+        return Selected(logits, dict.fromkeys(logits, epochs["joint"]) if "joint" in epochs else epochs)
+
+    def _own(self, logits: Logits) -> np.ndarray:
+        own: np.ndarray = self.method.read_out({k: torch.from_numpy(v) for k, v in logits.items()}).numpy()
+        return own
 
 
-def _weighted_sum(values: list[tuple[float, Tensor]]) -> float:
-    weights, scalars = zip(*values, strict=True)
-    return sum(w * x for w, x in zip(weights, torch.stack(scalars).tolist(), strict=True))
+def _values(logged: list[tuple[float, Tensor]]) -> list[float]:
+    """Numbers of one quantity, in one transfer from the device."""
+    values: list[float] = torch.stack([value for _, value in logged]).tolist()
+    return values
+
+
+def _weighted_sum(logged: list[tuple[float, Tensor]]) -> float:
+    return sum(weight * value for (weight, _), value in zip(logged, _values(logged), strict=True))
 
 
 def _nll(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

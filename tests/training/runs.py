@@ -7,6 +7,7 @@ from tcmax.training.loop import Run
 from tcmax.training.spec import resolve_run
 
 CPU = torch.device("cpu")
+OWN_SPLIT = {"protocol.file_order_split": False}  # for a released method on the tiny dataset's own split
 
 
 def make(variant="joint", seed=0, dataset=None, cls=Run, experiment=None, **changes):

@@ -19,6 +19,8 @@ from tcmax.training.loop import Run, pick_device
 
 every_variant = pytest.mark.parametrize("variant", sorted(tiny.VARIANTS))
 
+WORK = ("count.encoder_updates", "count.forward_passes", "data_passes")  # by modality
+
 
 def values(result, quantity):
     return [value for _, name, value in result.history if name == quantity]
@@ -183,7 +185,8 @@ def test_the_history_holds_accuracy_and_log_loss_of_every_part_and_read_out():
     quantities = {name for epoch, name, _ in result.history if epoch == 3}
     readouts = ("left", "right", "joint", "own")
     expected = {f"{m}.{part}.{r}" for m in ("accuracy", "nll") for part in ("val", "test") for r in readouts}
-    assert quantities == {*expected, "loss", "learning_rate", "count.backward_passes"}
+    work = {f"{kind}.{m}" for kind in WORK for m in ("left", "right")}
+    assert quantities == {*expected, *work, "loss", "learning_rate", "count.backward_passes", "count.optimizer_steps"}
     keys = [(epoch, name) for epoch, name, _ in result.history]
     assert len(keys) == len(set(keys)) == 4 * len(quantities)
     logits, fold = result.selected["last"].logits["joint"], data.folds[0]
@@ -285,7 +288,8 @@ def test_a_learning_rate_that_explodes_ends_as_a_diverged_run():
     result = runs.make(training=tiny.training(learning_rate=1e30)).train()
     assert result.diverged_epoch == 0
     assert result.selected == {}
-    assert result.history == [(0, "diverged", 1.0)]
+    assert result.history[0] == (0, "diverged", 1.0)
+    assert {name for _, name, _ in result.history} == {"diverged", "count.nonfinite_losses"}
 
 
 def test_a_single_batch_with_a_nan_loss_ends_the_run_in_its_epoch():
@@ -303,7 +307,10 @@ def test_a_single_batch_with_a_nan_loss_ends_the_run_in_its_epoch():
     assert result.diverged_epoch == 2
     assert run.state.epoch == 3
     assert {epoch for epoch, _, _ in result.history} == {0, 1, 2}
-    assert [entry for entry in result.history if entry[0] == 2] == [(2, "diverged", 1.0)]
+    # Its gradient spoils the weights, so the three batches from it to the end of the epoch fail.
+    last = [entry for entry in result.history if entry[0] == 2]
+    assert last == [(2, "diverged", 1.0), (2, "count.nonfinite_losses", 3.0)]
+    assert result.nonfinite_losses == 3
 
 
 def test_logits_that_are_not_finite_end_the_run_though_the_loss_is():
