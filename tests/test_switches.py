@@ -21,9 +21,14 @@ def test_reference_fidelity_deviates_nowhere_and_every_switch_is_a_deviation():
     for name, switch in SWITCHES.items():
         assert reference[name] in (False, "half"), name
         assert len(switch.values) > 1, name
-    # Deviations of an author's second code base, which no fidelity stands for: they can be set by name only.
+    # Deviations of a code base that no fidelity stands for: they can be set by name only.
     neither = {name for name, s in SWITCHES.items() if s.original == s.release == s.reference}
-    assert neither == {"qmf.attached_weights", "qmf.late_history"}
+    assert neither == {
+        "qmf.attached_weights",
+        "qmf.late_history",
+        "g_blending.absolute_gain",
+        "g_blending.summed_losses",
+    }
 
 
 def test_only_switches_of_the_variants_own_parts_are_resolved():

@@ -14,5 +14,8 @@ HEADS = Table(
         "bigated": Entry("tcmax.fusion.gated:BiGated", aliases=("bi-gated",)),
         "prototype": Entry("tcmax.fusion.prototype:Prototype", aliases=("CLIP-style",)),
         "concat-msh": Entry("tcmax.fusion.concat_msh:ConcatMSH", aliases=("multi-single-head",)),
+        "concat-aux": Entry("tcmax.fusion.concat_aux:ConcatAuxiliary"),
+        "shared-mlp": Entry("tcmax.fusion.shared_mlp:SharedMLP"),
+        "cosine": Entry("tcmax.fusion.cosine:Cosine"),
     },
 )

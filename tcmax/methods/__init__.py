@@ -16,6 +16,12 @@ METHODS = Table(
         "mla": Entry("tcmax.methods.mla:MLA"),
         "mmpareto": Entry("tcmax.methods.mmpareto:MMPareto"),
         "unimodal": Entry("tcmax.methods.unimodal:UnimodalEnsemble", aliases=("unimodal ensemble",)),
+        "mcr": Entry("tcmax.methods.mcr:MCR", aliases=("multimodal competition regularizer",)),
+        "mlb": Entry("tcmax.methods.mlb:MLB", aliases=("multi-loss balanced",)),
+        "pmr": Entry("tcmax.methods.pmr:PMR", aliases=("prototypical modal rebalance",)),
+        "reconboost": Entry("tcmax.methods.reconboost:ReconBoost"),
+        "mmcosine": Entry("tcmax.methods.mmcosine:MMCosine"),
+        "g-blending": Entry("tcmax.methods.g_blending:GBlending", aliases=("gradient blending", "G-Blend")),
         "tcmax": Entry("tcmax.methods.tcmax:TCMax", aliases=("total correlation maximization",)),
     },
 )
