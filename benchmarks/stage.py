@@ -151,15 +151,15 @@ def write_experiment(root: Path, name: str, labels_of: list[str], seeds: int) ->
 def write_logits(root: Path, dataset: str, rng: np.random.Generator) -> int:
     """Two runs of raw logits as NPZ files with their mapping, and as many validation items; returns bytes of a run."""
     n, n_classes = SIZES[dataset], CLASSES[dataset]
-    common = {
+    arrays: dict[str, Any] = {
         "clip": np.arange(2 * n),
         "target": rng.integers(n_classes, size=2 * n),
         "part": np.repeat(["dev", "test"], n),
     }
     readouts = (*MODALITIES, "joint")
     for seed in range(2):
-        logits = {name: rng.standard_normal((2 * n, n_classes), dtype=np.float32) for name in readouts}
-        np.savez(root / f"{dataset}-made up-{seed}.npz", **common, **logits)
+        arrays |= {name: rng.standard_normal((2 * n, n_classes), dtype=np.float32) for name in readouts}
+        np.savez(root / f"{dataset}-made up-{seed}.npz", **arrays)
     mapping = {
         "name": f"logits-{dataset}",
         "source": "made up",
@@ -215,7 +215,7 @@ def run(root: Path, n_variants: int, seeds: int) -> None:
     per_run = (spent[large][0] - spent[small][0]) / 2  # what is left of the small one is loading libraries
     print(
         f"score raw logits ({large}, {CLASSES[large]} classes, {size / 2**20:.0f} MiB a run with validation items): "
-        f"{per_run:.1f} s CPU a run beyond the {spent[small][0]:.1f} s that {small} takes, peak {spent[large][1]:.0f} MiB"
+        f"{per_run:.1f} s CPU a run beyond the {spent[small][0]:.1f} s for {small}, peak {spent[large][1]:.0f} MiB"
     )
 
 

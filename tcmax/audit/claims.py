@@ -191,6 +191,8 @@ def _adjusted(claim: Claim, leaves: Sequence[Node]) -> tuple[list[float], str] |
     found = [_only_leaf(node) for node in leaves]
     if len(found) < 2:
         return None
+    if claim.quantifier == "some pair":
+        return holm([each.support for each in found]), f"p of the statement, {len(found)} parts of claim {claim.id}"
     if claim.quantifier != "some dataset":
         return holm([each.against for each in found]), f"p of the contrary, {len(found)} parts of claim {claim.id}"
     per_dataset = claim.relation not in ("largest of", "smallest of", "monotone") and len(claim.rivals or ()) <= 1
@@ -258,9 +260,10 @@ def _verdict(claim: Claim, judged: Sequence[Judged]) -> dict[str, Any]:
 def _needed(claim: Claim, judged: Judged, part: Part) -> str | None:
     if part.estimand is None or part.estimand.refusal(claim.population) is not None:
         return None
-    datasets = len({each.dataset for each in judged.parts})
-    some = claim.quantifier == "some dataset"
-    families = FamilySizes(datasets, len(judged.parts) // datasets) if some else FamilySizes(1, len(judged.parts))
+    n, datasets = len(judged.parts), len({each.dataset for each in judged.parts})
+    families = {"some dataset": FamilySizes(datasets, n // datasets), "some pair": FamilySizes(n, 1)}.get(
+        claim.quantifier, FamilySizes(1, n)
+    )
     equal = claim.relation == "equal"
     return needed_in_words(
         part.estimand,
@@ -288,7 +291,7 @@ def _reason(
         "undetermined": f"{part.name} blocks" if several else "the interval holds both answers",
         "not testable": f"{part.name}: {decision.leaf.refusal}",
     }
-    if claim.quantifier == "some dataset" and several:
+    if claim.quantifier in ("some dataset", "some pair") and several:
         sentences["supported"] = f"{part.name} holds, after Holm's correction"
         sentences["contradicted"] = f"no part holds, the nearest is {part.name}"
         sentences["undetermined"] = f"no part holds after Holm's correction, the nearest is {part.name}"

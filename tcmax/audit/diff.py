@@ -13,6 +13,8 @@ from tcmax.files import read_json
 
 Change = Literal["flip", "new seeds only", "added", "removed"]
 FILE = "verdicts.parquet"
+# What is compared: an earlier audit may lack other columns.
+COLUMNS = ("claim", "text", "verdict", "verdict_seeds", "estimate", "low", "high", "claims_sha256")
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,11 @@ def read_audit(path: Path) -> Audit:
 
 
 def _of_runs(path: Path) -> Audit:
-    table = records.read(path, records.VERDICTS).to_pylist()
+    found = records.read(path, records.VERDICTS, columns=COLUMNS)
+    if found.column_names != list(COLUMNS):
+        missing = next(name for name in COLUMNS if name not in found.column_names)
+        raise TcmaxError(f"{path}: the column {missing!r} is missing.")
+    table = found.to_pylist()
     hashes = {row["claims_sha256"] for row in table}
     if len(hashes) > 1:
         raise TcmaxError(f"{path} mixes verdicts of {len(hashes)} claims files; run the audit again.")

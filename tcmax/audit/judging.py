@@ -79,6 +79,8 @@ def tree_of(claim: Claim, by_dataset: Mapping[str, Sequence[Part]], population: 
             return Leaf(part.name, 1.0, 1.0, part.reason)
         return leaf(part.name, part.estimand, claim.margin, population, equal=claim.relation == "equal")
 
+    if claim.quantifier == "some pair":
+        return AnyOf(tuple(of(part) for parts in by_dataset.values() for part in parts))
     if claim.quantifier == "some dataset":
         return AnyOf(tuple(AllOf(tuple(map(of, parts))) for parts in by_dataset.values()))
     return AllOf(tuple(of(part) for parts in by_dataset.values() for part in parts))

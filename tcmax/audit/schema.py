@@ -23,7 +23,9 @@ from tcmax.metrics import METRICS
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 Relation = Literal["greater", "less", "equal", "largest of", "smallest of", "monotone", "association"]
-Quantifier = Literal["each dataset", "some dataset", "average over the named datasets", "datasets in general"]
+Quantifier = Literal[
+    "each dataset", "some dataset", "some pair", "average over the named datasets", "datasets in general"
+]
 
 # Keys that say what to compute; a claim that is not testable has none of them.
 _STRUCTURE = frozenset(
@@ -75,7 +77,8 @@ class Claim(_Strict):
     """One claim. The meaning of every key is in docs/add-a-claim.md.
 
     subject, rivals: variants; a list inside `rivals`, or a list as `subject`, is one contender, the best of these on
-    validation within each seed. variants: the ordered steps of *monotone*, or what *association* ranges over.
+    validation within each seed. variants: the ordered steps of *monotone*, what *association* ranges over, or what
+    *some pair* searches.
     margin: signed, in the metric's unit; negative is non-inferiority, and for *equal* it is the half-width.
     """
 
@@ -168,10 +171,17 @@ class Claim(_Strict):
             self._only("monotone", needed={"variants"}, barred={"subject", "rivals", "associated_with", "direction"})
             if self.variants == "all" or len(self.variants or ()) < 2:
                 raise ValueError("variants: monotone needs the steps in order, two at least")
+        elif self.quantifier == "some pair" and self.variants is not None:
+            barred = {"subject", "rivals", "associated_with", "direction"}
+            self._only(str(self.relation), needed={"variants"}, barred=barred)
+            if len(self.variants) < 2:
+                raise ValueError("variants: a pair needs two of them")
         else:
             barred = {"variants", "associated_with", "direction"}
             self._only(str(self.relation), needed={"subject"}, barred=barred)
             self._rivals()
+        if self.quantifier == "some pair" and self.relation not in ("greater", "less", "equal"):
+            raise ValueError("quantifier: 'some pair' belongs to the relations greater, less and equal")
         self._margin()
         return self
 
@@ -195,8 +205,10 @@ class Claim(_Strict):
         superlative = self.relation in ("largest of", "smallest of")
         if self.rivals is None and not superlative:
             raise ValueError(f"rivals: the relation {self.relation!r} needs it")
-        if self.rivals == "all others" and not superlative:
-            raise ValueError(f"rivals: 'all others' belongs to 'largest of' and 'smallest of', not {self.relation!r}")
+        if self.rivals == "all others" and not superlative and self.quantifier != "some pair":
+            raise ValueError(
+                f"rivals: 'all others' belongs to 'largest of', 'smallest of' and 'some pair', not {self.relation!r}"
+            )
         if isinstance(self.rivals, tuple) and self.rival_readout in (None, self.readout):
             own = set(self.subject or ())
             for rival in self.rivals:
@@ -267,7 +279,7 @@ def datasets_of(claim: Claim, experiment: Experiment) -> tuple[str, ...]:
 
 
 def variants_of(claim: Claim, experiment: Experiment, dataset: str) -> tuple[str, ...]:
-    """The variants a *monotone* or *association* claim ranges over on a dataset."""
+    """The variants a *monotone*, *association* or *some pair* claim ranges over on a dataset."""
     if isinstance(claim.variants, tuple):
         return claim.variants
     return experiment.variants_on(dataset)
@@ -277,13 +289,17 @@ def contrasts_of(claim: Claim, experiment: Experiment, dataset: str) -> tuple[tu
     """The comparisons (A, B) that a claim is made of on one dataset; none for an association.
 
     "All others" leaves out the subject's siblings (variants of the same `family`), and where the subject is the best of
-    several, rivals of one family are one rival with the same right.
+    several, rivals of one family are one rival with the same right. A search over variants meets each pair in both
+    directions, but for *equal*, which has none.
     """
     if claim.relation == "association":
         return ()
     if claim.relation == "monotone":
         steps = variants_of(claim, experiment, dataset)
         return tuple(((after,), (before,)) for before, after in itertools.pairwise(steps))
+    if claim.variants is not None:
+        pairs = itertools.combinations if claim.relation == "equal" else itertools.permutations
+        return tuple(((a,), (b,)) for a, b in pairs(variants_of(claim, experiment, dataset), 2))
     subject = claim.subject or ()
     rivals = claim.rivals if isinstance(claim.rivals, tuple) else _all_others(subject, experiment, dataset)
     return tuple((subject, rival) for rival in rivals)

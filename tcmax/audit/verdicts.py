@@ -4,7 +4,7 @@ A claim is a tree. Its leaves are comparisons, each with two one-sided p-values:
 `against` for its contrary. Above them
 
     every child must hold (each dataset, largest of)   support = max of the children's      against = least after Holm
-    one child must hold (some dataset)                  support = least after Holm           against = max
+    one child must hold (some dataset, some pair)       support = least after Holm           against = max
 
 so a conjunction is supported only if all parts are, unadjusted (intersection-union test, Berger 1982), and contradicted
 only if one part is after Holm's correction over all of them: without it a true "largest of" with 13 rivals would be

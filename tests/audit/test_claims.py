@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.stats
 import yaml
 from scored import made_up, write_items
@@ -191,6 +192,30 @@ def test_holm_over_the_parts_stands_in_the_evidence(tmp_path):
     judge({"quantifier": "some dataset"})
     rows = [row for key, row in judge.evidence.items() if key.endswith("|both")]
     assert min(row["p_adjusted"] for row in rows) == pytest.approx(min(1, 2 * min(row["p_greater"] for row in rows)))
+
+
+def test_a_free_search_over_pairs_pays_for_every_pair(tmp_path):
+    rng = np.random.default_rng(3)
+    scores = {d: plain(rng, {"a": 0.72, "b": 0.7, "c": 0.7}, n=200) for d in ("one", "two")}
+    judge = judge_of(tmp_path, scores, ("one", "two"))
+    search = {"quantifier": "some pair", "subject": None, "rivals": None, "variants": "all"}
+    verdict = judge(search)
+    rows = [row for key, row in judge.evidence.items() if key.endswith("|both")]
+    assert len(rows) == 12
+    assert {row["family"] for row in rows} == {"p of the statement, 12 parts of claim claim-0"}
+    least = min(rows, key=lambda row: row["p_greater"])
+    won, lost = (scores[least["dataset"]][least[side]]["correct.own"] for side in "ab")
+    # the level at which the two-sided interval just reaches 0 is twice the one-sided p
+    p = scipy.optimize.brentq(lambda level: both(won - lost, level)[1], 1e-9, 0.9) / 2
+    assert least["p_adjusted"] == pytest.approx(min(1, 12 * p))
+    assert p < 0.025 <= 12 * p
+    assert verdict["verdict"] == "undetermined"
+    assert "no part holds after Holm's correction" in verdict["reason"]
+    named = judge({"subject": "a", "rivals": "all others", "quantifier": "some pair", "datasets": ["two"]})
+    assert named["blocking"].startswith("a minus ")
+    against = judge({**search, "variants": ["a", "b"], "margin": 0.5})
+    assert against["verdict"] == "contradicted"
+    assert against["reason"].startswith("no part holds, the nearest is")
 
 
 def test_the_largest_excludes_siblings_and_meets_every_rival(tmp_path):

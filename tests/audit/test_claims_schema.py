@@ -85,6 +85,23 @@ def test_monotone_is_its_adjacent_steps(tmp_path):
     assert contrasts_of(claim, EXPERIMENT, "one") == ((("a",), ("c",)), (("b",), ("a",)))
 
 
+@pytest.mark.parametrize(
+    ("keys", "pairs"),
+    [
+        ({"variants": ["a", "b", "c"], "relation": "greater"}, {"ab", "ba", "ac", "ca", "bc", "cb"}),
+        (
+            {"variants": ["a", "b", "c"], "relation": "equal", "margin": 0.1, "margin_reason": "why"},
+            {"ab", "ac", "bc"},
+        ),
+        ({"subject": "c", "rivals": "all others", "relation": "greater"}, {"ca", "cb", "cd"}),
+    ],
+)
+def test_a_free_search_meets_every_pair(tmp_path, keys, pairs):
+    claim = {key: value for key, value in VALID.items() if key not in ("subject", "rivals", "relation")}
+    (loaded,) = load_claims(write(tmp_path, {**claim, "quantifier": "some pair", **keys}), EXPERIMENT).claims
+    assert {a + b for (a,), (b,) in contrasts_of(loaded, EXPERIMENT, "one")} == pairs
+
+
 def test_one_variant_may_be_compared_with_itself_in_another_read_out(tmp_path):
     claim = only(tmp_path, rivals="a", readout="left", rival_readout="right")
     assert contrasts_of(claim, EXPERIMENT, "one") == ((("a",), ("a",)),)
@@ -132,6 +149,15 @@ MISTAKES = [
     ),
     ({"smallest_gain": 0}, "smallest_gain: input should be greater than 0"),
     ({"smallest_gain": 0.01, "margin": 0.02}, "smallest_gain: a gain of interest lies above the margin"),
+    (
+        {"quantifier": "some pair", "relation": "largest of"},
+        "quantifier: 'some pair' belongs to the relations greater, less and equal",
+    ),
+    ({"quantifier": "some pair", "variants": "all"}, "rivals: the relation 'greater' does not use it"),
+    (
+        {"quantifier": "some pair", "variants": ["a"], "subject": None, "rivals": None},
+        "variants: a pair needs two of them",
+    ),
     ({"quantifier": "most datasets"}, "quantifier: input should be 'each dataset'"),
     ({"selection": "best_test_oracle"}, "selection: best_test_oracle chooses by the test labels and can never feed"),
     ({"selection": "first"}, "selection: input should be 'last'"),

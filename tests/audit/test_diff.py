@@ -5,6 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tcmax import cli, records
@@ -116,3 +117,13 @@ def test_what_is_no_audit_gets_a_sentence(tmp_path):
     (tmp_path / "x.parquet").write_text("no")
     with pytest.raises(TcmaxError, match="damaged or not a Parquet file"):
         read_audit(tmp_path / "x.parquet")
+
+
+def test_an_audit_from_before_a_column_existed_can_still_be_compared(tmp_path):
+    b = write(tmp_path / "b.parquet", BEFORE)
+    whole = pq.read_table(b)
+    pq.write_table(whole.drop_columns(["influence", "needed"]), tmp_path / "a.parquet")
+    assert diff(tmp_path / "a.parquet", b).differences == ()
+    pq.write_table(whole.drop_columns(["verdict"]), tmp_path / "a.parquet")
+    with pytest.raises(TcmaxError, match=r"a\.parquet: the column 'verdict' is missing"):
+        read_audit(tmp_path / "a.parquet")
