@@ -213,6 +213,9 @@ def test_a_free_search_over_pairs_pays_for_every_pair(tmp_path):
     assert "no part holds after Holm's correction" in verdict["reason"]
     named = judge({"subject": "a", "rivals": "all others", "quantifier": "some pair", "datasets": ["two"]})
     assert named["blocking"].startswith("a minus ")
+    found = judge({**search, "variants": ["a", "b"], "margin": -0.015, "margin_reason": "made up"})
+    assert found["verdict"] == "supported"  # b minus a does not hold, and need not
+    assert found["blocking"].startswith("a minus b on")
     against = judge({**search, "variants": ["a", "b"], "margin": 0.5})
     assert against["verdict"] == "contradicted"
     assert against["reason"].startswith("no part holds, the nearest is")
