@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tcmax.data import DATASETS
+from tcmax.encoders import ENCODERS
 from tcmax.errors import TcmaxError
 from tcmax.files import explained
 
@@ -72,6 +73,8 @@ class DatasetSettings(_Settings):
     folds: of a named dataset's protocol; `tcmax prepare` refuses another number than the data has.
     training: overrides of the experiment's training settings.
     variants: labels to run here; all of them when not given.
+    needs: what has to be prepared where nothing installed provides this dataset or its encoders. It is then planned, and
+        drawn in the DAG, and its jobs end with this sentence; without `needs`, an unknown name is a mistake.
     """
 
     features: str | None = None
@@ -80,6 +83,7 @@ class DatasetSettings(_Settings):
     folds: Count = 1
     training: dict[str, Any] = Field(default_factory=dict)
     variants: tuple[str, ...] | None = None
+    needs: str | None = None
     title: str | None = None
 
     @field_validator("variants", mode="before")
@@ -87,15 +91,24 @@ class DatasetSettings(_Settings):
     def _from_yaml_list(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
 
+    @property
+    def all_encoders(self) -> list[PartSettings]:
+        return [encoder for encoder in (self.encoder, *self.encoders.values()) if encoder is not None]
+
 
 class VariantSettings(_Settings):
-    """A row of a table: method + head + fidelity + named switches + the method's own parameters."""
+    """A row of a table: method + head + fidelity + named switches + the method's own parameters.
+
+    tuning_trials: how many settings were tried on validation items to arrive at these parameters. Comparisons are fair
+        when it is the same for every variant; the report prints it.
+    """
 
     method: str
     head: PartSettings | None = None
     fidelity: Literal["reference", "original", "release"] = "reference"
     switches: dict[str, Any] = Field(default_factory=dict)
     parameters: dict[str, Any] = Field(default_factory=dict)
+    tuning_trials: Annotated[int, Field(ge=0)] = 0
     title: str | None = None
     family: str | None = None
 
@@ -259,6 +272,14 @@ class Experiment:
         chosen = self.settings.datasets[dataset].variants
         return tuple(self.settings.variants) if chosen is None else chosen
 
+    def lacking(self, dataset: str) -> str | None:
+        """What has to be prepared before a dataset can be used in this installation; None when nothing has."""
+        options = self.settings.datasets[dataset]
+        known = options.features is not None or dataset in DATASETS
+        if options.needs is None or (known and all(encoder.name in ENCODERS for encoder in options.all_encoders)):
+            return None
+        return options.needs
+
     def n_folds(self, dataset: str) -> int:
         """Folds of a dataset, known without its data: from the config, or counted in a feature file."""
         if self.settings.datasets[dataset].features is not None:
@@ -330,18 +351,19 @@ def load(name_or_path: str | Path) -> Experiment:
     experiment = Experiment(path, settings)
     if settings.imported is not None:
         return experiment
-    from tcmax.encoders import ENCODERS
     from tcmax.fusion import HEADS
     from tcmax.methods import METHODS
 
     for dataset, options in settings.datasets.items():
+        experiment.training_on(dataset)
+        if experiment.lacking(dataset):
+            continue
         if options.features is None:
             _checked(path, f"datasets.{dataset}", DATASETS.canonical, dataset)
         if options.encoder is not None:
             _checked(path, f"datasets.{dataset}.encoder", ENCODERS.canonical, options.encoder.name)
         for modality, encoder in options.encoders.items():
             _checked(path, f"datasets.{dataset}.encoders.{modality}", ENCODERS.canonical, encoder.name)
-        experiment.training_on(dataset)
     for label, variant in settings.variants.items():
         _checked(path, f"variants.{label}.method", METHODS.canonical, variant.method)
         if variant.head is not None:

@@ -20,7 +20,7 @@ from tcmax.data import DATASETS
 from tcmax.data.base import Dataset
 from tcmax.encoders import ENCODERS
 from tcmax.errors import TcmaxError
-from tcmax.experiment import Cell, DatasetSettings, Experiment, PartSettings
+from tcmax.experiment import Cell, DatasetSettings, Experiment
 from tcmax.files import explained, read_json, sha256, write_json
 from tcmax.fusion import HEADS
 from tcmax.methods import METHODS
@@ -33,7 +33,13 @@ MANIFEST_VERSION = 1
 
 
 def load_dataset(experiment: Experiment, name: str) -> Dataset:
-    """The dataset a config names: one of ours, an installed one, or a user's own feature file."""
+    """The dataset a config names: one of ours, an installed one, or a user's own feature file.
+
+    Raises TcmaxError when it has to be prepared first.
+    """
+    lacking = experiment.lacking(name)
+    if lacking is not None:
+        raise TcmaxError(f"{experiment.path}: {name} is not available in this installation; it needs {lacking}.")
     features = experiment.settings.datasets[name].features
     if features is not None:
         from tcmax.data.features import load_features
@@ -91,21 +97,25 @@ def code_of(experiment: Experiment, dataset: str, variant: str) -> dict[str, str
     if experiment.settings.pin_code is not None:
         return {"pinned": experiment.settings.pin_code}
     options, settings = experiment.settings.datasets[dataset], experiment.settings.variants[variant]
-    modules = [_data_module(options, dataset)]
+    modules = []
+    if experiment.lacking(dataset) is None:  # else there is no code yet: the key changes when there is
+        modules += [_data_module(options, dataset)]
+        modules += [_module(ENCODERS.target(encoder.name)) for encoder in options.all_encoders]
     modules.append(_module(METHODS.target(settings.method)))
     if settings.head is not None:
         modules.append(_module(HEADS.target(settings.head.name)))
     else:  # which head is the method's default is known only after importing it; all built-in ones then count
         modules += [_module(entry.target) for entry in HEADS.entries.values()]
-    encoders: list[PartSettings] = [part for part in (options.encoder, *options.encoders.values()) if part]
-    modules += [_module(ENCODERS.target(part.name)) for part in encoders]
     return provenance.training_code(modules)
 
 
 def data_key(experiment: Experiment, dataset: str) -> str:
     """What a dataset's facts depend on besides its files: the code that reads it."""
     options = experiment.settings.datasets[dataset]
-    return provenance.digest([options.features, provenance.data_code(_data_module(options, dataset))])
+    lacking = experiment.lacking(dataset) is not None
+    return provenance.digest(
+        [options.features, {} if lacking else provenance.data_code(_data_module(options, dataset))]
+    )
 
 
 def block_key(experiment: Experiment, cell: Cell, block: int) -> str:
@@ -114,8 +124,8 @@ def block_key(experiment: Experiment, cell: Cell, block: int) -> str:
     return provenance.digest(
         {
             "seeds": experiment.blocks[block],
-            "variant": settings.variants[cell.variant].model_dump(exclude={"title", "family"}),
-            "dataset": settings.datasets[cell.dataset].model_dump(exclude={"title", "variants", "folds"}),
+            "variant": settings.variants[cell.variant].model_dump(exclude={"title", "family", "tuning_trials"}),
+            "dataset": settings.datasets[cell.dataset].model_dump(exclude={"title", "variants", "folds", "needs"}),
             "training": experiment.training_on(cell.dataset).model_dump(),
             "precision": settings.precision,
             "half_precision_logits": settings.half_precision_logits,
@@ -201,8 +211,8 @@ def train_block(experiment: Experiment, cell: Cell, block: int, results: Path) -
         raise TcmaxError(f"{experiment.path}: there is no dataset {cell.dataset!r}; known: {known}.")
     from tcmax.training.loop import pick_device
 
-    device = pick_device(experiment.settings.device)
     dataset = load_dataset(experiment, cell.dataset)
+    device = pick_device(experiment.settings.device)
     fingerprint = dataset.fingerprint()
     _check_prepared(results / experiment.name / cell.dataset / "data.json", fingerprint)
     context = context_of(experiment, cell, dataset, fingerprint, results)

@@ -124,11 +124,14 @@ def plan_text(experiment: Experiment, results: Path) -> str:
     plans = plan(experiment, results)
     width = max(len(entry.variant) for entry in plans)
     lines = []
+    waiting = [dataset for dataset in experiment.settings.datasets if experiment.lacking(dataset)]
     for dataset in experiment.settings.datasets:
         chosen = [entry for entry in plans if entry.dataset == dataset]
         lines.append(f"{dataset}: {chosen[0].folds} fold{'s' * (chosen[0].folds > 1)}, {len(chosen)} variants")
+        if dataset in waiting:
+            lines.append(f"  needs preparation: {experiment.lacking(dataset)}.")
         for entry in chosen:
-            time = "time unknown (the data is not here)"
+            time = f"time unknown ({'needs preparation' if dataset in waiting else 'the data is not here'})"
             if entry.seconds_per_run is not None:
                 source = "median of finished runs" if entry.measured else "timed on a few steps"
                 time = f"{entry.seconds_per_run:.1f} s a run ({source})"
@@ -142,6 +145,10 @@ def plan_text(experiment: Experiment, results: Path) -> str:
         f"{experiment.name}: {runs} runs in {sum(entry.jobs for entry in plans)} training jobs "
         f"({len(experiment.settings.seeds)} seeds, {experiment.settings.seeds_per_job} to a job); {done} are finished."
     )
+    if waiting:
+        lines.append(
+            f"Not available in this installation: {', '.join(waiting)}. Their jobs would end at once, saying so."
+        )
     if all(entry.seconds_per_run is not None for entry in plans):
         left = sum((entry.runs - entry.finished) * (entry.seconds_per_run or 0.0) for entry in plans)
         lines.append(f"Training left: {_duration(left)} on one core, {_duration(left / 2)} on two.")

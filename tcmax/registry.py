@@ -47,22 +47,29 @@ class Table:
         """All ids: the literal ones in table order, then installed ones by name."""
         return [*self.entries, *sorted(set(self._installed()) - set(self.entries))]
 
+    def __contains__(self, name: str) -> bool:
+        """Whether `name` is an id or an alias."""
+        return self._find(name) is not None
+
     def canonical(self, name: str) -> str:
         """The id that `name` or one of its aliases stands for.
 
         Raises TcmaxError naming close spellings when there is none.
         """
-        wanted = _squash(name)
-        for known, entry in self.entries.items():
-            if wanted in {_squash(spelling) for spelling in (known, *entry.aliases)}:
-                return known
-        for known in self._installed():
-            if wanted == _squash(known):
-                return known
+        found = self._find(name)
+        if found is not None:
+            return found
         names = self.names()
         close = get_close_matches(name.lower(), names, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}."
         raise TcmaxError(f"unknown {self.kind} {name!r}; {hint}")
+
+    def _find(self, name: str) -> str | None:
+        wanted = _squash(name)
+        for known, entry in self.entries.items():
+            if wanted in {_squash(spelling) for spelling in (known, *entry.aliases)}:
+                return known
+        return next((known for known in self._installed() if wanted == _squash(known)), None)
 
     def target(self, name: str) -> str:
         """ "module:attribute" of an id or alias, without importing it."""

@@ -1,5 +1,6 @@
 """The experiment file: one validator, every mistake named with file and key, and the grid it spans."""
 
+import csv
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +9,11 @@ import pytest
 import tiny
 import yaml
 
+from tcmax.data import DATASETS
+from tcmax.encoders import ENCODERS
 from tcmax.errors import TcmaxError
 from tcmax.experiment import Cell, load, read_yaml
+from tcmax.registry import Entry
 from tcmax.training.spec import check_parts
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -203,3 +207,67 @@ def test_loading_an_experiment_needs_no_torch():
         "import sys; from tcmax.experiment import load; list(load('digits').cells()); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0
+
+
+# --- what a config names and an installation lacks
+
+ABSENT = {"crema-d": {"encoder": {"name": "resnet18"}, "needs": "clips, and an encoder"}}
+
+
+def test_a_dataset_that_needs_preparation_is_planned_but_not_available(written):
+    experiment = load(written(datasets={**tiny.raw()["datasets"], **ABSENT}))
+    check_parts(experiment)
+    assert experiment.lacking("crema-d") == "clips, and an encoder"
+    assert experiment.lacking("tiny") is None
+    assert Cell("crema-d", 0, "tcmax") in list(experiment.cells())
+
+
+def test_needs_says_nothing_once_dataset_and_encoders_are_there(written, monkeypatch):
+    path = written(datasets=ABSENT)
+    monkeypatch.setitem(DATASETS.entries, "crema-d", Entry("tiny:dataset"))
+    assert load(path).lacking("crema-d") == "clips, and an encoder"  # the encoder is still missing
+    monkeypatch.setitem(ENCODERS.entries, "resnet18", Entry("tcmax.encoders.mlp:MLP"))
+    assert load(path).lacking("crema-d") is None
+
+
+def test_without_needs_an_unknown_dataset_or_encoder_is_a_mistake(written):
+    for change, sentence in (({}, "unknown dataset 'crema-d'"), ({"features": "f.yaml"}, "unknown encoder 'resnet18'")):
+        with pytest.raises(TcmaxError, match=sentence):
+            load(written(datasets={"crema-d": {"encoder": {"name": "resnet18"}, **change}}))
+
+
+def test_training_settings_are_checked_even_where_the_data_is_not_there(written):
+    with pytest.raises(TcmaxError, match=r"datasets\.crema-d\.training\.epochs"):
+        load(written(datasets={"crema-d": {**ABSENT["crema-d"], "training": {"epochs": 0}}}))
+
+
+@pytest.mark.parametrize("trials", [-1, 2.5, "many"])
+def test_tuning_trials_are_a_count(written, trials):
+    with pytest.raises(TcmaxError, match=r"variants\.a\.tuning_trials"):
+        load(written(variants={"a": {"method": "joint", "tuning_trials": trials}}))
+
+
+def test_the_papers_grid_is_stated_in_full(monkeypatch):
+    """Table 1 of the TCMax paper and the released scripts, typed in again (method specification, §1.1)."""
+    monkeypatch.chdir(ROOT)
+    experiment = load("paper")
+    found = {
+        name: (training.batch_size, training.epochs, training.learning_rate, training.lr_drop_epochs)
+        for name in experiment.settings.datasets
+        for training in [experiment.training_on(name)]
+    }
+    assert found == {
+        "crema-d": (32, 200, 1e-3, (170,)),
+        "ave": (32, 200, 1e-3, (150,)),
+        "kinetics-sounds": (64, 200, 1e-3, (150,)),
+        "vggsound": (64, 100, 1e-3, (70,)),
+        "ucf101": (32, 400, 1e-3, (300,)),
+    }
+    with (ROOT / "config/published/tcmax_table1.csv").open() as stream:
+        rows = {row["method"] for row in csv.DictReader(stream)}
+    assert {experiment.title(variant) for variant in experiment.settings.variants} == rows
+    assert len(rows) == 14
+    assert len(list(experiment.cells())) * len(experiment.settings.seeds) == 5 * 14 * 3
+    assert {variant.fidelity for variant in experiment.settings.variants.values()} == {"release"}
+    for name in experiment.settings.datasets:  # what is there after all must not be called missing
+        assert (experiment.lacking(name) is None) == (name in DATASETS and "resnet18" in ENCODERS)

@@ -5,6 +5,8 @@ import tiny
 
 from tcmax import jobs, plan
 from tcmax.data import DATASETS
+from tcmax.encoders import ENCODERS
+from tcmax.errors import TcmaxError
 from tcmax.experiment import Cell
 from tcmax.files import read_json, write_json
 from tcmax.plan import plan_text
@@ -79,6 +81,43 @@ def test_data_that_is_not_here_leaves_times_unknown(tmp_path, monkeypatch):
     assert "12 runs in 6 jobs, 0 finished, time unknown (the data is not here)" in text
     assert "Training left" not in text
     assert "Predictions" not in text
+
+
+def test_a_dataset_that_needs_preparation_is_counted_and_says_so(tmp_path):
+    absent = {"crema-d": {"encoder": {"name": "resnet18"}, "needs": "7,442 clips"}}
+    experiment = tiny.experiment(datasets={**tiny.raw()["datasets"], **absent}, variants=TWO)
+    lines = plan_text(experiment, tmp_path).splitlines()
+    at = lines.index("crema-d: 1 fold, 2 variants")
+    assert lines[at + 1] == "  needs preparation: 7,442 clips."
+    assert lines[at + 2].endswith("2 runs in 1 jobs, 0 finished, time unknown (needs preparation)")
+    assert "tiny: 8 runs in 4 training jobs (2 seeds, 2 to a job); 0 are finished." in lines
+    assert lines[-1].startswith("Not available in this installation: crema-d.")
+    assert not any(line.startswith("Training left") for line in lines)
+
+
+def test_jobs_of_such_a_dataset_have_keys_and_end_with_what_it_needs(tmp_path, monkeypatch):
+    absent = {"crema-d": {"encoder": {"name": "resnet18"}, "needs": "7,442 clips"}}
+    experiment = tiny.experiment(datasets=absent, variants=TWO)
+    cell = Cell("crema-d", 0, "joint")
+    before = (jobs.block_key(experiment, cell, 0), jobs.data_key(experiment, "crema-d"))
+    with pytest.raises(TcmaxError, match=r"crema-d is not available in this installation; it needs 7,442 clips\."):
+        jobs.prepare(experiment, "crema-d", tmp_path)
+    with pytest.raises(TcmaxError, match="it needs 7,442 clips"):
+        jobs.train_block(experiment, cell, 0, tmp_path)
+    monkeypatch.setitem(DATASETS.entries, "crema-d", Entry("tcmax.data.digits:halves"))
+    monkeypatch.setitem(ENCODERS.entries, "resnet18", Entry("tcmax.encoders.mlp:MLP"))
+    after = (jobs.block_key(experiment, cell, 0), jobs.data_key(experiment, "crema-d"))
+    assert all(one != other for one, other in zip(before, after, strict=True))
+
+
+def test_facts_that_change_no_number_change_no_key():
+    plain = {"datasets": tiny.raw()["datasets"], "variants": TWO}
+    told = {
+        "datasets": {"tiny": {**plain["datasets"]["tiny"], "needs": "nothing more"}},
+        "variants": {label: {**variant, "tuning_trials": 20} for label, variant in TWO.items()},
+    }
+    keys = {jobs.block_key(tiny.experiment(**changes), Cell("tiny", 0, "joint"), 0) for changes in (plain, told)}
+    assert len(keys) == 1
 
 
 @pytest.mark.parametrize(

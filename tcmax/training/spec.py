@@ -139,9 +139,8 @@ def check_parts(experiment: Experiment) -> None:
     for variant in experiment.settings.variants:
         _variant_parts(experiment, variant)
     for name, dataset in experiment.settings.datasets.items():
-        for encoder in (dataset.encoder, *dataset.encoders.values()):
-            if encoder is not None:
-                _encoder(experiment, name, encoder)
+        for encoder in dataset.all_encoders if experiment.lacking(name) is None else ():
+            _encoder(experiment, name, encoder)
 
 
 def _variant_parts(experiment: Experiment, variant: str) -> tuple[tuple[str, Any], tuple[str, Any], dict[str, Any]]:
