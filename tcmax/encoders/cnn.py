@@ -21,9 +21,10 @@ class CNNParameters:
 
 
 class CNN(Encoder):
-    """Blocks of (3x3 convolution, batch norm, ReLU, 2x2 max-pool), then the average over space.
+    """Blocks of (3x3 convolution of stride 2, batch norm, ReLU), then the average over space.
 
-    Input (B, channels, height, width); height and width must survive one halving per block.
+    Strides in place of pooling: a quarter of the time on a processor. Input (B, channels, height, width); height and
+    width must survive one halving per block.
     """
 
     Parameters: ClassVar[type] = CNNParameters
@@ -38,10 +39,9 @@ class CNN(Encoder):
         layers: list[nn.Module] = []
         for narrow, wide in pairwise((shape[0], *parameters.channels)):
             layers += [
-                nn.Conv2d(narrow, wide, kernel_size=3, padding=1, bias=False),
+                nn.Conv2d(narrow, wide, kernel_size=3, stride=2, padding=1, bias=False),
                 nn.BatchNorm2d(wide),
                 nn.ReLU(),
-                nn.MaxPool2d(2),
             ]
         self.layers = nn.Sequential(*layers)
         self.width = parameters.channels[-1]
