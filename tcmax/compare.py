@@ -7,8 +7,10 @@ For each dataset, with the selection rule of the experiment and for each populat
   training starve one?) and with its best rival;
 - all pairs, for the metrics whose tables show tie groups.
 
-Comparisons form families, named in each row, and Holm's correction runs within a family. A design that cannot speak for
-a population (one or two seeds, fewer than three groups) leaves a row with an estimate, no interval and the reason.
+Comparisons form families, named in each row, and Holm's correction runs within a family. Beside it stand step-down
+max-T, where a population has ten exchangeable units or more (seeds; items or groups), and for all pairs, an exploratory
+matrix, the share of false findings after Benjamini and Hochberg. A design that cannot speak for a population (one or
+two seeds, fewer than three groups) leaves a row with an estimate, no interval and the reason.
 
 Ids: dataset|metric|read-out|variant|population, and dataset|metric|read-out|a-vs-b|population for the comparison with
 the reference variant, with "|best rival" or "|pair" behind it for the other two families.
@@ -19,10 +21,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tcmax.evidence import (
     LEVEL,
     POPULATIONS,
     Board,
+    Compared,
     Score,
     blank,
     effect_of,
@@ -33,13 +38,16 @@ from tcmax.evidence import (
 )
 from tcmax.experiment import Experiment
 from tcmax.metrics import METRICS
+from tcmax.seeding import generator
 from tcmax.stats.crossed import Population, interval, refusal
-from tcmax.stats.multiplicity import adjust
+from tcmax.stats.multiplicity import MIN_UNITS, Family, adjust, max_t
 
 # Joint prediction (or whole item) against the reference variant and the best rival.
 COMPARED = ("accuracy", "nll", "nll_calibrated", "js", "js_calibrated")
 # All pairs: what tables with tie groups need.
 PAIRED_OFF = ("accuracy", "js", "js_calibrated")
+# By what tables rank: resampling thousands of items is worth its time here.
+RANKED = ("accuracy", "own")
 
 
 def compare(experiment: Experiment, results: Path) -> None:
@@ -126,6 +134,7 @@ def _family(
 ) -> Iterator[dict[str, Any]]:
     """Rows of one family of comparisons, population by population."""
     by_population: dict[Population, list[dict[str, Any]]] = {population: [] for population in POPULATIONS}
+    differences: dict[str, Compared] = {}
     for a, b in pairs:
         stem = f"{board.dataset}|{metric}|{readout}|{a}-vs-{b}"
         compared = board.difference(scores[a], scores[b])
@@ -157,6 +166,7 @@ def _family(
                     )
                 )
             continue
+        differences[stem] = compared
         sign_flip = sign_flip_of(compared, stem)
         effect, size, remarks = effect_of(compared, metric)
         at_chance = _at_chance(board, a, b, metric, readout) if compared.n_diverged else None
@@ -188,14 +198,43 @@ def _family(
                     **measured(c, population, LEVEL, margin=0.0),
                 )
             )
-    for rows in by_population.values():
-        tested = {row["id"]: row["p"] for row in rows if row["p"] is not None}
+    for population, rows in by_population.items():
+        tested = {row["id"]: row for row in rows if row["p"] is not None}
         if tested:
-            adjusted = adjust(tested, name)
-            for identity, p in zip(adjusted.members, adjusted.adjusted, strict=True):
-                row = next(row for row in rows if row["id"] == identity)
-                row |= {"p_adjusted": p, "correction": adjusted.method, "family": f"{name}; tests: {len(tested)}"}
+            p = {identity: row["p"] for identity, row in tested.items()}
+            holm = adjust(p, name)
+            q = adjust(p, name, "benjamini-hochberg").adjusted if suffix == "|pair" else [None] * len(p)
+            wanted = population == "seeds" or (metric, readout) == RANKED
+            shared = max_t_of(board, differences, population, name) if wanted else None
+            by_units = shared.adjusted if shared is not None else [None] * len(p)
+            named = {"correction": holm.method, "family": f"{name}; tests: {len(p)}"}
+            for row, *corrected in zip(tested.values(), holm.adjusted, by_units, q, strict=True):
+                row |= {**named, **dict(zip(("p_adjusted", "p_max_t", "q_value"), corrected, strict=True))}
         yield from rows
+
+
+def max_t_of(board: Board, differences: Mapping[str, Compared], population: Population, name: str) -> Family | None:
+    """Step-down max-T over the units that the comparisons of a family share, or None where there are too few.
+
+    New seeds: the seeds' mean differences. New items: the items', or the sums of groups; two groupings have no units in
+    common. Seeds and items together are not exchangeable.
+    """
+    found = list(differences.values())
+    seeds = {compared.crossed.n_seeds for compared in found}
+    if population == "both" or len(seeds) > 1 or any(c.pairing != "paired" or c.n_diverged for c in found):
+        return None
+    if population == "seeds":
+        units = {stem: (c.a - c.b).mean(axis=1) for stem, c in differences.items()}
+    else:
+        if len(board.groups) > 1 or any(c.a.shape[1] != board.n_items for c in found):
+            return None
+        units = {stem: (c.a - c.b).mean(axis=0) for stem, c in differences.items()}
+        for labels in board.groups.values():
+            codes = np.unique(labels, return_inverse=True)[1]
+            units = {stem: np.bincount(codes, weights=values) for stem, values in units.items()}
+    if len(next(iter(units.values()))) < MIN_UNITS:
+        return None
+    return max_t(units, name, generator("max-T", name, population))
 
 
 def _at_chance(board: Board, a: str, b: str, metric: str, readout: str) -> dict[Population, str | None]:

@@ -150,6 +150,8 @@ EVIDENCE = Kind(
         "p_adjusted": REAL,
         "correction": TEXT,
         "family": TEXT,
+        "p_max_t": REAL,
+        "q_value": REAL,
         "effect": TEXT,
         "effect_size": REAL,
         "sign_flip_p": REAL,
@@ -180,6 +182,8 @@ EVIDENCE = Kind(
             "p_adjusted",
             "correction",
             "family",
+            "p_max_t",
+            "q_value",
             "effect",
             "effect_size",
             "sign_flip_p",
@@ -390,7 +394,8 @@ def read(path: Path, kind: Kind, columns: Sequence[str] | None = None) -> pa.Tab
     if columns is None:
         problem = _problem(kind, table)
         if problem:
-            raise TcmaxError(f"{path}: {problem}.")
+            old = "; if an earlier tcmax wrote it, build it again" if problem.endswith("is missing") else ""
+            raise TcmaxError(f"{path}: {problem}{old}.")
     return table
 
 

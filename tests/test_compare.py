@@ -11,10 +11,10 @@ from scored import made_up, write_items
 from statsmodels.stats.multitest import multipletests
 
 from tcmax import records
-from tcmax.compare import compare
+from tcmax.compare import compare, max_t_of
 from tcmax.errors import TcmaxError
-from tcmax.evidence import Board
-from tcmax.stats.crossed import crossed_jackknife, pseudo_values
+from tcmax.evidence import Board, Compared
+from tcmax.stats.crossed import crossed_jackknife, crossed_paired, pseudo_values
 
 
 def rows_of(results, name="made-up"):
@@ -382,3 +382,114 @@ def test_estimates_are_the_means_over_seeds_of_the_scores_of_the_runs(tmp_path, 
         n_folds > 1
     )
     assert {"entropy_ratio", "entropy_ratio_own", "entropy_ratio_calibrated", "temperature"} <= checked
+
+
+# --- several corrections of one family
+
+
+def twelve_seeds(tmp_path, n_items=40, groups=None, n_seeds=12, **options):
+    rng = np.random.default_rng(8)
+    difficulty = rng.random(n_items)
+    levels = {"a": 0.75, "b": 0.6, "c": 0.55}
+    scores = {
+        v: {
+            "correct.own": (difficulty + 0.3 * rng.random((n_seeds, n_items)) < p + 0.15).astype(float),
+            "js.all": rng.random((n_seeds, n_items)),
+        }
+        for v, p in levels.items()
+    }
+    write_items(tmp_path / "made-up" / "toy", scores, seeds=range(n_seeds), groups=groups, **options)
+    compare(made_up("abc", seeds=range(n_seeds), reference="c"), tmp_path)
+    return scores, rows_of(tmp_path)
+
+
+def enumerated_max_t(units, rng, draws=20_000):
+    """Single-step and step-down max-|t| p by drawing sign patterns, written out with loops over steps."""
+    t = {k: v.sum() / np.sqrt((v**2).sum()) for k, v in units.items()}
+    signs = rng.choice([-1.0, 1.0], (draws, len(next(iter(units.values())))))
+    flipped = {k: np.abs(signs @ v) / np.sqrt((v**2).sum()) for k, v in units.items()}
+    left, largest, found = set(units), 0.0, {}
+    for name in sorted(units, key=lambda k: -abs(t[k])):
+        p = np.mean(np.max([flipped[k] for k in left], axis=0) >= abs(t[name]) - 1e-9)
+        largest = found[name] = max(largest, p)
+        left.discard(name)
+    return found
+
+
+@pytest.mark.parametrize("population", ["seeds", "items"])
+def test_max_t_stands_beside_holm_over_the_units_of_the_population(tmp_path, population):
+    scores, rows = twelve_seeds(tmp_path)
+    axis = 1 if population == "seeds" else 0
+    units = {
+        (a, b): (scores[a]["correct.own"] - scores[b]["correct.own"]).mean(axis=axis)
+        for a, b in itertools.combinations("abc", 2)
+    }
+    expected = enumerated_max_t(units, np.random.default_rng(0))
+    for a, b in units:
+        row = rows[f"toy|accuracy|own|{a}-vs-{b}|{population}|pair"]
+        assert row["p_max_t"] == pytest.approx(expected[a, b], abs=0.015)
+        assert row["family"] == "all pairs, accuracy (own) on toy; tests: 3"
+        assert row["correction"] == "holm"
+
+
+def test_max_t_over_groups_flips_their_sums(tmp_path):
+    groups = {"speaker": [k % 11 for k in range(44)]}
+    scores, rows = twelve_seeds(tmp_path, 44, groups)
+    sums = {
+        (a, b): np.array([(scores[a]["correct.own"] - scores[b]["correct.own"])[:, k::11].sum() for k in range(11)])
+        for a, b in itertools.combinations("abc", 2)
+    }
+    expected = enumerated_max_t(sums, np.random.default_rng(1))
+    for a, b in sums:
+        found = rows[f"toy|accuracy|own|{a}-vs-{b}|items|pair"]["p_max_t"]
+        assert found == pytest.approx(expected[a, b], abs=0.015)
+
+
+@pytest.mark.parametrize(
+    "without",
+    [
+        {"n_seeds": 9},
+        {"diverged": {"a": [3], "b": [4], "c": [5]}},
+        {"groups": {"speaker": [k % 9 for k in range(40)]}},
+        {"groups": {"speaker": [k % 10 for k in range(40)], "sentence": [k // 4 for k in range(40)]}},
+    ],
+    ids=["nine seeds", "other pairs for each", "nine groups", "two groupings"],
+)
+def test_without_ten_units_in_common_there_is_no_max_t(tmp_path, without):
+    if "diverged" in without:
+        rng = np.random.default_rng(0)
+        content = {v: {"correct.own": coin(rng, 0.5, (11, 40))} for v in "abc"}
+        write_items(tmp_path / "made-up" / "toy", content, seeds=range(12), **without)
+        compare(made_up("abc", seeds=range(12), reference="c"), tmp_path)
+        rows = rows_of(tmp_path)
+    else:
+        _, rows = twelve_seeds(tmp_path, **without)
+    population = "items" if "groups" in without else "seeds"
+    pairs = [row for key, row in rows.items() if key.endswith(f"|{population}|pair")]
+    assert pairs
+    assert all(row["p_adjusted"] is not None and row["p_max_t"] is None for row in pairs)
+    assert all(row["p_max_t"] is None for key, row in rows.items() if "|both" in key)
+
+
+def test_items_are_resampled_for_accuracy_only_and_q_is_for_all_pairs_only(tmp_path):
+    _, rows = twelve_seeds(tmp_path)
+    pairs = [rows[f"toy|js|all|{a}-vs-{b}|items|pair"] for a, b in itertools.combinations("abc", 2)]
+    assert all(row["p_max_t"] is None for row in pairs)
+    q = multipletests([row["p"] for row in pairs], method="fdr_bh")[1]
+    assert [row["q_value"] for row in pairs] == pytest.approx(list(q))
+    assert all(row["q_value"] is None for key, row in rows.items() if not key.endswith("|pair"))
+
+
+def test_the_family_wise_error_of_max_t_over_seeds_is_kept(tmp_path):
+    rng, errors, repetitions = np.random.default_rng(2), 0, 300
+    board = Board.__new__(Board)
+    board.groups = {}
+    for k in range(repetitions):
+        shared = rng.normal(size=(10, 1))  # the reference's runs, in every comparison
+        found = {}
+        for v in range(6):
+            a = rng.normal(size=(10, 1))
+            found[str(v)] = Compared(crossed_paired(a, shared), "paired", a, shared, 0, ())
+        family = max_t_of(board, found, "seeds", f"family {k}")
+        errors += min(family.adjusted) <= 0.05
+    assert errors / repetitions < 0.05 + 3 * math.sqrt(0.05 * 0.95 / repetitions)

@@ -129,7 +129,9 @@ def test_a_file_written_by_hand_is_held_to_the_same_contract(tmp_path):
     plain = good.set_column(2, "variant", good.column("variant").cast(pa.string()))
     with pytest.raises(TcmaxError, match=r"f\.parquet: the column 'variant' has type string, not dictionary"):
         records.read(foreign(tmp_path / "f.parquet", plain), PREDICTIONS)
-    with pytest.raises(TcmaxError, match="the column 'label' is missing"):
+    with pytest.raises(
+        TcmaxError, match=r"the column 'label' is missing; if an earlier tcmax wrote it, build it again"
+    ):
         records.read(foreign(tmp_path / "g.parquet", good.drop_columns(["label"])), PREDICTIONS)
     lists = good.set_column(9, "logits_left", pa.array([[1.0, 2.0, 3.0]] * 4, pa.list_(pa.float32())))
     with pytest.raises(TcmaxError, match="'logits_left' is not a fixed-size list of floats"):

@@ -190,6 +190,8 @@ def _pair(contents: Contents, row: pd.Series, a: str, b: str, sign: float, large
     ]
     if pd.notna(row["p_adjusted"]):
         parts.append(f"Holm p {show_p(row['p_adjusted'])}")
+    if pd.notna(row["q_value"]):
+        parts.append(f"share of false findings {show_p(row['q_value'])} (Benjamini-Hochberg, exploratory)")
     if pd.notna(row["sign_flip_p"]):
         parts.append(
             f"sign-flip p {show_p(row['sign_flip_p'])}, at least {show_p(row['sign_flip_floor'])} with these seeds"
