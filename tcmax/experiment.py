@@ -73,7 +73,7 @@ class DatasetSettings(_Settings):
     folds: of a named dataset's protocol; `tcmax prepare` refuses another number than the data has.
     training: overrides of the experiment's training settings.
     variants: labels to run here; all of them when not given.
-    needs: what has to be prepared where nothing installed provides this dataset or its encoders. It is then planned, and
+    needs: what has to be prepared where nothing installed provides this dataset or its encoders. It is then planned and
         drawn in the DAG, and its jobs end with this sentence; without `needs`, an unknown name is a mistake.
     """
 
@@ -276,9 +276,7 @@ class Experiment:
         """What has to be prepared before a dataset can be used in this installation; None when nothing has."""
         options = self.settings.datasets[dataset]
         known = options.features is not None or dataset in DATASETS
-        if options.needs is None or (known and all(encoder.name in ENCODERS for encoder in options.all_encoders)):
-            return None
-        return options.needs
+        return None if known and all(encoder.name in ENCODERS for encoder in options.all_encoders) else options.needs
 
     def n_folds(self, dataset: str) -> int:
         """Folds of a dataset, known without its data: from the config, or counted in a feature file."""
