@@ -11,6 +11,7 @@ learning rate, under Adam (the authors' choice) only its variation does. Overrid
 are the slices of the joint layer. The classes of the authors' code cannot be constructed as shipped.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,7 +21,7 @@ from torch.nn.functional import cross_entropy
 
 from tcmax.fusion.base import total
 from tcmax.fusion.concat_aux import ConcatAuxiliary
-from tcmax.methods.base import Batch, Method, Progress, Setting, true_class_scores
+from tcmax.methods.base import Batch, Method, Progress, true_class_scores
 from tcmax.model import MultimodalClassifier, Outputs
 
 SMALLEST_SCORE = 1e-8
@@ -52,11 +53,6 @@ class MLB(Method):
 
     Parameters: ClassVar[type] = MLBParameters
     default_head = "concat-aux"
-    kappa: Tensor
-
-    def __init__(self, parameters: MLBParameters, setting: Setting) -> None:
-        super().__init__(parameters, setting)
-        self.register_buffer("kappa", torch.ones(len(setting.modalities), dtype=torch.float64))
 
     def check(self, model: MultimodalClassifier) -> None:
         if len(model.modalities) < 2:
@@ -67,38 +63,36 @@ class MLB(Method):
         self.auxiliary_logits = model.head.auxiliary_logits
 
     def loss(self, outputs: Outputs, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        auxiliary = self.auxiliary_logits(outputs.features)
         joint = cross_entropy(outputs.logits["joint"], batch.labels)
+        auxiliary = self.auxiliary_logits(outputs.features)
         terms = {f"loss.{name}": cross_entropy(v, batch.labels) for name, v in auxiliary.items()}
-        self.kappa = self.coefficients(Outputs(outputs.features, auxiliary), batch, progress)
-        return {
-            "loss": joint + self.hyperparameters.unimodal_weight * total(terms),
-            "loss.joint": joint,
-            **terms,
-            **{f"kappa.{name}": k for name, k in zip(auxiliary, self.kappa.clone(), strict=True)},
-        }
+        loss = joint + self.hyperparameters.unimodal_weight * total(terms)
+        return {"loss": loss, "loss.joint": joint, **terms}
 
-    def coefficients(self, auxiliary: Outputs, batch: Batch, progress: Progress) -> Tensor:
-        """kappa_m, (M,) float64, from the auxiliary logits; 1 outside the window."""
-        hyper = self.hyperparameters
+    def modulate(
+        self, model: MultimodalClassifier, outputs: Outputs, batch: Batch, progress: Progress
+    ) -> dict[str, Tensor]:
+        hyper, head, groups = self.hyperparameters, model.head, model.parameter_groups()
         if progress.epoch < hyper.first_epoch or (hyper.last_epoch is not None and progress.epoch > hyper.last_epoch):
-            return torch.ones_like(self.kappa)
-        scores = torch.stack(list(true_class_scores(auxiliary, batch.labels).values())).double() / len(batch.labels)
-        scores = scores.clamp_min(SMALLEST_SCORE)
-        others = (scores.sum() - scores) / (len(scores) - 1)
-        slope = (hyper.alpha * (others / scores - 1)).tanh()
-        # Switch mlb.beta_ignored: in the authors' later code beta's mode is a text compared with a number: never on.
-        beta = 2.0 if self.setting.switches["mlb.beta_ignored"] else hyper.beta
-        return 1 + slope.where(slope <= 0, (beta - 1) * slope)
-
-    def modulate(self, model: MultimodalClassifier, outputs: Outputs, batch: Batch, progress: Progress) -> None:
-        head = model.head
+            return {"count.modulated": torch.zeros(())}
         assert isinstance(head, ConcatAuxiliary)  # as `check` saw to
-        groups = model.parameter_groups()
+        with torch.no_grad():
+            auxiliary = Outputs(outputs.features, head.auxiliary_logits(outputs.features))
+        kappa = self.coefficients(true_class_scores(auxiliary, batch.labels))
         joint = head.linear.weight.grad
         slices = {} if joint is None else head.columns(joint)
-        for name, kappa in zip(model.modalities, self.kappa, strict=True):
-            scaled = [weight.grad for weight in (*groups[name], *head.auxiliary[name].parameters())]
-            for gradient in (*scaled, slices.get(name)):  # the joint bias is nobody's and stays
-                if gradient is not None:
-                    gradient.mul_(kappa.to(gradient))
+        for name in model.modalities:
+            weights = (*groups[name], *head.auxiliary[name].parameters())
+            for gradient in (*(weight.grad for weight in weights), slices.get(name)):
+                if gradient is not None:  # the joint bias is nobody's, and stays
+                    gradient.mul_(kappa[name].to(gradient))
+        return {"count.modulated": torch.ones(()), **{f"kappa.{name}": value for name, value in kappa.items()}}
+
+    def coefficients(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """kappa_m from scores, of which only ratios count."""
+        scores = torch.stack(list(sums.values())).double().clamp_min(SMALLEST_SCORE)
+        others = (scores.sum() - scores) / (len(scores) - 1)
+        slope = (self.hyperparameters.alpha * (others / scores - 1)).tanh()
+        # Switch mlb.beta_ignored: in the authors' later code beta's mode is a text compared with a number: never on.
+        beta = 2.0 if self.setting.switches["mlb.beta_ignored"] else self.hyperparameters.beta
+        return dict(zip(sums, 1 + slope.where(slope <= 0, (beta - 1) * slope), strict=True))
