@@ -8,8 +8,8 @@ For each dataset, with the selection rule of the experiment and for each populat
 - all pairs, for the metrics whose tables show tie groups.
 
 Comparisons form families, named in each row, and Holm's correction runs within a family. Beside it stand step-down
-max-T, where a population has ten exchangeable units or more (seeds; items or groups), and for all pairs, an exploratory
-matrix, the share of false findings after Benjamini and Hochberg. A design that cannot speak for a population (one or
+max-T, where the pairs are fixed beforehand and a population has ten exchangeable units or more (seeds; items or groups),
+and for all pairs, an exploratory matrix, the share of false findings after Benjamini and Hochberg. A design that cannot speak for a population (one or
 two seeds, fewer than three groups) leaves a row with an estimate, no interval and the reason.
 
 Ids: dataset|metric|read-out|variant|population, and dataset|metric|read-out|a-vs-b|population for the comparison with
@@ -204,8 +204,9 @@ def _family(
             p = {identity: row["p"] for identity, row in tested.items()}
             holm = adjust(p, name)
             q = adjust(p, name, "benjamini-hochberg").adjusted if suffix == "|pair" else [None] * len(p)
-            wanted = population == "seeds" or (metric, readout) == RANKED
-            shared = max_t_of(board, differences, population, name) if wanted else None
+            fixed_beforehand = suffix != "|best rival"
+            affordable = population == "seeds" or (metric, readout) == RANKED
+            shared = max_t_of(board, differences, population, name) if fixed_beforehand and affordable else None
             by_units = shared.adjusted if shared is not None else [None] * len(p)
             named = {"correction": holm.method, "family": f"{name}; tests: {len(p)}"}
             for row, *corrected in zip(tested.values(), holm.adjusted, by_units, q, strict=True):

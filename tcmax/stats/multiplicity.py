@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 
 MIN_UNITS = 10  # sign flips of fewer units than this are too coarse to correct with
 BLOCK = 2**21  # signs held at once
+TIE = 1e-9  # statistics this close are equal but for rounding
 
 
 @dataclass(frozen=True)
@@ -121,17 +122,19 @@ def max_t(
     def side(statistics: Floats) -> Floats:
         return np.abs(statistics) if alternative == "two-sided" else statistics
 
-    observed = side(unit.sum(axis=0))
+    total = unit.sum(axis=0)
+    observed = side(total)
     order = np.argsort(-observed, kind="stable")
     unadjusted, adjusted = np.ones(observed.size), np.ones(observed.size)
     rows = max(1, BLOCK // max(1, len(d)))
     for start in range(0, resamples, rows):
         block = min(rows, resamples - start)
-        signs = 2.0 * rng.integers(0, 2, (block, len(d)), dtype=np.int8) - 1.0
-        flipped = side(signs @ unit)[:, order]
+        octets = rng.integers(0, 256, (block, -(-len(d) // 8)), dtype=np.uint8)
+        kept = np.unpackbits(octets, axis=1, count=len(d)).astype(np.float64)  # 1 keeps a sign, 0 flips it
+        flipped = side(2 * (kept @ unit) - total)[:, order]
         largest_of_rest = np.maximum.accumulate(flipped[:, ::-1], axis=1)[:, ::-1]
-        unadjusted += np.count_nonzero(flipped >= observed[order] - 1e-12, axis=0)
-        adjusted += np.count_nonzero(largest_of_rest >= observed[order] - 1e-12, axis=0)
+        unadjusted += np.count_nonzero(flipped >= observed[order] - TIE, axis=0)
+        adjusted += np.count_nonzero(largest_of_rest >= observed[order] - TIE, axis=0)
     unadjusted /= 1 + resamples
     adjusted = np.maximum.accumulate(adjusted / (1 + resamples))
     back = np.argsort(order)
