@@ -84,7 +84,7 @@ def test_data_that_is_not_here_leaves_times_unknown(tmp_path, monkeypatch):
 
 
 def test_a_dataset_that_needs_preparation_is_counted_and_says_so(tmp_path):
-    absent = {"crema-d": {"encoder": {"name": "resnet18"}, "needs": "7,442 clips"}}
+    absent = {"crema-d": {"encoder": {"name": "resnet152"}, "needs": "7,442 clips"}}
     experiment = tiny.experiment(datasets={**tiny.raw()["datasets"], **absent}, variants=TWO)
     lines = plan_text(experiment, tmp_path).splitlines()
     at = lines.index("crema-d: 1 fold, 2 variants")
@@ -96,7 +96,7 @@ def test_a_dataset_that_needs_preparation_is_counted_and_says_so(tmp_path):
 
 
 def test_jobs_of_such_a_dataset_have_keys_and_end_with_what_it_needs(tmp_path, monkeypatch):
-    absent = {"crema-d": {"encoder": {"name": "resnet18"}, "needs": "7,442 clips"}}
+    absent = {"crema-d": {"encoder": {"name": "resnet152"}, "needs": "7,442 clips"}}
     experiment = tiny.experiment(datasets=absent, variants=TWO)
     cell = Cell("crema-d", 0, "joint")
     before = (jobs.block_key(experiment, cell, 0), jobs.data_key(experiment, "crema-d"))
@@ -105,7 +105,7 @@ def test_jobs_of_such_a_dataset_have_keys_and_end_with_what_it_needs(tmp_path, m
     with pytest.raises(TcmaxError, match="it needs 7,442 clips"):
         jobs.train_block(experiment, cell, 0, tmp_path)
     monkeypatch.setitem(DATASETS.entries, "crema-d", Entry("tcmax.data.digits:halves"))
-    monkeypatch.setitem(ENCODERS.entries, "resnet18", Entry("tcmax.encoders.mlp:MLP"))
+    monkeypatch.setitem(ENCODERS.entries, "resnet152", Entry("tcmax.encoders.mlp:MLP"))
     after = (jobs.block_key(experiment, cell, 0), jobs.data_key(experiment, "crema-d"))
     assert all(one != other for one, other in zip(before, after, strict=True))
 

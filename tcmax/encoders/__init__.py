@@ -8,5 +8,6 @@ ENCODERS = Table(
     entries={
         "mlp": Entry("tcmax.encoders.mlp:MLP"),
         "cnn": Entry("tcmax.encoders.cnn:CNN"),
+        "resnet18": Entry("tcmax.encoders.resnet:ResNet18"),
     },
 )
