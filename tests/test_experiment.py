@@ -231,7 +231,10 @@ def test_needs_says_nothing_once_dataset_and_encoders_are_there(written, monkeyp
 
 
 def test_without_needs_an_unknown_dataset_or_encoder_is_a_mistake(written):
-    for change, sentence in (({}, "unknown dataset 'crema-d'"), ({"features": "f.yaml"}, "unknown encoder 'resnet152'")):
+    for change, sentence in (
+        ({}, "unknown dataset 'crema-d'"),
+        ({"features": "f.yaml"}, "unknown encoder 'resnet152'"),
+    ):
         with pytest.raises(TcmaxError, match=sentence):
             load(written(datasets={"crema-d": {"encoder": {"name": "resnet152"}, **change}}))
 
