@@ -28,7 +28,7 @@ from tcmax.audit.verdicts import AllOf, AnyOf, Leaf, Node, Word, decide
 from tcmax.errors import TcmaxError
 from tcmax.files import write_text
 from tcmax.seeding import generator
-from tcmax.stats.ranking import kendall
+from tcmax.stats.association import kendall
 
 PRINTED_WORDS = ("holds", "fails", "tie within rounding")
 MIN_RUNS = 3

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tcmax.audit.association import resampled_tau
 from tcmax.audit.schema import Claim, contrasts_of, variants_of
-from tcmax.audit.verdicts import AcrossDatasets, Difference, Estimand, Resampled
+from tcmax.audit.verdicts import AcrossDatasets, Difference, Estimand
 from tcmax.evidence import Board, Compared, Contender, Pairing, Reading, contender_name
 from tcmax.experiment import Experiment
 from tcmax.seeding import generator
+from tcmax.stats.association import Resampled, resampled_tau
 from tcmax.stats.crossed import average
 
 

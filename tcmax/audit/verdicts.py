@@ -18,11 +18,10 @@ contradicted in 16 % of all studies. A disjunction mirrors this. With α = level
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
 from tcmax.stats.crossed import Crossed, Interval, Needed, Population, interval, one_sided_p, refusal, what_decides
@@ -32,7 +31,6 @@ Word = Literal["supported", "contradicted", "undetermined", "not testable"]
 Side = Literal["greater", "less"]
 
 MIN_DATASETS = 3  # datasets in general: a t interval over fewer says nothing
-MIN_RESAMPLED = 10  # percentile intervals over fewer units are too narrow
 
 
 class Estimand(Protocol):
@@ -106,35 +104,6 @@ class AcrossDatasets:
         gap = self.estimate - margin if side == "greater" else margin - self.estimate
         error = self.standard_error
         return float(stdtr(len(self.values) - 1, -gap / error)) if error > 0 else 1.0
-
-
-@dataclass(frozen=True)
-class Resampled:
-    """A statistic with its resamples by population, such as a rank correlation; percentile intervals.
-
-    draws: population -> (R,) values. units: population -> fewest units (seeds, groups) that were resampled.
-    """
-
-    estimate: float
-    draws: dict[Population, NDArray[np.float64]] = field(repr=False)
-    units: dict[Population, int]
-
-    def refusal(self, population: Population) -> str | None:
-        if self.units[population] < MIN_RESAMPLED:
-            return (
-                f"{self.units[population]} units to resample; percentile intervals need at least {MIN_RESAMPLED} seeds "
-                "and groups"
-            )
-        return None
-
-    def interval(self, population: Population, level: float) -> Interval:
-        low, high = np.quantile(self.draws[population], [level / 2, 1 - level / 2])
-        return Interval(self.estimate, float(low), float(high), float(high - low) / 2, level, math.nan, population)
-
-    def p(self, margin: float, population: Population, side: Side) -> float:
-        draws = self.draws[population]
-        contrary = draws <= margin if side == "greater" else draws > margin
-        return (1 + int(np.count_nonzero(contrary))) / (1 + draws.size)
 
 
 @dataclass(frozen=True)

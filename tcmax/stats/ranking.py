@@ -11,22 +11,17 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tcmax.stats.crossed import Population, crossed_paired, crossed_unpaired, one_sided_p
-from tcmax.stats.intervals import resampled_counts
 from tcmax.stats.multiplicity import adjust
 
 __all__ = [
     "CriticalDifference",
-    "KendallTau",
     "Ranking",
     "critical_difference",
-    "kendall",
-    "kendall_resampled",
     "letter_display",
     "rank_variants",
 ]
@@ -71,20 +66,6 @@ class CriticalDifference:
     groups: tuple[tuple[str, ...], ...]
     n_datasets: int
     level: float
-
-
-@dataclass(frozen=True)
-class KendallTau:
-    """τ_b over n variants, with a two-sided permutation p (variants as the sample) or an interval (variants
-    fixed).
-    """
-
-    tau: float
-    n: int
-    p_value: float | None
-    low: float | None
-    high: float | None
-    method: Literal["exact permutation", "monte carlo permutation", "two-level bootstrap"]
 
 
 def rank_variants(
@@ -205,77 +186,6 @@ def critical_difference(
         n_datasets=n,
         level=level,
     )
-
-
-def kendall(x: ArrayLike, y: ArrayLike, rng: np.random.Generator | None = None, resamples: int = 10_000) -> KendallTau:
-    """Is there an association between two columns of a printed table? τ_b and a permutation p over n
-    variants.
-
-    x, y (n,) float, n ≥ 2, neither constant (ValueError). Exact without ties; with ties, Monte Carlo from
-    `rng`. With n variants the p treats *variants* as the sample: 14 points, whatever the test sizes were.
-    """
-    first, second = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    if first.shape != second.shape or first.ndim != 1 or not (np.isfinite(first) & np.isfinite(second)).all():
-        raise ValueError(f"need two finite columns of one length, got {first.shape} and {second.shape}")
-    if first.size < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
-        raise ValueError("an association needs two different values in each column")
-    tau = float(_tau_b(first, second))
-    if len(np.unique(first)) == len(np.unique(second)) == first.size:
-        from scipy.stats import kendalltau
-
-        p = float(kendalltau(first, second, method="exact").pvalue)
-        return KendallTau(tau, first.size, p, None, None, "exact permutation")
-    if rng is None:
-        raise ValueError("tied values need a generator for their permutations")
-    permuted = rng.permuted(np.tile(second, (resamples, 1)), axis=1)
-    hits = int(np.count_nonzero(np.abs(_tau_b(first, permuted)) >= abs(tau) - 1e-12))
-    p = (1 + hits) / (1 + resamples)
-    return KendallTau(tau, first.size, p, None, None, "monte carlo permutation")
-
-
-def kendall_resampled(
-    x: ArrayLike,
-    y: ArrayLike,
-    rng: np.random.Generator,
-    groups: ArrayLike | None = None,
-    resamples: int = 2_000,
-    level: float = 0.05,
-) -> KendallTau:
-    """τ_b between two metrics over fixed variants of one dataset, with an interval for new seeds and new
-    items.
-
-    x, y   (variants, seeds, items) float: the item scores of two metrics; groups (items,) labels
-
-    Seeds and items (or groups) are resampled, the same draws for all variants and both metrics; percentile
-    interval. A resample in which a metric is constant over variants counts as τ = 0.
-    """
-    first, second = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    if first.shape != second.shape or first.ndim != 3 or not (np.isfinite(first) & np.isfinite(second)).all():
-        raise ValueError(f"need two finite (variants, seeds, items) arrays, got {first.shape} and {second.shape}")
-    n_variants, n_seeds, n_items = first.shape
-    codes = np.arange(n_items) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    sizes = np.bincount(codes, minlength=1)
-    if codes.shape != (n_items,) or n_seeds < 2 or sizes.size < 10:
-        raise ValueError("resampling seeds and items needs 2 seeds, 10 groups and one label per item")
-    rows = np.concatenate([first, second]).reshape(-1, n_items)
-    sums = np.stack([np.bincount(codes, weights=row) for row in rows])
-    taus = []
-    for counts in resampled_counts(sizes.size, rng, resamples):
-        by_seed = (counts @ sums.T).reshape(len(counts), 2, n_variants, n_seeds)
-        seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=len(counts))
-        totals = np.einsum("rmvs,rs->rmv", by_seed, seeds)
-        taus.append(_tau_b(totals[:, 0], totals[:, 1]))
-    low, high = np.quantile(np.concatenate(taus), [level / 2, 1 - level / 2])
-    tau = float(_tau_b(first.mean(axis=(1, 2)), second.mean(axis=(1, 2))))
-    return KendallTau(tau, n_variants, None, float(low), float(high), "two-level bootstrap")
-
-
-def _tau_b(x: Floats, y: Floats) -> Floats:
-    """τ_b along the last axis, 0 where a column is constant."""
-    i, j = np.triu_indices(x.shape[-1], 1)
-    sx, sy = np.sign(x[..., i] - x[..., j]), np.sign(y[..., i] - y[..., j])
-    scale = np.sqrt(np.sum(sx**2, axis=-1) * np.sum(sy**2, axis=-1))
-    return np.sum(sx * sy, axis=-1) / np.where(scale > 0, scale, 1.0)
 
 
 def _letters(k: int) -> str:

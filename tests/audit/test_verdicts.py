@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from tcmax.audit.association import kendall_tau, resampled_tau
 from tcmax.audit.verdicts import (
     AcrossDatasets,
     AllOf,
@@ -15,13 +14,13 @@ from tcmax.audit.verdicts import (
     Difference,
     FamilySizes,
     Leaf,
-    Resampled,
     combine_readings,
     decide,
     holm,
     leaf,
     needed_in_words,
 )
+from tcmax.stats.association import Resampled
 from tcmax.stats.crossed import average, crossed, crossed_paired, verdict_of
 from tcmax.stats.simulate import Probit, draw
 
@@ -258,81 +257,6 @@ def test_more_datasets_are_counted_too():
     mean, sd = np.mean(values), np.std(values, ddof=1)
     assert scipy.stats.t.ppf(0.975, n - 1) * sd / math.sqrt(n) < mean
     assert scipy.stats.t.ppf(0.975, n - 2) * sd / math.sqrt(n - 1) >= mean
-
-
-def test_kendall_tau_is_scipys_ties_included():
-    rng = np.random.default_rng(2)
-    x, y = rng.integers(0, 4, (50, 6)).astype(float), rng.integers(0, 4, (50, 6)).astype(float)
-    for row_x, row_y, found in zip(x, y, kendall_tau(x, y), strict=True):
-        expected = scipy.stats.kendalltau(row_x, row_y).statistic
-        assert found == pytest.approx(0.0 if math.isnan(expected) else expected)
-
-
-def test_an_association_without_noise_keeps_its_sign_in_every_resample():
-    rng = np.random.default_rng(3)
-    quality = np.linspace(0.2, 0.8, 5)[:, None, None]
-    x = quality + rng.normal(0, 0.01, (5, 12, 40))
-    y = -quality + rng.normal(0, 0.01, (5, 12, 40))
-    found = resampled_tau(x, y, {}, np.random.default_rng(0), resamples=200)
-    assert found.estimate == -1
-    assert set(found.draws) == {"seeds", "items", "both"}
-    assert all(np.all(draws == -1) for draws in found.draws.values())
-    assert decide(leaf("x", found, 0.0, "both")).verdict == "contradicted"
-    assert found.units == {"seeds": 12, "items": 40, "both": 12}
-
-
-def noisy_scores(rng, groups, second):
-    """(variants, seeds, items) of two metrics in which seeds, groups and second groups all matter."""
-    quality = np.linspace(0, 0.6, 4)[:, None, None]
-    x, y = (
-        quality
-        + rng.normal(0, 0.3, (4, 10, len(groups)))
-        + rng.normal(0, 0.3, (4, 10, 1))
-        + rng.normal(0, 0.9, (4, 1, groups.max() + 1))[..., groups]
-        + rng.normal(0, 0.9, (4, 1, second.max() + 1))[..., second]
-        for _ in range(2)
-    )
-    return x, y
-
-
-@pytest.mark.parametrize("population", ["seeds", "items", "both"])
-@pytest.mark.parametrize("two_groupings", [False, True])
-def test_resampled_tau_moves_as_a_longhand_bootstrap_does(population, two_groupings):
-    rng = np.random.default_rng(11)
-    speaker, sentence = np.arange(150) % 15, np.arange(150) // 15
-    x, y = noisy_scores(rng, speaker, sentence)
-    groups = {"speaker": speaker, "sentence": sentence} if two_groupings else {"speaker": speaker}
-    found = resampled_tau(x, y, groups, np.random.default_rng(0), resamples=1000)
-    longhand = []
-    for _ in range(1000):
-        seeds = rng.integers(0, 10, 10) if population != "items" else np.arange(10)
-        items = np.arange(150)
-        if population != "seeds":
-            items = np.concatenate([np.flatnonzero(speaker == g) for g in rng.integers(0, 15, 15)])
-            if two_groupings:
-                items = np.concatenate([items[sentence[items] == g] for g in rng.integers(0, 10, 10)])
-        means = [z[:, seeds][:, :, items].mean(axis=(1, 2)) for z in (x, y)]
-        longhand.append(scipy.stats.kendalltau(*means).statistic)
-    draws = found.draws[population]
-    assert draws.mean() == pytest.approx(np.mean(longhand), abs=0.06)
-    assert draws.std() == pytest.approx(np.std(longhand), rel=0.12)
-    assert found.units == {"seeds": 10, "items": 10 if two_groupings else 15, "both": 10}
-
-
-def test_the_populations_of_an_association_differ():
-    speaker = np.arange(150) % 15
-    x, y = noisy_scores(np.random.default_rng(11), speaker, np.arange(150) // 15)
-    draws = resampled_tau(x, y, {"speaker": speaker}, np.random.default_rng(0), resamples=1000).draws
-    assert draws["both"].std() > 1.1 * draws["seeds"].std()
-
-
-def test_resampling_repeats_with_equal_generators_and_counts_itself_in_p():
-    x, y = np.random.default_rng(1).normal(size=(2, 4, 10, 30))
-    first, second = (resampled_tau(x, y, {}, np.random.default_rng(9), resamples=99) for _ in range(2))
-    np.testing.assert_array_equal(first.draws["both"], second.draws["both"])
-    sure = Resampled(1.0, {"both": np.ones(99)}, {"both": 20})
-    assert sure.p(0.0, "both", "greater") == pytest.approx(1 / 100)
-    assert sure.p(0.0, "both", "less") == 1.0
 
 
 def test_true_claims_of_largest_are_rarely_contradicted_because_of_holm():

@@ -11,8 +11,6 @@ from statsmodels.stats.multitest import multipletests
 
 from tcmax.stats.ranking import (
     critical_difference,
-    kendall,
-    kendall_resampled,
     letter_display,
     rank_variants,
 )
@@ -158,48 +156,3 @@ def test_mean_ranks_groups_and_friedman_p():
     assert critical_difference(scores, larger_is_better=False).variants == ("c", "b", "a")
     with pytest.raises(ValueError, match="three variants"):
         critical_difference({"a": [1, 2], "b": [1, 2]})
-
-
-def test_kendall_is_scipys_exact_or_enumerates_ties():
-    rng = np.random.default_rng(3)
-    x, y = rng.permutation(9), rng.permutation(9)
-    expected = scipy.stats.kendalltau(x, y)
-    found = kendall(x, y)
-    assert (found.tau, found.p_value) == pytest.approx((expected.statistic, expected.pvalue))
-    tied_x, tied_y = [1, 1, 2, 3, 4, 5], [2, 1, 1, 4, 4, 6]
-    taus = [scipy.stats.kendalltau(tied_x, p).statistic for p in itertools.permutations(tied_y)]
-    observed = scipy.stats.kendalltau(tied_x, tied_y).statistic
-    exact = np.mean(np.abs(taus) >= observed - 1e-9)
-    tied = kendall(tied_x, tied_y, np.random.default_rng(1), 20_000)
-    assert tied.tau == pytest.approx(observed)
-    assert tied.p_value == pytest.approx(exact, abs=0.006)
-    assert kendall(range(8), [0, 0, *range(1, 7)], np.random.default_rng(1), 9).p_value >= 0.1
-    assert kendall(tied_x, [-v for v in tied_y], np.random.default_rng(1)).tau == pytest.approx(-observed)
-    with pytest.raises(ValueError, match="generator"):
-        kendall(tied_x, tied_y)
-    with pytest.raises(ValueError, match="two different values"):
-        kendall([1, 1], [1, 2])
-    with pytest.raises(ValueError, match="one length"):
-        kendall([1, 2], [1, 2, 3])
-
-
-def test_resampled_tau_nears_plain_resampling():
-    rng = np.random.default_rng(5)
-    x = rng.normal(size=(5, 1, 1)) * 0.5 + rng.normal(size=(5, 4, 1)) * 0.3 + rng.normal(size=(5, 4, 24))
-    y = 0.5 * x + rng.normal(size=(5, 4, 24))
-    groups = np.arange(24) // 2
-    plain = []
-    for _ in range(2000):
-        seeds = rng.integers(0, 4, 4)
-        items = (2 * rng.integers(0, 12, 12)[:, None] + [0, 1]).ravel()
-        draw_x, draw_y = (m[:, seeds][:, :, items].mean(axis=(1, 2)) for m in (x, y))
-        plain.append(scipy.stats.kendalltau(draw_x, draw_y).statistic)
-    found = kendall_resampled(x, y, np.random.default_rng(1), groups, 4000)
-    assert found.low == pytest.approx(np.quantile(plain, 0.025), abs=0.2)
-    assert found.high == pytest.approx(np.quantile(plain, 0.975), abs=0.2)
-    assert found.tau == pytest.approx(scipy.stats.kendalltau(x.mean(axis=(1, 2)), y.mean(axis=(1, 2))).statistic)
-    assert kendall_resampled(x, x, np.random.default_rng(1), resamples=50).low == 1.0
-    with pytest.raises(ValueError, match="2 seeds, 10 groups"):
-        kendall_resampled(x, y, rng, np.arange(24) // 4)
-    with pytest.raises(ValueError, match="variants, seeds, items"):
-        kendall_resampled(x[0], y[0], rng)
