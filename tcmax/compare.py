@@ -5,15 +5,17 @@ For each dataset, with the selection rule of the experiment and for each populat
 - an *estimate* of every metric of every variant in every read-out;
 - the *comparison* of every variant with the reference variant (joint prediction, and modality by modality: does joint
   training starve one?) and with its best rival;
-- all pairs, for the metrics whose tables show tie groups.
+- all pairs, for the metrics whose tables show tie groups;
+- each variant with itself, even seeds against odd ones (six seeds or more): a control whose true difference is zero.
 
 Comparisons form families, named in each row, and Holm's correction runs within a family. Beside it stand step-down
-max-T, where the pairs are fixed beforehand and a population has ten exchangeable units or more (seeds; items or groups),
-and for all pairs, an exploratory matrix, the share of false findings after Benjamini and Hochberg. A design that cannot speak for a population (one or
-two seeds, fewer than three groups) leaves a row with an estimate, no interval and the reason.
+max-T, where the pairs are fixed beforehand and a population has ten exchangeable units or more (seeds; items or
+groups), and for all pairs, an exploratory matrix, the share of false findings after Benjamini and Hochberg. A design
+that cannot speak for a population (one or two seeds, fewer than three groups) leaves a row with an estimate, no
+interval and the reason.
 
 Ids: dataset|metric|read-out|variant|population, and dataset|metric|read-out|a-vs-b|population for the comparison with
-the reference variant, with "|best rival" or "|pair" behind it for the other two families.
+the reference variant, with "|best rival" or "|pair" behind it for the other two families and "|self" for the control.
 """
 
 import itertools
@@ -39,6 +41,7 @@ from tcmax.evidence import (
 from tcmax.experiment import Experiment
 from tcmax.metrics import METRICS
 from tcmax.seeding import generator
+from tcmax.stats.crossed import MIN_UNITS as MIN_SEEDS
 from tcmax.stats.crossed import Population, interval, refusal
 from tcmax.stats.multiplicity import MIN_UNITS, Family, adjust, max_t
 
@@ -60,6 +63,7 @@ def compare(experiment: Experiment, results: Path) -> None:
         board = Board(experiment, dataset, results)
         rows += estimates(board)
         rows += comparisons(board)
+        rows += self_comparisons(board)
     write_evidence(results / experiment.name / "evidence.parquet", rows, {"experiment": experiment.name})
 
 
@@ -111,6 +115,35 @@ def comparisons(board: Board) -> Iterator[dict[str, Any]]:
         if metric in PAIRED_OFF:
             chosen = list(itertools.combinations(scores, 2))
             yield from _family(board, metric, readout, scores, chosen, f"all pairs, {where}", "|pair")
+
+
+def self_comparisons(board: Board) -> Iterator[dict[str, Any]]:
+    """Rows of the A/A control. New items for given models have none: two halves are different models."""
+    metric, readout = RANKED
+    for variant in board.variants if RANKED in board.available() else ():
+        score = board.score((variant,), metric, readout)
+        if len(score.seeds) < 2 * MIN_SEEDS:
+            continue
+        c = board.against_itself(score)
+        for population in ("seeds", "both"):
+            yield blank(
+                id=f"{board.dataset}|{metric}|{readout}|{variant}-vs-{variant}|{population}|self",
+                kind="comparison",
+                dataset=board.dataset,
+                selection=board.selection,
+                metric=metric,
+                readout=readout,
+                a=variant,
+                b=variant,
+                estimator=board.estimator(metric),
+                population=population,
+                pairing="independent seeds",
+                unit=METRICS[metric].unit,
+                n_diverged=len(score.diverged),
+                n_groups=c.n_groups if board.groups else None,
+                notes=[refusal(c, population), "even seeds against odd ones", *c.notes, *board.notes],
+                **measured(c, population, LEVEL, margin=0.0),
+            )
 
 
 def _best_rival(board: Board, variant: str, metric: str, scores: Mapping[str, Score]) -> str | None:

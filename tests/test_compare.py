@@ -11,7 +11,7 @@ from scored import made_up, write_items
 from statsmodels.stats.multitest import multipletests
 
 from tcmax import records
-from tcmax.compare import compare, max_t_of
+from tcmax.compare import compare, max_t_of, self_comparisons
 from tcmax.errors import TcmaxError
 from tcmax.evidence import Board, Compared
 from tcmax.stats.crossed import crossed_jackknife, crossed_paired, pseudo_values
@@ -493,3 +493,43 @@ def test_the_family_wise_error_of_max_t_over_seeds_is_kept(tmp_path):
         family = max_t_of(board, found, "seeds", f"family {k}")
         errors += min(family.adjusted) <= 0.05
     assert errors / repetitions < 0.05 + 3 * math.sqrt(0.05 * 0.95 / repetitions)
+
+
+# --- a method against itself
+
+
+def test_even_seeds_against_odd_ones_by_hand(tmp_path):
+    scores, rows = twelve_seeds(tmp_path, n_items=60)
+    x = scores["a"]["correct.own"]
+    row = rows["toy|accuracy|own|a-vs-a|seeds|self"]
+    t = scipy.stats.ttest_ind(x[::2].mean(axis=1), x[1::2].mean(axis=1), equal_var=False)
+    ends = t.confidence_interval(0.95)
+    assert row["estimate"] == pytest.approx(x[::2].mean() - x[1::2].mean())
+    assert (row["low"], row["high"], row["p"]) == pytest.approx((ends.low, ends.high, t.pvalue))
+    assert (row["pairing"], row["n_seeds"], row["family"]) == ("independent seeds", 6, None)
+    both = rows["toy|accuracy|own|a-vs-a|both|self"]
+    assert both["high"] - both["low"] >= row["high"] - row["low"]
+    assert "toy|accuracy|own|a-vs-a|items|self" not in rows
+
+
+def test_fewer_than_six_seeds_have_no_control(tmp_path):
+    _, rows = twelve_seeds(tmp_path, n_seeds=5)
+    assert not [key for key in rows if key.endswith("|self")]
+
+
+def test_a_method_rarely_beats_itself(tmp_path):
+    rng = np.random.default_rng(12)
+    content = {}
+    difficulty = rng.normal(size=200)
+    variants = [f"v{k}" for k in range(60)]
+    for v in variants:
+        level = 0.5 + 0.1 * rng.normal() + 0.3 * rng.normal(size=(8, 1))
+        content[v] = {"correct.own": (level + difficulty + rng.normal(size=(8, 200)) > 0).astype(float)}
+    write_items(tmp_path / "made-up" / "toy", content, seeds=range(8))
+    experiment = made_up(variants, seeds=range(8))
+    rows = list(self_comparisons(Board(experiment, "toy", tmp_path)))
+    for population in ("seeds", "both"):
+        of = [row for row in rows if row["population"] == population]
+        assert len(of) == 60
+        for side in ("p_greater", "p_less"):
+            assert sum(row[side] < 0.025 for row in of) <= scipy.stats.binom.ppf(0.999, 60, 0.025)

@@ -132,7 +132,8 @@ class Contents:
         return self._estimates.get((dataset, metric, readout, variant, population))
 
     def comparisons(self, dataset: str, metric: str, readout: str, role: str, population: str = "both") -> pd.DataFrame:
-        """Evidence rows of a family of comparisons; role: "reference", "best rival" or "pair"."""
+        """Evidence rows of a family of comparisons; role: "reference", "best rival", "pair", or "self" for
+        the control of each variant against itself."""
         if self.evidence is None:
             return pd.DataFrame(columns=[*records.EVIDENCE.columns, "role"])
         e = self.evidence
@@ -184,4 +185,4 @@ def _role(row: Iterable[str]) -> str:
     kind, identity = row
     if kind == "estimate":
         return "estimate"
-    return next((role for role in ("best rival", "pair") if identity.endswith(f"|{role}")), "reference")
+    return next((role for role in ("best rival", "pair", "self") if identity.endswith(f"|{role}")), "reference")

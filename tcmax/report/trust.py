@@ -11,7 +11,7 @@ from tcmax.experiment import Experiment
 from tcmax.files import read_json, sha256
 from tcmax.jobs import claims_path
 from tcmax.report.contents import Contents, DatasetContents
-from tcmax.report.numbers import count, joined
+from tcmax.report.numbers import count, joined, show
 from tcmax.report.tables import POPULATIONS, SELECTIONS
 from tcmax.switches import SWITCHES
 
@@ -46,6 +46,7 @@ class Trust:
 
     runs: tuple[Runs, ...]
     splits: tuple[DatasetContents, ...]
+    self_control: tuple[str, ...]
     calibration: tuple[str, ...]
     deviations: tuple[Deviation, ...]
     variants: tuple[tuple[str, str, str, str, str], ...]
@@ -69,6 +70,7 @@ def trust(contents: Contents) -> Trust:
     return Trust(
         runs=tuple(_runs(contents, dataset) for dataset in contents.datasets),
         splits=contents.datasets,
+        self_control=_self_control(contents),
         calibration=_calibration(contents),
         deviations=_deviations(contents),
         variants=tuple(_variant(experiment, label) for label in experiment.settings.variants),
@@ -185,6 +187,28 @@ def _calibration(contents: Contents) -> tuple[str, ...]:
         f"{int(near['repetitions'].min())} repetitions each), the simulated design closest to this one "
         f"({count(seeds, 'seed')}, {count(items, 'item')}).",
     )
+
+
+def _self_control(contents: Contents) -> tuple[str, ...]:
+    """How often a method was told apart from itself: even seeds against odd ones, for new seeds and items."""
+    if contents.evidence is None:
+        return ()
+    rows = contents.evidence[(contents.evidence["role"] == "self") & (contents.evidence["population"] == "both")]
+    rows = rows.dropna(subset=["low", "high"])
+    if rows.empty:
+        return ()
+    level = float(rows["level"].iloc[0])
+    found = rows[(rows["low"] > 0) | (rows["high"] < 0)]
+    lines = [
+        f"{len(found)} of {count(len(rows), 'comparison')} of a method's even seeds with its odd seeds came out "
+        f"decided; their true difference is zero, so that up to {level * len(rows):.2g} of them may by chance "
+        f"(accuracy, {POPULATIONS['both']}, {100 * level:g} % both ways; those on one dataset share its items)."
+    ]
+    for _, row in found.iterrows():
+        shown = show(row["estimate"], row["low"], row["high"], row["unit"], difference=True)
+        where = contents.experiment.dataset_title(row["dataset"])
+        lines.append(f"{contents.experiment.title(row['a'])} on {where}: {shown.value} {shown.interval} pp")
+    return tuple(lines)
 
 
 def _signatures(contents: Contents) -> tuple[str, ...]:

@@ -8,12 +8,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from small_report import CLAIMS, VARIANTS, experiment_in
+from small_report import CLAIMS, VARIANTS, experiment_in, write_records
 
+from tcmax import records
 from tcmax.experiment import Experiment
 from tcmax.report.build import build_report
 from tcmax.report.cards import cards, headline, tally, titled
 from tcmax.report.contents import Contents
+from tcmax.report.trust import trust
 
 HOSTILE = "<script>alert(1)</script> & \"q\" 'a' $x$ \\input{/etc/passwd} 100% {{ 7*7 }}"
 
@@ -231,3 +233,24 @@ def test_a_claims_file_that_changed_since_it_was_judged_is_pointed_out(
     said = "The file has changed since it was judged"
     assert said not in (tmp_path / "before" / "report.html").read_text()
     assert said in (tmp_path / "after" / "report.html").read_text()
+
+
+def test_methods_are_held_against_themselves(tmp_path: Path) -> None:
+    changed = experiment_in(tmp_path, seeds=list(range(6)), claims=None)
+    results = write_records(tmp_path, changed, seeds=changed.settings.seeds)
+    path = results / "small" / "evidence.parquet"
+    (line,) = trust(Contents(changed, results)).self_control
+    assert line.startswith("0 of 3 comparisons of a method's even seeds with its odd seeds came out decided; ")
+    assert "up to 0.15 of them may by chance" in line
+    columns = records.read(path, records.EVIDENCE).to_pydict()
+    position = columns["id"].index("digits-halves|accuracy|own|tcmax-vs-tcmax|both|self")
+    columns["estimate"][position], columns["low"][position], columns["high"][position] = -0.02, -0.03, -0.01
+    records.write(path, records.EVIDENCE, columns)
+    first, second = trust(Contents(changed, results)).self_control
+    assert first.startswith("1 of 3 ")
+    assert second == "TCMax-Concat on Halves: −2.00 [−3.00, −1.00] pp"
+    assert "|".join(columns["id"]).count("|self") == 6  # and the tables know nothing of them
+    assert set(Contents(changed, results).comparisons("digits-halves", "accuracy", "own", "reference")["a"]) == {
+        "joint",
+        "tcmax",
+    }
