@@ -98,7 +98,10 @@ def _labels(experiment: Experiment) -> dict[str, object]:
         "selection": settings.selection,
         "reference_variant": settings.reference_variant,
         "seeds": list(settings.seeds),
-        "variants": {label: [variant.title or label, variant.family] for label, variant in settings.variants.items()},
+        "variants": {
+            label: [variant.title or label, variant.family, variant.tuning_trials]
+            for label, variant in settings.variants.items()
+        },
     }
 
 

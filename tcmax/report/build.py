@@ -19,6 +19,7 @@ from tcmax.experiment import Experiment
 from tcmax.files import write_text
 from tcmax.report.cards import cards
 from tcmax.report.contents import Contents
+from tcmax.report.costs import costs
 from tcmax.report.figures import Figure, figures
 from tcmax.report.html import page
 from tcmax.report.latex import macros
@@ -37,7 +38,7 @@ def build_report(experiment: Experiment, results: Path, out: Path, date: str | N
     the page says which package to install. Raises TcmaxError for a damaged record or a folder that cannot be written.
     """
     contents = Contents(experiment, results)
-    made, claims = tables(contents), cards(contents)
+    made, claims = [*tables(contents), costs(contents)], cards(contents)
     for table in made:
         write_text(out / "tables" / f"{table.name}.csv", table.csv)
         write_text(out / "tables" / f"{table.name}.tex", table.tex)

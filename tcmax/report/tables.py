@@ -148,7 +148,7 @@ class Quantity:
 
 
 def tables(contents: Contents) -> list[Table]:
-    """Every table of the report, in reading order; one without rows says what is missing."""
+    """Every table of results, in reading order; one without rows says what is missing."""
     made = [table1(contents), comparisons(contents), table2(contents), table3(contents), selection(contents)]
     return made if contents.verdicts is None else [verdicts(contents), *made]
 
@@ -545,6 +545,10 @@ def numbers(made: Sequence[Table]) -> dict[str, str]:
                 stem = f"difference/{record['dataset']}/{record['a']}-vs-{record['b']}/{record['population']}"
                 found |= {stem: shown.value, f"{stem}/p-holm": show_p(record["p_adjusted"])}
                 found |= {f"{stem}/p-sign-flip": show_p(record["sign_flip_p"])}
+            elif table.name == "costs":
+                stem = "/".join(str(record[key]) for key in ("quantity", "dataset", "variant", "of") if record[key])
+                found[f"costs/{stem}"] = f"{record['value']:.6g}"
+                continue
             elif table.name == "verdicts":
                 stem = f"verdict/{record['claim']}"
                 shown = show(

@@ -11,6 +11,7 @@ from tcmax.experiment import Experiment
 from tcmax.files import read_json, sha256
 from tcmax.jobs import claims_path
 from tcmax.report.contents import Contents, DatasetContents
+from tcmax.report.costs import Timings, timings
 from tcmax.report.numbers import count, joined, show
 from tcmax.report.tables import POPULATIONS, SELECTIONS
 from tcmax.switches import SWITCHES
@@ -45,6 +46,7 @@ class Trust:
     """Everything of the trust section that is not a table or a figure."""
 
     runs: tuple[Runs, ...]
+    timings: tuple[Timings, ...]
     splits: tuple[DatasetContents, ...]
     self_control: tuple[str, ...]
     calibration: tuple[str, ...]
@@ -69,6 +71,7 @@ def trust(contents: Contents) -> Trust:
     judged_sha256 = str(verdicts["claims_sha256"].iloc[0]) if verdicts is not None and judged else ""
     return Trust(
         runs=tuple(_runs(contents, dataset) for dataset in contents.datasets),
+        timings=timings(contents),
         splits=contents.datasets,
         self_control=_self_control(contents),
         calibration=_calibration(contents),

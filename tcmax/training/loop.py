@@ -304,9 +304,10 @@ def pick_device(name: str) -> torch.device:
 
 def describe(spec: RunSpec, dataset: Dataset) -> dict[str, Any]:
     """Facts a record keeps of a spec: sizes, not numbers that training changes."""
-    model = spec.build_model(dataset, seed=0)
+    model, fold = spec.build_model(dataset, seed=0), spec.parts(dataset)
     groups = model.parameter_groups()
     return {
+        "items": {part: len(fold.part(part)) for part in ("train", "val", "test")},
         "parameters": {name: sum(weight.numel() for weight in weights) for name, weights in groups.items()},
         "modalities": {name: list(dataset.shape(name)) for name in dataset.modalities},
     }

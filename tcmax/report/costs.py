@@ -1,0 +1,233 @@
+"""Whether a comparison was fair: what every variant was allowed, and what its training cost.
+
+What is counted (trials, epochs, items, steps, passes) is equal in equal runs and is a table with CSV and LaTeX. What is
+measured (time, memory) differs from run to run, so it stands on the page alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tcmax.errors import TcmaxError
+from tcmax.experiment import Experiment
+from tcmax.files import read_json
+from tcmax.fusion import HEADS
+from tcmax.methods import METHODS
+from tcmax.report.contents import Contents, DatasetContents
+from tcmax.report.numbers import count, joined, places_for
+from tcmax.report.tables import Block, Cell, Column, Row, Table
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A column: its title, the quantity of HISTORY it averages ("" for none), and whether each modality has one."""
+
+    title: str
+    quantity: str = ""
+    by_modality: bool = False
+
+
+COUNTED: dict[str, Counted] = {
+    "tuning_trials": Counted("trials"),
+    "epochs": Counted("epochs"),
+    "train_items": Counted("train"),
+    "validation_items": Counted("validation"),
+    "optimizer_steps": Counted("steps", "count.optimizer_steps"),
+    "encoder_updates": Counted("updates", "count.encoder_updates", True),
+    "forward_passes": Counted("forward", "count.forward_passes", True),
+    "backward_passes": Counted("backward", "count.backward_passes"),
+    "data_passes": Counted("data", "data_passes", True),
+    "logit_scale": Counted("logits"),
+}
+# What variants of a fair comparison have alike; the other columns tell what a method does.
+ALIKE = {
+    "tuning_trials": "tuning trials",
+    "epochs": "epochs",
+    "train_items": "train items",
+    "validation_items": "validation items",
+}
+
+
+def costs(contents: Contents) -> Table:
+    """What each variant was allowed and what its training consisted of; counts are means over epochs and runs."""
+    blocks, data, notes = [], [], []
+    for dataset in contents.datasets:
+        found = {variant: counted(contents, dataset, variant) for variant in dataset.variants}
+        rows = [
+            Row(contents.experiment.title(variant), tuple(_cell(name, values[name]) for name in COUNTED), variant)
+            for variant, values in found.items()
+            if any(values[name] for name in COUNTED if name != "tuning_trials")
+        ]
+        if rows:
+            columns = tuple(Column(column.title) for column in COUNTED.values())
+            blocks.append(Block("Method", ((dataset.title, len(columns)),), columns, tuple(rows)))
+        notes += _unlike(dataset, found)
+        data += [
+            {"dataset": dataset.id, "variant": variant, "quantity": name, "of": of, "value": value}
+            for variant, values in found.items()
+            for name, by_part in values.items()
+            for of, value in by_part.items()
+        ]
+    caption = (
+        "What each variant was allowed: trials spent on tuning, epochs, train and validation items. What an epoch of "
+        "its training consists of: optimiser steps; updates and forward passes of an encoder; backward passes; how "
+        "often an encoder sees the train items (data). Means over epochs and runs; where modalities differ, the least "
+        "and the most. Logits: mean norm of a modality's logits of test items, which sets the scale of entropies."
+    )
+    return Table("costs", "Fair comparison", caption, tuple(blocks), pd.DataFrame(data), tuple(notes))
+
+
+def counted(contents: Contents, dataset: DatasetContents, variant: str) -> dict[str, dict[str, float]]:
+    """Quantity of `COUNTED` -> {modality, or "" for the whole: value}; empty where the records do not say."""
+    settings = contents.experiment.settings
+    found: dict[str, dict[str, float]] = {name: {} for name in COUNTED}
+    found["tuning_trials"][""] = float(settings.variants[variant].tuning_trials)
+    for name, items in (("train_items", "train"), ("validation_items", "val")):
+        sizes = [facts["items"][items] for facts in _facts(contents, dataset, variant) if "items" in facts]
+        if sizes:
+            found[name][""] = float(np.mean(sizes))
+    means = _history_means(dataset).get(variant, {})
+    if "epochs" in means:
+        found["epochs"][""] = means["epochs"]
+    for name, column in COUNTED.items():
+        for of in dataset.modalities if column.by_modality else ("",):
+            key = f"{column.quantity}.{of}" if of else column.quantity
+            if key in means:
+                found[name][of] = means[key]
+    for modality in dataset.modalities:
+        runs = dataset.values("logit_scale", modality, settings.selection)
+        values = runs.loc[runs["variant"] == variant, "value"]
+        if len(values):
+            found["logit_scale"][modality] = float(values.mean())
+    return found
+
+
+def _history_means(dataset: DatasetContents) -> dict[str, dict[str, float]]:
+    """Variant -> {quantity of HISTORY: mean over epochs and runs}, and the length of its longest run as "epochs"."""
+    if dataset.history is None:
+        return {}
+    wanted = {
+        f"{column.quantity}.{modality}" if column.by_modality else column.quantity
+        for column in COUNTED.values()
+        for modality in dataset.modalities
+    }
+    h = dataset.history
+    lengths = (h.groupby("variant", sort=False)["epoch"].max() + 1).to_dict()
+    means = h[h["quantity"].isin(wanted)].groupby(["variant", "quantity"], sort=False)["value"].mean()
+    found = {str(variant): {"epochs": float(length)} for variant, length in lengths.items()}
+    for (variant, quantity), value in zip(means.index.to_list(), means.to_list(), strict=True):
+        found[str(variant)][str(quantity)] = float(value)
+    return found
+
+
+def _facts(contents: Contents, dataset: DatasetContents, variant: str) -> list[dict[str, Any]]:
+    """What one run of each fold recorded of its model and data; none where runs left no folder."""
+    found = []
+    for fold in sorted((contents.folder / dataset.id).glob("fold_*")):
+        runs = sorted((fold / variant).glob("seed_*/run.json"))
+        found += [read_json(path).get("facts", {}) for path in runs[:1]]
+    return found
+
+
+def _cell(name: str, values: Mapping[str, float]) -> Cell:
+    if not values:
+        return Cell(note="not recorded")
+    low, high = min(values.values()), max(values.values())
+    if name == "logit_scale":
+        mean = float(np.mean(list(values.values())))
+        note = ", ".join(f"{modality} {_number(value)}" for modality, value in values.items())
+        return Cell(_number(mean), order=mean, note=note)
+    text = _number(low) if _number(low) == _number(high) else f"{_number(low)} to {_number(high)}"
+    note = ", ".join(f"{of} {_number(value)}" for of, value in values.items() if of)
+    return Cell(text, order=high, note=note)
+
+
+def _number(value: float) -> str:
+    """Whole numbers as they are, others to three significant digits."""
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.{places_for([value])}f}"
+
+
+def _unlike(dataset: DatasetContents, found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
+    """A sentence for each thing that variants of this dataset did not have alike."""
+    sentences = []
+    for name, noun in ALIKE.items():
+        by_value: dict[float, list[str]] = {}
+        for variant, values in found.items():
+            if values[name]:
+                by_value.setdefault(values[name][""], []).append(variant)
+        if len(by_value) > 1:
+            parts = (f"{_number(value)} for {joined(variants)}" for value, variants in sorted(by_value.items()))
+            sentences.append(f"{dataset.title}: not alike in {noun}: {'; '.join(parts)}.")
+    return sentences
+
+
+# --- measured ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Time and memory of one variant: title, label, and cells as text."""
+
+    title: str
+    variant: str
+    overhead: str
+    seconds: str
+    memory: str
+    runs: str
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Time and memory of the variants on one dataset. baseline: title of the variant that overheads are relative to."""
+
+    dataset: str
+    baseline: str
+    machines: int
+    rows: tuple[Timing, ...]
+
+
+def timings(contents: Contents) -> tuple[Timings, ...]:
+    """Median wall time and peak memory of the runs trained in one piece, from their sidecars; none without sidecars."""
+    found = []
+    for dataset in contents.datasets:
+        sidecars = {variant: _sidecars(contents, dataset, variant) for variant in dataset.variants}
+        seconds = {v: float(np.median([run["seconds"] for run in runs])) for v, runs in sidecars.items() if runs}
+        if not seconds:
+            continue
+        baseline = _baseline(contents.experiment, [variant for variant in dataset.variants if variant in seconds])
+        machines = {str((run.get("device"), run.get("hardware"))) for runs in sidecars.values() for run in runs}
+        rows = []
+        for variant, median in seconds.items():
+            runs = sidecars[variant]
+            memory = max(float(run["peak_memory_mib"]) for run in runs)
+            overhead = f"{median / seconds[baseline]:.2f}" if baseline and seconds[baseline] > 0 else "–"
+            title = contents.experiment.title(variant)
+            rows.append(Timing(title, variant, overhead, f"{median:.1f}", f"{memory:,.0f}", count(len(runs), "run")))
+        title = contents.experiment.title(baseline) if baseline else ""
+        found.append(Timings(dataset.title, title, len(machines), tuple(rows)))
+    return tuple(found)
+
+
+def _sidecars(contents: Contents, dataset: DatasetContents, variant: str) -> list[dict[str, Any]]:
+    paths = sorted((contents.folder / dataset.id).glob(f"fold_*/{variant}/seed_*/sidecar.json"))
+    sidecars = [read_json(path) for path in paths]
+    return [run for run in sidecars if run.get("resumed_from_epoch") == 0 and "seconds" in run]
+
+
+def _baseline(experiment: Experiment, variants: Sequence[str]) -> str | None:
+    """Joint learning with the Concat head, else the first joint variant, else none."""
+    joint = [v for v in variants if _called(METHODS, experiment.settings.variants[v].method, "joint")]
+    heads = {v: experiment.settings.variants[v].head for v in joint}
+    concat = [v for v, head in heads.items() if head is None or _called(HEADS, head.name, "concat")]
+    return next(iter([*concat, *joint]), None)
+
+
+def _called(table: Any, name: str, known: str) -> bool:
+    """Whether a config's spelling means an id; names of imported results mean none of ours."""
+    try:
+        return bool(table.canonical(name) == known)
+    except TcmaxError:
+        return False
