@@ -37,8 +37,8 @@ SMALLEST_OVERFITTING = 1e-6  # of O_k^2
 class GBlendingParameters:
     """super_epoch: N, 10 in the BalanceBenchmark toolkit.
 
-    held_out: share of the train items that losses are measured on; our choice, as no source states one. O_k^2 divides: on
-        a few dozen items it is mostly noise, and one weight can take nearly everything.
+    held_out: share of the train items that losses are measured on; our choice, as no source states one. O_k^2 divides:
+        on a few dozen items it is mostly noise, and one weight can take nearly everything.
     schedule: "offline" or "online", the paper's two variants. Offline by default, because the model then learns from as
         many items as any other method's; and late in a run, where G_k is mostly noise, online weights jump.
     cap: largest weight; what it takes off is given to no other loss.
