@@ -61,15 +61,23 @@ def _is_ours(module: str) -> bool:
 
 @cache
 def _source(module: str) -> Path | None:
-    """Source file of a module, found without importing it."""
+    """Source file of a module, found without importing it or any package it is in."""
+    top, *inner = module.split(".")
     if _is_ours(module):
-        base = Path(__file__).parent.parent / Path(*module.split("."))
+        folders = [Path(__file__).parent]
+    else:
+        spec = importlib.util.find_spec(top)
+        if spec is None:
+            return None
+        if not inner and spec.origin and spec.origin.endswith(".py"):
+            return Path(spec.origin)
+        folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+    for folder in folders:
+        base = folder.joinpath(*inner)
         for candidate in (base.with_suffix(".py"), base / "__init__.py"):
             if candidate.is_file():
                 return candidate
-        return None
-    spec = importlib.util.find_spec(module)
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+    return None
 
 
 @cache
@@ -103,9 +111,12 @@ def _imports(module: str) -> tuple[str, ...]:
     for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            found.append(node.module)
-            found += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            # The package that a relative import starts from: one level is the module's own.
+            up = node.level - (path.name == "__init__.py")
+            package = module.split(".")[: -up or None] if node.level else []
+            base = ".".join([*package, *([node.module] if node.module else [])])
+            found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
     return tuple(found)
 
 
@@ -133,12 +144,18 @@ def closure(modules: Iterable[str], keep: Any) -> dict[str, str]:
 
 def training_code(modules: Iterable[str]) -> dict[str, str]:
     """Module -> hash of the training-side code a run uses: the shared loop, and the parts named by `modules`."""
-    return closure([*_SHARED, *modules], _is_training_side)
+    return _used([*_SHARED, *modules])
 
 
 def data_code(module: str) -> dict[str, str]:
     """Module -> hash of the training-side code behind a dataset's module."""
-    return closure([module], _is_training_side)
+    return _used([module])
+
+
+def _used(modules: list[str]) -> dict[str, str]:
+    """Code on the training side; a part from another package brings the modules of that package that it imports."""
+    packages = {module.partition(".")[0] for module in modules if not _is_ours(module)}
+    return closure(modules, lambda module: _is_training_side(module) or module.partition(".")[0] in packages)
 
 
 def stage_code(module: str) -> dict[str, str]:

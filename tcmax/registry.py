@@ -41,7 +41,16 @@ class Table:
     entries: dict[str, Entry] = field(default_factory=dict)
 
     def _installed(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=self.group)}
+        """Entry points of other packages by name. Raises TcmaxError when two of them declare one name."""
+        found: dict[str, EntryPoint] = {}
+        for point in entry_points(group=self.group):
+            other = found.setdefault(point.name, point)
+            if other.value != point.value:
+                raise TcmaxError(
+                    f"two installed packages declare the {self.kind} {point.name!r}: {other.value} and {point.value}; "
+                    "uninstall one of them."
+                )
+        return found
 
     def names(self) -> list[str]:
         """All ids: the literal ones in table order, then installed ones by name."""
@@ -69,7 +78,7 @@ class Table:
         for known, entry in self.entries.items():
             if wanted in {_squash(spelling) for spelling in (known, *entry.aliases)}:
                 return known
-        return next((known for known in self._installed() if wanted == _squash(known)), None)
+        return next((known for known in sorted(self._installed()) if wanted == _squash(known)), None)
 
     def target(self, name: str) -> str:
         """ "module:attribute" of an id or alias, without importing it."""
@@ -79,6 +88,12 @@ class Table:
         return self._installed()[known].value
 
     def load(self, name: str) -> Any:
-        """Import and return what an id or alias names."""
-        module, _, attribute = self.target(name).partition(":")
-        return getattr(import_module(module), attribute)
+        """Import and return what an id or alias names. A broken entry point of another package is a TcmaxError."""
+        target = self.target(name)
+        module, _, attribute = target.partition(":")
+        try:
+            return getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            if self.canonical(name) in self.entries:
+                raise
+            raise TcmaxError(f"the {self.kind} {name!r} is declared as {target}, which fails: {error}.") from error
