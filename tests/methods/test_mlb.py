@@ -121,8 +121,9 @@ def test_the_original_ignores_beta():
     assert coefficients(scores, fidelity="original") == plain
 
 
-def test_a_modality_that_is_never_right_stays_finite():
-    assert all(math.isfinite(value) for value in coefficients([0.0, 0.5]))
+def test_modalities_that_are_never_right_stay_finite():
+    assert coefficients([0.0, 0.5]) == pytest.approx([2, 1 - math.tanh(0.8)])
+    assert coefficients([0.0, 0.0]) == [1, 1]
 
 
 def test_the_window_is_inclusive():

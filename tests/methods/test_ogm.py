@@ -63,13 +63,13 @@ def test_a_modalitys_score_is_the_sum_of_the_probabilities_of_the_true_classes()
     assert not any(s.requires_grad for s in found.values())
 
 
-def test_at_a_tie_only_the_first_modality_is_damped():
+def test_assertion_16_at_a_tie_only_the_first_modality_is_damped():
     k = coefficients({"a": 2.0, "b": 2.0})
     assert k["a"] == pytest.approx(1 - math.tanh(0.8))
     assert k["b"] == 1
 
 
-def test_the_coefficient_jumps_as_the_ratio_passes_one():
+def test_assertion_16_the_coefficient_jumps_as_the_ratio_passes_one():
     for alpha, jump in ((0.8, 0.336), (0.1, 0.900)):
         k = coefficients({"a": 1.0, "b": 1.0 + 1e-6}, alpha=alpha)
         assert k["a"] == 1
@@ -100,7 +100,7 @@ def test_a_score_of_zero_on_the_other_side_gives_a_finite_coefficient():
         ({"a": 5.0, "b": 2.0, "c": 1.5}, "sum_others", {"a": 5 / 3.5}),
     ],
 )
-def test_the_rules_for_three_modalities(values, ratio, rho):
+def test_assertion_17_the_rules_for_three_modalities(values, ratio, rho):
     expected = {name: pytest.approx(1 - math.tanh(0.8 * rho[name])) if name in rho else 1 for name in values}
     assert coefficients(values, ratio=ratio) == expected
 
@@ -109,7 +109,7 @@ CNN = {"name": "cnn", "channels": [2, 3]}
 IMAGES = {"left": (1, 8, 8), "right": (2, 4, 4)}
 
 
-def test_the_published_rule_touches_convolution_kernels_only():
+def test_assertion_16_the_published_rule_touches_convolution_kernels_only():
     data = tiny.dataset(IMAGES)
     plain, damped = (
         steps.take({"method": method, "head": "concat"}, dataset=data, encoder=CNN) for method in ("joint", "ogm")
@@ -124,7 +124,7 @@ def test_the_published_rule_touches_convolution_kernels_only():
     assert len({factor.item() for factor in factors}) == 1
 
 
-def test_noise_reaches_the_kernels_of_every_modality_and_nothing_else():
+def test_assertion_16_noise_reaches_the_kernels_of_every_modality_and_nothing_else():
     data = tiny.dataset(IMAGES)
     plain, noisy = (
         steps.take({"method": method, "head": "concat"}, dataset=data, encoder=CNN) for method in ("joint", "ogm-ge")
@@ -133,7 +133,7 @@ def test_noise_reaches_the_kernels_of_every_modality_and_nothing_else():
     assert changed == {name for name, gradient in plain.gradients.items() if gradient.ndim == 4}
 
 
-def test_the_noise_has_the_standard_deviation_of_the_unscaled_gradient():
+def test_assertion_16_the_noise_has_the_standard_deviation_of_the_unscaled_gradient():
     wide = {"name": "mlp", "hidden": [40, 60]}
     options = {"encoder": wide, "dataset": tiny.dataset({"left": (50,), "right": (50,)})}
     plain = steps.take({"method": "joint", "head": "concat"}, **options)
@@ -167,7 +167,7 @@ def test_noise_is_repeated_for_equal_seeds_and_differs_between_seeds_epochs_and_
 
 
 @pytest.mark.parametrize(("epoch", "inside"), [(0, False), (1, True), (2, True), (3, False)])
-def test_outside_the_window_gradients_are_untouched(epoch, inside):
+def test_assertion_16_outside_the_window_gradients_are_untouched(epoch, inside):
     window = {"first_epoch": 1, "last_epoch": 2, **WEIGHTS}
     plain = steps.take({"method": "joint", "head": "concat"}, epoch=epoch)
     for method in ("ogm", "ogm-ge"):

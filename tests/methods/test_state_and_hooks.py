@@ -91,6 +91,22 @@ def test_assertion_28_a_frozen_encoder_is_skipped_and_the_others_learn(name):
     assert not any(path.startswith("encoder.left") for path in step.gradients)
 
 
+@variants
+def test_assertion_28_a_weight_that_no_loss_reaches_is_absent_and_stays(name):
+    """Its gradient is not zero: weight decay would then shrink it, and noise or a hook could move it."""
+
+    def add(model):
+        for encoder in model.encoder.values():
+            encoder.spare = torch.nn.Linear(3, 3).double()
+
+    step = steps.take(VARIANTS[name], prepare=add)
+    spare = {path for path in step.before if ".spare." in path}
+    assert len(spare) == 4
+    for path in spare:
+        assert path not in step.gradients
+        assert np.array_equal(step.before[path], step.after[path])
+
+
 @pytest.mark.parametrize(
     ("method", "parameters", "windows"),
     [

@@ -19,7 +19,7 @@ def alone(w, name, x, y):
 
 
 @pytest.mark.parametrize("names", [("left",), ("left", "right"), ("left", "right", "top", "low")])
-def test_a_step_equals_separate_steps_of_separate_models(names):
+def test_assertion_19_a_step_equals_separate_steps_of_separate_models(names):
     step = steps.take({"method": "unimodal"}, dataset=tiny.dataset(dict.fromkeys(names, (2,))))
     gradients = {}
     for name in names:
@@ -28,7 +28,7 @@ def test_a_step_equals_separate_steps_of_separate_models(names):
     steps.close(step.after, longhand.sgd(step.before, gradients, steps.RATE, steps.DECAY))
 
 
-def test_with_a_shared_classifier_encoder_gradients_still_equal_those_of_separate_models():
+def test_assertion_19_with_a_shared_classifier_encoder_gradients_still_equal_those_of_separate_models():
     step = steps.take({"method": "unimodal", "head": "shared-head", "fidelity": "release"})
     w = step.before
     for name in ("left", "right"):
