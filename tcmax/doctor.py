@@ -10,7 +10,8 @@ from tcmax.data.base import data_root
 
 # What a missing package takes away, and how to get it.
 _PARTS = {
-    "training": (("torch", "torchvision", "torchaudio", "sklearn", "soundfile", "av"), "pip install 'tcmax[train]'"),
+    "training": (("torch", "torchvision", "torchaudio", "sklearn"), "pip install 'tcmax[train]'"),
+    "datasets from raw media": (("av", "cv2", "PIL"), "pip install 'tcmax[media]'"),
     "statistics and reports": (
         ("scipy", "statsmodels", "pandas", "seaborn", "matplotlib", "jinja2"),
         "pip install 'tcmax[stats]'",
@@ -35,7 +36,7 @@ def doctor_text() -> str:
 
 def _more_versions() -> dict[str, str]:
     found = {}
-    for name in ("snakemake", "av", "soundfile", "seaborn", "matplotlib"):
+    for name in ("snakemake", "av", "opencv-python-headless", "seaborn", "matplotlib"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -98,7 +98,7 @@ def of(parts: tuple[str, ...]) -> list[str]:
     return found
 
 
-TORCH = ("torch", "torchvision", "torchaudio", "sklearn", "av", "soundfile")
+TORCH = ("torch", "torchvision", "torchaudio", "sklearn", "av", "cv2", "PIL")
 # Lists of names and aliases, which import nothing.
 TABLES = ("tcmax.data", "tcmax.encoders", "tcmax.fusion", "tcmax.methods")
 

@@ -78,7 +78,8 @@ def test_extras_build_on_each_other_and_each_serves_one_need():
     assert names["loss"] == {"torch"}
     assert not names["stats"] & {"torch", "torchvision", "torchaudio", "snakemake"}
     assert "tcmax[loss]" in extras["train"]
-    assert set(Requirement(extras["all"][0]).extras) == {"stats", "train"}
+    assert "tcmax[train]" in extras["media"]
+    assert set(Requirement(extras["all"][0]).extras) == {"stats", "train", "media"}
     core = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
     assert not core & {"torch", "snakemake", "pandas", "scipy", "matplotlib"}
 
@@ -86,5 +87,5 @@ def test_extras_build_on_each_other_and_each_serves_one_need():
 def test_the_installed_packages_are_the_locked_ones():
     from importlib.metadata import version
 
-    for name in ("torch", "numpy", "pandas", "pyarrow", "snakemake", "pydantic"):
+    for name in ("torch", "numpy", "pandas", "pyarrow", "snakemake", "pydantic", "av", "opencv-python-headless"):
         assert Version(version(name)).public == pins()[name].public, name
