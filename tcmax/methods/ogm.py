@@ -25,6 +25,7 @@ SMALLEST_SCORE = 1e-8
 class OGMParameters:
     """alpha: 0.8, the OGM authors' value for CREMA-D and the release default.
 
+    first_epoch: first modulated epoch, 0-based; 0 in both codes.
     last_epoch: last modulated epoch, 0-based and inclusive; by default half of the run, as the original's 0-50 of 100,
         and 50 in the other fidelities, however long the run.
     ratio: score of a modality against the others when there are more than two (methods §3.6).

@@ -116,7 +116,10 @@ class OPM(Method):
 
 @dataclass(frozen=True)
 class OGMGEOPMParameters(OPMParameters):
-    """Of OPM, and of OGM-GE under its own names (tcmax.methods.ogm)."""
+    """Those of OPM, and those of OGM-GE.
+
+    alpha, first_epoch, last_epoch, ratio, modulated: of OGM-GE, with its defaults (tcmax.methods.ogm).
+    """
 
     alpha: float = 0.8
     first_epoch: int = 0

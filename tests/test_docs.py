@@ -1,0 +1,95 @@
+"""Pages that are written from code are those that the code writes now."""
+
+import dataclasses
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tcmax.fusion import HEADS
+from tcmax.methods import METHODS
+from tcmax.switches import SWITCHES
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+
+@pytest.fixture(scope="module")
+def build() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_build", DOCS / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def methods_page() -> str:
+    return (DOCS / "methods.md").read_text(encoding="utf-8")
+
+
+def test_the_page_of_methods_is_what_the_code_says(build: ModuleType, methods_page: str) -> None:
+    assert build.page() == methods_page, "docs/methods.md is stale: run `make docs`"
+
+
+def test_every_method_head_and_switch_is_on_the_page_once(methods_page: str) -> None:
+    for table in (METHODS, HEADS):
+        for name, entry in table.entries.items():
+            assert methods_page.count(f'<a id="{name}"></a>') == 1
+            (row,) = re.findall(rf"^\| `{re.escape(name)}` \| .*", methods_page, flags=re.MULTILINE)
+            assert all(alias in row for alias in entry.aliases)
+    for name, switch in SWITCHES.items():
+        rows = re.findall(rf"^\| `{re.escape(name)}` \| .*", methods_page, flags=re.MULTILINE)
+        assert len(rows) >= 1, name
+        values = " | ".join(f"`{str(value).lower()}`" for value in (switch.reference, switch.original, switch.release))
+        assert all(row.endswith(f"| {values} |") for row in rows)
+
+
+@pytest.mark.parametrize("table", [METHODS, HEADS], ids=["methods", "heads"])
+def test_every_parameter_is_described(build: ModuleType, table) -> None:  # type: ignore[no-untyped-def]
+    for name in table.entries:
+        parameters = table.load(name).Parameters
+        described, _ = build.descriptions(parameters)
+        missing = {field.name for field in dataclasses.fields(parameters)} - set(described)
+        assert not missing, f"{name}: say in the docstring of {parameters.__name__} what {missing} mean"
+
+
+def test_descriptions_are_read_as_they_are_written(build: ModuleType) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Base:
+        """depth: of the tree, 3 in the paper: see its
+            appendix. width, height: of a leaf.
+
+        A remark about all.
+        """
+
+        depth: int = 3
+        width: int = 1
+        height: int = 1
+
+    @dataclasses.dataclass(frozen=True)
+    class Extended(Base):
+        """Those of the base.
+
+        height: another one.
+        """
+
+        seed: int = 0
+
+    described, remarks = build.descriptions(Extended)
+    assert described == {
+        "height": "another one.",
+        "depth": "of the tree, 3 in the paper: see its appendix.",
+        "width": "of a leaf.",
+    }
+    assert remarks == ["Those of the base. A remark about all.\n"]
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [*DOCS.glob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"]
+    for page in pages:
+        text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for target in re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", text):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
