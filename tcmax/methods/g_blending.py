@@ -149,6 +149,7 @@ class GBlending(Method):
         if not len(used.labels):  # a short last batch of held-out items alone
             return {"loss": torch.zeros((), device=progress.device), "count.backward_passes": torch.zeros(())}
         terms = super().step(model, used, optimizer, progress)
+        # Through the model, and through two copies.
         return {**terms, "count.backward_passes": torch.tensor(3.0 if measuring else 1.0)}
 
     def _train_copies(self, batch: Batch, optimizer: SGD) -> None:
