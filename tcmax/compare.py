@@ -273,7 +273,10 @@ def max_t_of(board: Board, differences: Mapping[str, Compared], population: Popu
 
 def _at_chance(board: Board, a: str, b: str, metric: str, readout: str) -> dict[Population, str | None]:
     """Population -> the comparison with diverged runs counted at chance, in words."""
-    first, second = (board.score((label,), metric, readout, "at chance") for label in (a, b))
+    try:
+        first, second = (board.score((label,), metric, readout, "at chance") for label in (a, b))
+    except ValueError as error:
+        return dict.fromkeys(POPULATIONS, f"diverged runs removed; they cannot be counted at chance: {error}")
     compared = board.difference(first, second)
     if isinstance(compared, str):
         return dict.fromkeys(POPULATIONS)

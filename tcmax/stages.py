@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tcmax import jobs, provenance
 from tcmax.errors import TcmaxError
-from tcmax.experiment import Cell, Experiment
+from tcmax.experiment import Cell, Experiment, read_yaml
+from tcmax.files import read_json
 
 
 def manifests_of(experiment: Experiment, dataset: str, results: Path) -> list[Path]:
@@ -120,6 +121,26 @@ def stage_key(stage: str, experiment: Experiment) -> str:
         "report": "tcmax.report.build",
     }
     return provenance.digest([provenance.stage_code(modules[stage]), _labels(experiment)])
+
+
+def imported(config: Path, results: Path) -> dict[str, str]:
+    """Experiments of a folder that were trained elsewhere: name -> what was imported (`foreign.mapping.Content`), or
+    "" where the import is gone."""
+    found = {}
+    for path in sorted(config.glob("*.yaml")):
+        settings = read_yaml(path)
+        if isinstance(settings, dict) and "imported" in settings:
+            record = results / path.stem / "import.json"
+            found[path.stem] = str(read_json(record)["content"]) if record.is_file() else ""
+    return found
+
+
+def with_import(experiment: Experiment, results: Path) -> Experiment:
+    """The experiment; TcmaxError where it was imported and its results are gone."""
+    record = results / experiment.name / "import.json"
+    if experiment.settings.imported is not None and not record.is_file():
+        raise TcmaxError(f"{record} does not exist: what {experiment.path} names is to be imported again.")
+    return experiment
 
 
 def cell_of(dataset: str, fold: str, variant: str) -> Cell:

@@ -17,6 +17,10 @@ def why_text(file: Path, results: Path) -> str:
     if not file.exists():
         raise TcmaxError(f"{file} does not exist.")
     folder = file if file.is_dir() else file.parent
+    sidecar = _analysis_sidecar(file)
+    imported = next((where for where in (folder, *folder.parents) if (where / "import.json").is_file()), None)
+    if imported is not None and sidecar is None:
+        return _imported_text(file, imported)
     for candidate in (folder, *folder.parents):
         if (candidate / "run.json").is_file():
             return _run_text(candidate, file, results)
@@ -24,7 +28,6 @@ def why_text(file: Path, results: Path) -> str:
             break
     if file.suffix == ".json" and file.name.startswith("block_"):
         return _block_text(file, results)
-    sidecar = _analysis_sidecar(file)
     if sidecar is not None:
         return _analysis_text(file, sidecar)
     if file.name == "data.json":
@@ -141,6 +144,33 @@ def _block_text(file: Path, results: Path) -> str:
             reasons.append(f"seed {run['seed']} is missing or was trained again")
         else:
             reasons += [f"seed {run['seed']}: {reason}" for reason in _run_reasons(folder, record, results)]
+    return _lines(str(file), facts, reasons)
+
+
+def _imported_text(file: Path, folder: Path) -> str:
+    """What an import read, and which of these files, or of those it wrote, is no longer the same."""
+    record = read_json(folder / "import.json")
+    mapping = Path(record["mapping"])
+    facts = {
+        "imported": f"{record['content']} of {folder.name}",
+        "source": record["source"],
+        "mapping": mapping,
+        "files": f"{len(record['files'])} files beside it",
+        "notes": "; ".join(record["notes"]) or None,
+    }
+    expected = {mapping: record["mapping_sha256"]}
+    expected |= {mapping.parent / name: known for name, known in record["files"].items()}
+    reasons = []
+    for path, known in expected.items():
+        if not path.is_file():
+            reasons.append(f"{path} is missing")
+        elif sha256(path) != known:
+            reasons.append(f"{path} has changed since it was imported")
+    for manifest in sorted(file.parents[1].glob("block_*.json")) if file.suffix == ".parquet" else ():
+        for run in read_json(manifest)["runs"]:
+            for described in run["files"].values():
+                if manifest.parent / described["path"] == file and sha256(file) != described["sha256"]:
+                    reasons.append(f"{file.name} was altered after it was written")
     return _lines(str(file), facts, reasons)
 
 

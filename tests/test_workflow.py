@@ -231,6 +231,22 @@ def test_the_workflow_report_is_written(finished: Path) -> None:
     assert (finished / "workflow-report.html").stat().st_size > 100_000
 
 
+def test_imported_results_flow_on_from_where_they_enter(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    rows = [f"a,{seed},c{i},{i % 2},{i % 3 > 0:d},{i % 2},0" for seed in range(3) for i in range(6)]
+    (project / "runs.csv").write_text("\n".join(["model,run,clip,y,hit,z_0,z_1", *rows]))
+    columns = "variant: model, seed: run, item: clip, label: y"
+    of_items, of_logits = f"columns: {{{columns}, correct: hit}}", f"columns: {{{columns}}}\nlogits: {{joint: z_}}"
+    for name, content in (("items", of_items), ("logits", of_logits)):
+        mapping = project / f"{name}.yaml"
+        mapping.write_text(f"name: {name}\nsource: a test\nfiles: runs.csv\ndataset: clips\n{content}\n")
+        run(project, "tcmax", "import", str(mapping))
+    wanted = [f"results/{name}/evidence.parquet" for name in ("items", "logits")]
+    done = run(project, "snakemake", "--dry-run", "--cores", "1", "--config", "experiment=items", "--", *wanted)
+    rules = re.findall(r"^(?:localrule|rule) (\w+):", done.stdout + done.stderr, re.M)
+    assert sorted(rules) == ["compare", "compare", "score"]  # neither data nor training; scores where there are logits
+
+
 def test_the_workflow_is_formatted() -> None:
     done = subprocess.run(
         [BIN / "snakefmt", "--check", "Snakefile", "workflow"], cwd=ROOT, capture_output=True, text=True, check=False

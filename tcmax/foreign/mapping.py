@@ -55,6 +55,7 @@ class Mapping(_Strict):
                file's name stand for its values
     logits     read-out -> NPZ array, list column, or the common beginning of one column per class
     values     metric of SCORES -> column with one number per run
+    diverged   variant -> seeds of its runs that ended without finite logits, and so without rows
     """
 
     name: str
@@ -73,6 +74,7 @@ class Mapping(_Strict):
     n_items: Annotated[int, Field(ge=1)] | None = None
     selection: Literal["last", "best_val"] = "last"
     missing_seeds: Literal["refused", "allowed"] = "refused"
+    diverged: dict[str, tuple[Annotated[int, Field(ge=0)], ...]] = {}
     variants: dict[str, Variant] = {}
     reference_variant: str | None = None
     claims: str | None = None
@@ -82,6 +84,13 @@ class Mapping(_Strict):
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else (value,) if isinstance(value, str) else value
+
+    @field_validator("diverged", mode="before")
+    @classmethod
+    def _seeds(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: tuple(seeds) if isinstance(seeds, list) else seeds for name, seeds in value.items()}
 
     @property
     def content(self) -> Content:

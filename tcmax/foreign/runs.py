@@ -7,7 +7,7 @@ silence: a choice that a reader should know becomes a note.
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,9 @@ Key = tuple[str, int, str, int]  # dataset, fold, variant, seed
 
 _SPLITS = {"test": "test", "eval": "test", "val": "val", "valid": "val", "validation": "val", "dev": "val"}
 _SAY = "say with `precision` which one they are to be stored in."
+_NO_NUMBER = (
+    "is missing, NaN or infinite (a run that diverged has no rows here; name its variant and seed under `diverged`)"
+)
 _TOLERANCE = 1e-3  # how far printed probabilities may be from a sum of 1
 
 
@@ -56,9 +59,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Foreign:
-    """Everything that was read: runs by key, names in their order, classes, and notes for the reader."""
+    """Everything that was read: runs by key, names in their order, classes, and notes for the reader.
+
+    diverged: keys of runs that ended without a prediction.
+    """
 
     runs: dict[Key, Run]
+    diverged: frozenset[Key]
     datasets: tuple[Named, ...]
     variants: tuple[Named, ...]
     classes: tuple[str, ...]
@@ -66,9 +73,16 @@ class Foreign:
     notes: tuple[str, ...]
 
     def keys_on(self, dataset: str) -> list[Key]:
-        """Runs on a dataset, by variant (in order), fold and seed."""
+        """Runs on a dataset, by variant (in order), fold and seed; without those that diverged."""
+        return self._ordered(key for key in self.runs if key[0] == dataset)
+
+    def diverged_on(self, dataset: str) -> list[Key]:
+        """Runs on a dataset that diverged, in the same order."""
+        return self._ordered(key for key in self.diverged if key[0] == dataset)
+
+    def _ordered(self, keys: Iterable[Key]) -> list[Key]:
         place = {variant.label: k for k, variant in enumerate(self.variants)}
-        return sorted((key for key in self.runs if key[0] == dataset), key=lambda key: (place[key[2]], key[1], key[3]))
+        return sorted(keys, key=lambda key: (place[key[2]], key[1], key[3]))
 
 
 @dataclass(frozen=True)
@@ -110,6 +124,7 @@ def read_runs(mapping: Mapping, folder: Path) -> Foreign:
     runs = {key: _joined(key, parts, mapping) for key, parts in pieces.items()}
     found = Foreign(
         runs,
+        _diverged(runs, variants, mapping),
         tuple(datasets.values()),
         tuple(variants[name] for name in ordered),
         classes,
@@ -118,6 +133,22 @@ def read_runs(mapping: Mapping, folder: Path) -> Foreign:
     )
     found = replace(found, notes=(*found.notes, *_check(found, mapping)))
     return found if mapping.content != "predictions" else _in_one_precision(found, mapping)
+
+
+def _diverged(runs: dict[Key, Run], variants: dict[str, Named], mapping: Mapping) -> frozenset[Key]:
+    """The runs that `diverged` names, in each dataset and fold that their variant has; rows of one are an error."""
+    found = set()
+    for name, seeds in mapping.diverged.items():
+        if name not in variants:
+            raise TcmaxError(f"diverged: no file has a variant {name!r}; they have {', '.join(variants)}.")
+        label = variants[name].label
+        for dataset, fold in {(key[0], key[1]) for key in runs if key[2] == label}:
+            for seed in seeds:
+                key = (dataset, fold, label, seed)
+                if key in runs:
+                    raise TcmaxError(f"diverged: the run ({describe(key)}) has rows in {runs[key].where}.")
+                found.add(key)
+    return frozenset(found)
 
 
 def describe(key: Key) -> str:
@@ -267,7 +298,7 @@ def _real(file: _File, name: str, key: str) -> Array:
         raise TcmaxError(f"{file.path}: {name!r} ({key}) holds text where numbers are needed.") from None
     if not np.isfinite(numbers).all():
         row = int(np.argwhere(~np.isfinite(numbers))[0][0])
-        raise TcmaxError(f"{file.path}, row {row + 1}: {name!r} ({key}) is missing, NaN or infinite.")
+        raise TcmaxError(f"{file.path}, row {row + 1}: {name!r} ({key}) {_NO_NUMBER}.")
     return numbers
 
 
@@ -451,7 +482,7 @@ def _logits(file: _File, mapping: Mapping, read_out: str, classes: tuple[str, ..
         raise TcmaxError(f"{file.path}: {name!r} ({key}) holds text where numbers are needed.") from None
     if not np.isfinite(values).all():
         row = int(np.argwhere(~np.isfinite(values))[0][0])
-        raise TcmaxError(f"{file.path}, row {row + 1}: {name!r} ({key}) is missing, NaN or infinite.")
+        raise TcmaxError(f"{file.path}, row {row + 1}: {name!r} ({key}) {_NO_NUMBER}.")
     low, high = float(values.min()), float(values.max())
     sums = np.abs(values.sum(axis=1, dtype=np.float64) - 1).max()
     shares = low >= 0 and high <= 1 and float(sums) < _TOLERANCE
@@ -559,23 +590,23 @@ def _check(found: Foreign, mapping: Mapping) -> list[str]:
     notes = []
     for dataset in found.datasets:
         keys = found.keys_on(dataset.label)
-        _check_grid(keys, mapping)
+        diverged = found.diverged_on(dataset.label)
+        _check_grid(keys, diverged, mapping)
         if mapping.content != "scores":
             for fold in sorted({key[1] for key in keys}):
                 of_fold = [key for key in keys if key[1] == fold]
                 for key in of_fold[1:]:
                     _check_items(of_fold[0], found.runs[of_fold[0]], key, found.runs[key])
             _check_folds(found, keys)
-        seeds = {
-            variant: [k[3] for k in keys if k[2] == variant and k[1] == keys[0][1]] for variant in {k[2] for k in keys}
-        }
+        seeds = {variant: {k[3] for k in keys if k[2] == variant} for variant in {k[2] for k in keys}}
+        ran = {variant: of | {k[3] for k in diverged if k[2] == variant} for variant, of in seeds.items()}
         least = min(len(of_variant) for of_variant in seeds.values())
         if least < 3:
             notes.append(
                 f"{dataset.title}: {least} seed{'s' * (least > 1)} of some variant: "
                 "claims about new seeds are not testable"
             )
-        if len({tuple(sorted(of_variant)) for of_variant in seeds.values()}) > 1:
+        if len({frozenset(of_variant) for of_variant in ran.values()}) > 1:
             notes.append(f"{dataset.title}: variants ran different seeds, so their seeds are taken as independent")
         if mapping.content == "predictions" and not any((found.runs[key].split == "val").any() for key in keys):
             notes.append(
@@ -594,9 +625,9 @@ def _check(found: Foreign, mapping: Mapping) -> list[str]:
     return notes
 
 
-def _check_grid(keys: list[Key], mapping: Mapping) -> None:
+def _check_grid(keys: list[Key], diverged: list[Key], mapping: Mapping) -> None:
     """Every fold of every run, and unless the mapping allows other seeds, every seed of every variant."""
-    folds, seeds = sorted({key[1] for key in keys}), sorted({key[3] for key in keys})
+    folds, seeds = sorted({key[1] for key in keys}), sorted({key[3] for key in (*keys, *diverged)})
     for variant in dict.fromkeys(key[2] for key in keys):
         own = {key[3] for key in keys if key[2] == variant}
         for seed in sorted(own):
@@ -605,12 +636,13 @@ def _check_grid(keys: list[Key], mapping: Mapping) -> None:
                 raise TcmaxError(
                     f"{keys[0][0]}: seed {seed} of {variant} lacks fold {missing[0]}, which other runs have."
                 )
-        absent = sorted(set(seeds) - own)
+        absent = sorted(set(seeds) - own - {key[3] for key in diverged if key[2] == variant})
         if absent and mapping.missing_seeds == "refused":
             others = [str(seed) for seed in absent]
             raise TcmaxError(
-                f"{keys[0][0]}: {variant} lacks seed {', '.join(others)}, which other variants have; if that is how "
-                "it was run, say `missing_seeds: allowed`, and seeds will not be paired."
+                f"{keys[0][0]}: {variant} lacks seed {', '.join(others)}, which other variants have; if it diverged, "
+                "name it under `diverged`; if that is how it was run, say `missing_seeds: allowed`, and seeds will not "
+                "be paired."
             )
 
 

@@ -17,7 +17,7 @@ from tcmax.evidence import VALIDATION
 from tcmax.experiment import Cell, load, read_yaml
 from tcmax.files import sha256, write_json, write_text
 from tcmax.foreign.mapping import Mapping, Named, load_mapping
-from tcmax.foreign.runs import Foreign, Key, Run, read_runs
+from tcmax.foreign.runs import Foreign, Key, Run, describe, read_runs
 from tcmax.jobs import MANIFEST_VERSION, run_folder
 from tcmax.metrics import WHOLE_ITEM
 from tcmax.metrics.accuracy import macro_f1
@@ -55,6 +55,7 @@ def import_results(path: Path, results: Path, config: Path) -> list[str]:
             "schema_version": MANIFEST_VERSION,
             "source": mapping.source,
             "content": mapping.content,
+            "mapping": str(path),
             "mapping_sha256": sha256(path),
             "files": {str(file.relative_to(path.parent)): sha256(file) for file in found.files},
             "notes": list(found.notes),
@@ -155,6 +156,14 @@ def _write_predictions(mapping: Mapping, found: Foreign, dataset: str, results: 
                 },
             }
         )
+    for key in found.diverged_on(dataset):
+        _, fold, variant, seed = key
+        cell, run_key = Cell(dataset, fold, variant), provenance.digest([fingerprint, *key])
+        history = run_folder(results, mapping.name, cell, seed) / "history.parquet"
+        records.write(history, records.HISTORY, {name: [] for name in records.HISTORY.columns}, {"run_key": run_key})
+        file = {"path": f"{history.parent.name}/{history.name}", "sha256": sha256(history)}
+        entry = {"seed": seed, "run_key": run_key, "status": "diverged", "epoch": None, "files": {"history": file}}
+        entries[cell] = sorted([*entries[cell], entry], key=lambda entry: entry["seed"])
     for cell, runs in entries.items():
         manifest = run_folder(results, mapping.name, cell, 0).parent / "block_0.json"
         facts = {"experiment": mapping.name, "dataset": dataset, "fold": cell.fold, "variant": cell.variant, "block": 0}
@@ -192,12 +201,16 @@ def _write_scores(mapping: Mapping, found: Foreign, dataset: str, folder: Path) 
                 | {"n_items": len(columns["item"])}
             )
     labels = list(dict.fromkeys(key[2] for key in keys))
+    diverged = {label: sorted({k[3] for k in found.diverged_on(dataset) if k[2] == label}) for label in labels}
+    for variant, of_variant in diverged.items():
+        row = {"variant": variant, "metric": "diverged", "readout": "joint", "value": 1.0}
+        scores += [row | {"seed": seed, "n_items": scores[0]["n_items"]} for seed in of_variant]
     header = {
         "variants": labels,
         "selections": [mapping.selection],
         "modalities": [],
         "classes": list(found.classes) or ["not stated"],
-        "diverged": {variant: [] for variant in labels},
+        "diverged": diverged,
         "own": dict.fromkeys(labels, "joint"),
     }
     common = {"dataset": dataset, "selection": mapping.selection}
@@ -259,7 +272,7 @@ def _experiment_text(mapping: Mapping, found: Foreign, path: Path) -> str:
         here = [label for label in everywhere if any(key[2] == label for key in keys)]
         datasets[dataset.label] = {"title": dataset.title, "folds": len({key[1] for key in keys})}
         datasets[dataset.label] |= {"variants": here} if here != everywhere else {}
-    seeds = sorted({key[3] for key in found.runs})
+    seeds = sorted({key[3] for key in (*found.runs, *found.diverged)})
     content: dict[str, Any] = {
         "name": mapping.name,
         "title": mapping.title or mapping.name,
@@ -290,9 +303,14 @@ def _summary(mapping: Mapping, found: Foreign, target: Path) -> list[str]:
         f"{what[mapping.content]}: {len(found.runs)} runs of {len(found.variants)} variants on "
         f"{', '.join(dataset.title for dataset in found.datasets)}; experiment {target}"
     ]
+    lines += [f"diverged: {describe(key)}" for dataset in found.datasets for key in found.diverged_on(dataset.label)]
     lines += [f"note: {note}" for note in found.notes]
     name = str(target) if target.parent != Path("config") else mapping.name
     score = [f"tcmax score {name} --dataset {dataset.label}" for dataset in found.datasets]
     steps = [*(score if mapping.content == "predictions" else []), f"tcmax compare {name}"]
     steps += [f"tcmax audit claims {name}"] if mapping.claims else []
-    return [*lines, "next:", *(f"  {step}" for step in [*steps, f"tcmax report {name}"])]
+    steps += [f"tcmax report {name}"]
+    lines += ["next:", *(f"  {step}" for step in steps)]
+    if target.parent == Path("config"):
+        lines += ["or all of them:", f"  snakemake --cores all --config experiment={name}"]
+    return lines

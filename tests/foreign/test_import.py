@@ -19,7 +19,8 @@ from tcmax.files import read_json
 from tcmax.foreign.mapping import load_mapping
 from tcmax.foreign.write import import_results
 from tcmax.metrics.item_scores import ItemScores
-from tcmax.stages import compare_experiment, score_dataset
+from tcmax.stages import compare_experiment, imported, score_dataset, with_import
+from tcmax.why import why_text
 
 ROOT = Path(__file__).resolve().parents[2]
 N, CLASSES = 12, 3
@@ -267,7 +268,10 @@ DEFECTS = {
     "unequal length": (lambda c: c | {"part": c["part"][:-1]}, "b-1.npz: 'part' has 11 rows, 'clip' has 12"),
     "unknown split": (put("part", 5, "holdout"), "there is no split 'holdout'; splits: test, eval, val"),
     "no test rows": (lambda c: c | {"part": np.full(N, "dev")}, "the run (clips, fold 0, b, seed 1) has no test rows"),
-    "a missing seed": (lambda c: None, "clips: b lacks seed 1, which other variants have; if that is how it was run"),
+    "a missing seed": (
+        lambda c: None,
+        "clips: b lacks seed 1, which other variants have; if it diverged, name it under `diverged`",
+    ),
 }
 
 
@@ -309,6 +313,59 @@ def test_what_was_refused_can_be_allowed_on_purpose(tmp_path):
 def test_one_seed_is_taken_and_said(tmp_path):
     lines = do_import(tmp_path, write(tmp_path, lambda v, s, c: c if s == 0 else None))
     assert "note: clips: 1 seed of some variant: claims about new seeds are not testable" in lines
+
+
+def without(variant, seed):
+    """A change that leaves one run out."""
+    return only(variant, seed, lambda content: None)
+
+
+@pytest.mark.parametrize("kind", ["logits", "correct", "runs"])
+def test_a_diverged_run_is_named_and_read_both_ways(tmp_path, kind):
+    diverged = {"diverged": {"b": [1]}}
+    if kind == "runs":
+        (tmp_path / "runs.csv").write_text("model,run,acc\n" + "".join(f"{v},{s},0.{s + 5}\n" for v, s in RUNS_BUT_B1))
+        columns = {"variant": "model", "seed": "run"}
+        given = {"files": "runs.csv", "columns": columns, "values": {"accuracy": "acc"}, "n_items": 8}
+        path = describe(tmp_path, **given, logits=None, **diverged)
+    elif kind == "correct":
+
+        def change(variant, seed, content):
+            return None if (variant, seed) == ("b", 1) else content | {"hit": (content["z"].argmax(1) == LABELS) * 1}
+
+        columns = {"item": "clip", "label": "target", "split": "part", "correct": "hit"}
+        path = write(tmp_path, change, logits=None, columns=columns, **diverged)
+    else:
+        path = write(tmp_path, without("b", 1), **diverged)
+    assert "diverged: clips, fold 0, b, seed 1" in do_import(tmp_path, path)
+    experiment, results = load(tmp_path / "config" / "theirs.yaml"), tmp_path / "results"
+    assert experiment.settings.seeds == (0, 1, 2)
+    if kind == "logits":
+        score_dataset(experiment, "clips", results)
+    compare_experiment(experiment, results)
+    rows = records.read(results / "theirs" / "evidence.parquet", records.EVIDENCE).to_pylist()
+    (row,) = [row for row in rows if row["id"] == "clips|accuracy|own|a-vs-b|items|pair"]
+    assert (row["n_seeds"], row["n_diverged"], row["pairing"]) == (2, 1, "paired")
+    assert Board(experiment, "clips", results).ran("b") == {0, 1, 2}
+    cannot = "they cannot be counted at chance: a run that diverged has no accuracy"
+    assert f"diverged runs removed; {cannot if kind == 'runs' else 'counted at chance: '}" in row["notes"]
+
+
+RUNS_BUT_B1 = [("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 2)]
+
+
+@pytest.mark.parametrize(
+    ("diverged", "sentence"),
+    [
+        ({"b": [0, 1]}, "diverged: the run (clips, fold 0, b, seed 0) has rows in"),
+        ({"c": [1]}, "diverged: no file has a variant 'c'; they have a, b."),
+        ({}, "b lacks seed 1, which other variants have; if it diverged, name it under `diverged`;"),
+        ({"b": [-1]}, "diverged.b.0: input should be greater than or equal to 0"),
+    ],
+)
+def test_a_diverged_run_must_be_one(tmp_path, diverged, sentence):
+    with pytest.raises(TcmaxError, match=re.escape(sentence)):
+        do_import(tmp_path, write(tmp_path, without("b", 1), diverged=diverged))
 
 
 def test_without_a_split_everything_is_test_and_nothing_is_calibrated(tmp_path):
@@ -428,6 +485,42 @@ def test_importing_again_gives_equal_bytes_and_drops_what_was_derived(tmp_path, 
     assert not (results / "theirs" / "evidence.parquet").exists()
     assert after
     assert all(before[path] == content for path, content in after.items())
+
+
+def test_the_workflow_knows_what_was_imported(tmp_path, scored):
+    experiment, results = scored
+    (tmp_path / "config" / "trained.yaml").write_text("name: trained\n")
+    assert imported(tmp_path / "config", results) == {"theirs": "predictions"}
+    assert with_import(experiment, results) is experiment
+    (results / "theirs" / "import.json").unlink()
+    assert imported(tmp_path / "config", results) == {"theirs": ""}
+    with pytest.raises(TcmaxError, match=r"import\.json does not exist: what .*theirs\.yaml names is to be imported"):
+        with_import(experiment, results)
+
+
+def test_an_imported_file_says_where_it_comes_from_and_what_changed(tmp_path, scored):
+    _, results = scored
+    folder = results / "theirs" / "clips" / "fold_0" / "b"
+    files = [
+        results / "theirs" / "import.json",
+        results / "theirs" / "clips" / "data.json",
+        folder / "block_0.json",
+        folder / "seed_1" / "predictions_last.parquet",
+    ]
+    for file in files:
+        text = why_text(file, results)
+        assert text.startswith(str(file))
+        assert "predictions of theirs" in text
+        assert "a test" in text
+        assert text.endswith("up to date: code, settings and inputs are as recorded")
+    assert "score" in why_text(results / "theirs" / "clips" / "items.parquet", results)  # made here, not imported
+    np.savez(tmp_path / "b-1.npz", **arrays("b", 2))
+    (tmp_path / "a-0.npz").unlink()
+    files[-1].write_bytes(b"edited")
+    text = why_text(files[-1], results)
+    assert f"- {tmp_path / 'b-1.npz'} has changed since it was imported" in text
+    assert f"- {tmp_path / 'a-0.npz'} is missing" in text
+    assert "- predictions_last.parquet was altered after it was written" in text
 
 
 def test_imported_results_cannot_be_trained(tmp_path, scored, monkeypatch, capsys):

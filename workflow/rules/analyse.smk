@@ -10,6 +10,8 @@ rule score:
         "results/{experiment}/{dataset}/history.parquet",
     log:
         "results/{experiment}/{dataset}/log/score.log",
+    wildcard_constraints:
+        experiment=SCORED_HERE,
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,

@@ -14,16 +14,23 @@ RESULTS = Path("results")
 def experiment_called(name):
     """A validated experiment; bad input ends Snakemake with the sentence the command line would print."""
     try:
-        return experiments.load(name)
+        return stages.with_import(experiments.load(name), RESULTS)
     except errors.TcmaxError as error:
         sys.exit(f"tcmax: error: {error}")
 
 
 EXPERIMENT = experiment_called(config.get("experiment", "digits"))
+NAMES = sorted(path.stem for path in Path("config").glob("*.yaml"))
+IMPORTED = stages.imported(Path("config"), RESULTS)  # name: what was imported
+# Imported results come with their data, and with their predictions or their scores: no rule makes these.
+TRAINED_HERE = "|".join([name for name in NAMES if name not in IMPORTED] or "-")
+SCORED_HERE = "|".join(
+    [n for n in NAMES if IMPORTED.get(n, "predictions") == "predictions"] or "-"
+)
 
 
 wildcard_constraints:
-    experiment="|".join(path.stem for path in sorted(Path("config").glob("*.yaml"))),
+    experiment="|".join(NAMES),
     dataset="[A-Za-z0-9][A-Za-z0-9._-]*",
     fold="[0-9]+",
     variant="[A-Za-z0-9][A-Za-z0-9._-]*",

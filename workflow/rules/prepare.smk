@@ -8,6 +8,8 @@ rule prepare:
         "results/{experiment}/{dataset}/data.json",
     log:
         "results/{experiment}/{dataset}/log/prepare.log",
+    wildcard_constraints:
+        experiment=TRAINED_HERE,
     resources:
         mem_mb=2000,
         runtime=lambda wildcards, attempt: 30 * attempt,

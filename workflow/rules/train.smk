@@ -13,6 +13,8 @@ rule train:
         "results/{experiment}/{dataset}/fold_{fold}/{variant}/log/block_{block}.log",
     benchmark:
         "results/{experiment}/{dataset}/fold_{fold}/{variant}/log/block_{block}.benchmark.tsv"
+    wildcard_constraints:
+        experiment=TRAINED_HERE,
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
