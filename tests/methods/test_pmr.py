@@ -113,6 +113,16 @@ def test_a_step_equals_the_one_written_out_by_hand(variant, options, scale, shap
     steps.close(after, longhand.sgd(before, expected, steps.RATE, steps.DECAY))
 
 
+@pytest.mark.parametrize(("shapes", "strong"), [(tiny.SHAPES, False), (THREE, True)], ids=["two", "three"])
+def test_a_step_of_the_release_boosts_the_strong_of_three(shapes, strong):
+    """Switch pmr.strong_boost within the whole release."""
+    variant = {**switched(entropy_weight=0.5, **ALL), "fidelity": "release"}
+    before, _, gradients, logged, prototypes, x, y = one_step(variant, tiny.dataset(shapes))
+    loss, _, expected = step_by_hand(before, x, y, prototypes, strong=strong, mu=0.5, axis=0, largest=10.0)
+    assert logged["loss"] == pytest.approx(loss, rel=1e-11)
+    steps.close(gradients, expected)
+
+
 def test_the_release_drops_a_prototype_loss_above_ten():
     """Switch pmr.drop_large."""
     kept, dropped = (one_step(switched(*names, **ALL), scale=40)[3] for names in ((), ("drop_large",)))
