@@ -24,6 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 # Reasons for which a test may be skipped even in continuous integration, each with why it cannot be helped.
 EXCUSED_SKIPS: dict[str, str] = {
     "no CUDA device": "continuous integration has no GPU",
+    "real data are not here": "the sets have licences of their own and do not come with the code",
 }
 
 

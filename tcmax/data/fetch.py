@@ -21,10 +21,11 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from tcmax.console import Progress
-from tcmax.data import DATASETS, av_digits
+from tcmax.data import DATASETS, av_digits, crema_d_ratings, leaves100, mfeat, mosi, newsgroups_m5
 from tcmax.data.base import Card, Dataset, data_root
 from tcmax.data.containers import gunzip, idx_array, tar_files
 from tcmax.data.download import download
+from tcmax.data.feature_sets import SOURCES_PAGE
 from tcmax.errors import TcmaxError
 from tcmax.files import atomic_path, explained, write_bytes, write_text
 
@@ -128,8 +129,8 @@ def fetch(
     pause_seconds: before the second attempt at a broken transfer; doubles with each further one.
 
     The licence is printed (standard error) before anything is fetched. Returns the text of `verify`. Raises TcmaxError
-    when the dataset needs no download, nothing can be reached, a server's content is not the published one, the disk
-    refuses, or another fetch is at work in the same folder.
+    when the dataset needs no download or cannot be rebuilt by one, nothing can be reached, a server's content is not
+    the published one, the disk refuses, or another fetch is at work in the same folder.
     """
     recipe = _recipe(name)
     root = _root(root)
@@ -140,6 +141,8 @@ def fetch(
         print(line, file=sys.stderr, flush=True)
     if all(found.state == "ok" for found in check(name, root)):  # so that a complete root may be read-only
         return verify(name, root)
+    if not recipe.build:
+        raise TcmaxError(f"{name} cannot be downloaded by this command: {SOURCES_PAGE} says how to get its files.")
     with _alone(root) as downloads:
         needed = [found.file for found in check(name, root) if found.state != "ok"]
         with Progress(f"fetch {name}", len(needed)) as progress:
@@ -253,11 +256,18 @@ def _write_table(root: Path, file: str, lines: list[str]) -> None:
 
 @dataclass(frozen=True)
 class _Recipe:
-    """How a dataset's files are checked and made, each in this order (a file may need those before it)."""
+    """How a dataset's files are checked and made, each in this order (a file may need those before it).
+
+    build is empty where the files cannot be made from the public originals by a program alone.
+    """
 
     card: Card
     readers: Mapping[str, Callable[[Path], object]]
     build: Mapping[str, Callable[[Path, _Originals], None]]
+
+
+def _by_hand(card: Card, file: str, read: Callable[[Path], object]) -> _Recipe:
+    return _Recipe(card, readers={file: read}, build={})
 
 
 _RECIPES = {
@@ -272,6 +282,11 @@ _RECIPES = {
             "av_digits/folds.csv": _build_folds,
         },
     ),
+    **{f"mfeat-{n_views}": _by_hand(mfeat.CARD, mfeat.FILE.file, mfeat.FILE.read) for n_views in range(2, 7)},
+    "leaves100": _by_hand(leaves100.CARD, leaves100.FILE.file, leaves100.FILE.read),
+    "newsgroups-m5": _by_hand(newsgroups_m5.CARD, newsgroups_m5.FILE.file, newsgroups_m5.FILE.read),
+    "mosi-features": _by_hand(mosi.CARD, mosi.FILE.file, mosi.FILE.read),
+    "crema-d-ratings": _by_hand(crema_d_ratings.CARD, crema_d_ratings.FILE, crema_d_ratings.ratings),
 }
 
 
@@ -314,7 +329,7 @@ def _presence(name: str, root: Path | None) -> str:
         return "needs no download"
     if root is not None and all((root / file).is_file() for file in _RECIPES[name].readers):
         return f"in {root}"
-    return f"not here; run `tcmax data fetch {name}`"
+    return f"not here; run `tcmax data fetch {name}`" if _RECIPES[name].build else f"not here; see {SOURCES_PAGE}"
 
 
 @contextlib.contextmanager

@@ -67,9 +67,23 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def real_data() -> Path:
-    """The folder of real data (env TCMAX_SHARED names its parent), or a skip."""
+def data_with() -> Callable[[str], Path]:
+    """Called with a file that a test reads: the data root that holds it, or a skip.
+
+    The root is $TCMAX_DATA, or the folder `data` beside the specifications (env TCMAX_SHARED).
+    """
     shared = Path(os.environ.get("TCMAX_SHARED", Path(__file__).parents[3] / "shared"))
-    if not (shared / "data" / "fsdd" / "recordings.tar").is_file():
-        pytest.skip(f"no recordings below {shared}/data (TCMAX_SHARED)")
-    return shared / "data"
+    root = Path(os.environ.get("TCMAX_DATA") or shared / "data")
+
+    def root_or_skip(file: str) -> Path:
+        if not (root / file).is_file():
+            pytest.skip(f"real data are not here: no {file} below {root} (TCMAX_DATA)")
+        return root
+
+    return root_or_skip
+
+
+@pytest.fixture(scope="session")
+def real_data(data_with: Callable[[str], Path]) -> Path:
+    """The folder of real data that av-digits is built from, or a skip."""
+    return data_with("fsdd/recordings.tar")
