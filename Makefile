@@ -3,7 +3,7 @@
 # The first interpreter that is Python 3.11, the version requirements.lock is for.
 PYTHON ?= $(shell for each in python3.11 python3 python; do \
 	$$each -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$each && break; done)
-EXPERIMENT ?= digits
+EXPERIMENT ?= quick
 CORES ?= all
 BIN := $(CURDIR)/.venv/bin
 STAMP := .venv/.installed
@@ -29,7 +29,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $(STAMP)
 
-reproduce: $(STAMP) ## Run the experiment (EXPERIMENT=digits) through the DAG and write its report.
+reproduce: $(STAMP) ## Run an experiment (EXPERIMENT=quick) through the DAG and write its report.
 	snakemake --cores $(CORES) --config experiment=$(EXPERIMENT)
 	@echo "Report: reports/$(EXPERIMENT)/report.html"
 

@@ -252,12 +252,12 @@ def test_a_file_that_is_no_claims_file_is_named(tmp_path, text, message):
         load_claims(tmp_path / "none.yaml", EXPERIMENT)
 
 
-@pytest.mark.parametrize("name", ["digits", "smoke", "av-digits"])
+@pytest.mark.parametrize("name", ["digits", "quick", "smoke", "av-digits"])
 def test_the_claims_that_come_with_the_project_fit_their_experiment(name):
     root = Path(__file__).parents[2] / "config"
     experiment = load(root / f"{name}.yaml")
     claims = load_claims(root / "claims" / str(experiment.settings.claims), experiment)
-    assert len(claims.claims) >= (14 if name == "digits" else 1)
+    assert len(claims.claims) >= (14 if name in ("digits", "quick") else 1)
     for claim in claims.claims:
         if claim.origin == "published" and claim.testable:
             assert claim.proxy_for, f"{claim.id} is about other data than the sentence it quotes"
