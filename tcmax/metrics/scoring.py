@@ -416,9 +416,16 @@ def _item_columns(
 
 
 def _as_own(named: dict[str, T], own: str) -> dict[str, T]:
-    """What belongs to a variant's own joint read-out, under the name "own"."""
+    """What belongs to a variant's own joint read-out, under the name "own".
+
+    Only what every read-out has: variants differ in their own one, and all of them need the same rows.
+    """
     split = {name: name.partition(".")[::2] for name in named}
-    return {f"{metric}.own": named[name] for name, (metric, readout) in split.items() if readout == own}
+    return {
+        f"{metric}.own": named[name]
+        for name, (metric, readout) in split.items()
+        if readout == own and metric != "negative_weights"
+    }
 
 
 def _pooled(parts: dict[int, _Scored], run: _Run) -> _Scored:

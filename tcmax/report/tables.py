@@ -530,7 +530,7 @@ def numbers(made: Sequence[Table]) -> dict[str, str]:
     found: dict[str, str] = {}
     for table in made:
         for record in table.data.to_dict("records"):
-            if table.name.startswith("table"):
+            if table.name.startswith("table") or table.name == "readouts":
                 shown = show(record["estimate"], _bound(record["low"]), _bound(record["high"]), str(record["unit"]))
                 stem = "/".join(str(record[key]) for key in ("metric", "dataset", "variant", "readout"))
                 found |= {

@@ -277,6 +277,15 @@ def test_negative_energy_weights_are_counted(tmp_path: Path) -> None:
     assert value(scores_of(rescore(manifests)), "negative_weights", "joint_energy_weighted") == 0.25
 
 
+def test_variants_have_the_same_rows_whatever_their_own_read_outs_are(tmp_path: Path) -> None:
+    own = {"a": "joint", "b": "joint_energy_weighted", "c": "joint_entropy_gated"}
+    frame = scores_of(score_runs(tmp_path, variants=tuple(own), seeds=(0,), readouts=own))
+    by_variant = frame.reset_index(drop=True).groupby("variant")
+    rows = {variant: set(zip(part["readout"], part["metric"], strict=True)) for variant, part in by_variant}
+    assert rows["a"] == rows["b"] == rows["c"]
+    assert ("joint_energy_weighted", "negative_weights") in rows["b"]
+
+
 def test_temperatures_see_validation_labels_only(tmp_path: Path) -> None:
     runs = {"variants": ("a",), "seeds": (0,), "selections": ("last",)}
     plain = scores_of(score_runs(tmp_path / "plain", **runs))
