@@ -35,6 +35,8 @@ PROCEDURES = {
     "seeds_needed": "tcmax.stats.power:seeds_needed",
     "items_needed": "tcmax.stats.power:items_needed",
     "exaggeration": "tcmax.stats.power:exaggeration",
+    "anytime_interval": "tcmax.stats.sequential:anytime_interval",
+    "spending_boundaries": "tcmax.stats.sequential:spending_boundaries",
     "epoch_optimism": "tcmax.stats.selection:epoch_optimism",
     "head_optimism": "tcmax.stats.selection:head_optimism",
     "best_seed": "tcmax.stats.selection:best_seed",
