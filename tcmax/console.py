@@ -23,13 +23,14 @@ class Progress:
                 BarColumn(),
                 TextColumn("{task.completed:.1f}/{task.total}"),
                 TimeRemainingColumn(),
+                TextColumn("{task.fields[line]}"),
                 console=Console(stderr=True),
             )
 
     def __enter__(self) -> Self:
         if self._bar:
             self._bar.start()
-            self._task = self._bar.add_task(self.title, total=self.total)
+            self._task = self._bar.add_task(self.title, total=self.total, line="")
         return self
 
     def __exit__(
@@ -47,6 +48,6 @@ class Progress:
         """One unit is finished; `line` says which."""
         self.done += 1
         if self._bar and self._task is not None:
-            self._bar.update(self._task, completed=self.done)
+            self._bar.update(self._task, completed=self.done, line=line)
         else:
             print(f"{self.title}: {line} ({self.done}/{self.total})", file=sys.stderr, flush=True)

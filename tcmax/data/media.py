@@ -224,7 +224,10 @@ def decode_flow(
         for number, (time, frame) in enumerate(reading.timed_frames()):
             chosen = _reached(time, next_second) if wanted is None else number in wanted
             if chosen and before is not None:
-                field = cv2.calcOpticalFlowFarneback(grey(before), grey(frame), None, 0.5, 3, 15, 3, 5, 1.2, 0)
+                if (before.width, before.height) != (frame.width, frame.height):
+                    raise TcmaxError(f"{path} changes the size of its frames midway: there is no flow between them.")
+                field = np.empty((frame.height, frame.width, 2), np.float32)
+                cv2.calcOpticalFlowFarneback(grey(before), grey(frame), field, 0.5, 3, 15, 3, 5, 1.2, 0)
                 fields.append(cv2.resize(field, (size, size), interpolation=cv2.INTER_LINEAR).astype(np.float16))
                 seconds.append(time)
                 next_second = math.floor(time + _ROUNDING_SECONDS) + 1
