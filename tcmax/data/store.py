@@ -416,7 +416,7 @@ def _make_shards(
             return
         if worker.row is None:
             raise TcmaxError(f"a process that prepares {folder} ended before its first item ({reason}).")
-        given_up[worker.shard] = {0: reason}
+        given_up[worker.shard][worker.row] = reason
         todo.append(worker.shard)
         workers.append(start())
         assign(workers[-1])
