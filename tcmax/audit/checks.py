@@ -21,6 +21,7 @@ from tcmax.audit.noise import break_even_discordance, break_even_seed_sd, gap_no
 from tcmax.audit.rounding import Interval, PrintedNumber, check_derived, parse_printed, printed_order
 from tcmax.audit.summaries import Spread, SummaryTest, paired_bounds, seed_sd, welch, welch_range
 from tcmax.audit.tables import Cell, PublishedTable
+from tcmax.stats.power import exaggeration
 
 _MEANING = {"sd": "standard deviation", "se": "standard error", "ci95": "95 % half-width"}
 
@@ -267,6 +268,63 @@ def check_spreads(table: PublishedTable) -> list[Finding]:
         for a, b in [(pair.better, pair.other)]
         for found in spread_tests(a, b, pair.gap, table.metadata.spread.meaning)
     ]
+
+
+def _standard_errors(table: PublishedTable, a: Cell, b: Cell, gap: Interval) -> list[tuple[str, SummaryTest]]:
+    """What the noise of a gap may be: from the printed ± (its own definition, else all readings), or as assumed."""
+    printed = spread_tests(a, b, gap, table.metadata.spread.meaning)
+    if printed:
+        kept = [found for found in printed if found.own] or list(printed)
+        return [(f"± read as {_MEANING[found.reading]}", found.test) for found in kept]
+    assumed = table.metadata.assumed_seed_sd
+    if assumed is None or a.n_seeds is None or b.n_seeds is None or min(a.n_seeds, b.n_seeds) < 2:
+        return []
+    return [
+        (f"assumed seed sd {sd:g}", welch(float(gap.middle), sd, a.n_seeds, 0.0, sd, b.n_seeds))
+        for sd in dict.fromkeys((assumed.low, assumed.high))
+    ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 else "under 1 %"
+
+
+def check_exaggeration(table: PublishedTable) -> list[Finding]:
+    """What a printed gain would be worth, were the truth half of it (type M and type S errors, Gelman and Carlin 2014).
+
+    Runs vary, the test items stay; the noise is that of the printed ±, or of the assumed range of seed sds. Half is no
+    estimate: it asks how a table of this size looks when the gain is real and smaller than printed.
+    """
+    findings = []
+    for pair in judged_pairs(table):
+        a, b, gap = pair.better, pair.other, pair.printed_gap
+        for label, test in _standard_errors(table, a, b, pair.gap) if gap > 0 else ():
+            found = exaggeration(gap / 2, test.standard_error, test.df)
+            findings.append(
+                Finding(
+                    id=f"exaggeration/{a.ref.dataset}/{a.ref.column}/{label.rsplit(' ', 1)[-1]}",
+                    kind="exaggeration",
+                    outcome="measured",
+                    strength="likely",
+                    cells=(a.ref, b.ref),
+                    printed=f"{a.value} against {b.value}",
+                    computed=f"power {found.power:.2g}, type M {found.factor:.2g}, type S {found.wrong_sign:.2g}",
+                    sentence=(
+                        f"{label}: {_percent(found.power)} of such comparisons reach p < 0.05; they overstate the gain "
+                        f"{found.factor:.1f} times on average, {_percent(found.wrong_sign)} with the wrong sign."
+                    ),
+                    numbers={
+                        "gap": gap,
+                        "true_gain": gap / 2,
+                        "standard_error": test.standard_error,
+                        "df": test.df,
+                        "power": found.power,
+                        "factor": found.factor,
+                        "wrong_sign": found.wrong_sign,
+                    },
+                )
+            )
+    return findings
 
 
 def check_missing_spread(table: PublishedTable) -> list[Finding]:
@@ -708,6 +766,7 @@ CHECKS: tuple[Callable[[PublishedTable], list[Finding]], ...] = (
     check_gaps,
     check_wins_within_noise,
     check_spreads,
+    check_exaggeration,
     check_missing_spread,
     check_counts,
     check_spread_counts,

@@ -10,6 +10,7 @@ import math
 import textwrap
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 
 from tcmax.audit.checks import CHECKS
@@ -67,6 +68,9 @@ def _about(table: PublishedTable) -> tuple[str, ...]:
     if any(cell.pm for cell in table.cells):
         source = f" ({facts.spread.source})" if facts.spread.source else ""
         lines.append(f"±: {facts.spread.meaning}{source}")
+    if facts.assumed_seed_sd is not None:
+        assumed_sd = facts.assumed_seed_sd
+        lines.append(f"assumed sd over runs: {assumed_sd.low:g} to {assumed_sd.high:g} ({assumed_sd.source})")
     sizes = {
         cell.ref.dataset: cell.n_items
         for cell in table.cells
@@ -225,6 +229,20 @@ def _spread_lines(findings: tuple[Finding, ...]) -> list[str]:
     return lines
 
 
+def _worth_lines(audit: PublishedAudit) -> list[str]:
+    lines = []
+    for cells, of_cells in groupby(audit.of_kind("exaggeration"), key=lambda finding: finding.cells):
+        findings = list(of_cells)
+        gap = findings[0].numbers["gap"]
+        places = len(findings[0].printed.split(" against ")[0].partition(".")[2])
+        lines += wrapped(f"{cells[0]} against {cells[1].method}: printed {gap:+.{places}f}", "  ", "    ")
+        for finding in findings:
+            lines += wrapped(finding.sentence, "    ", "      ")
+    if lines:
+        lines += wrapped("Half is an assumption, not an estimate; only runs vary, on this test set.", "  ", "  ")
+    return lines
+
+
 def to_text(audit: PublishedAudit) -> str:
     """The audit as plain text, at most 100 columns wide: what does not add up first, what cannot be said last."""
     lines = [f"AUDIT OF {audit.table}: {audit.title}", "=" * WIDTH]
@@ -236,7 +254,7 @@ def to_text(audit: PublishedAudit) -> str:
         if body:
             lines.extend(["", title, "-" * len(title), *body])
 
-    tabled = {"gap", "spread_test", "denominator", "denominator_scan"}
+    tabled = {"gap", "spread_test", "exaggeration", "denominator", "denominator_scan"}
     disagreeing = [f for f in audit.findings if f.outcome == "disagrees" and f.kind not in tabled]
     strengths: tuple[tuple[Strength, str], ...] = (
         ("certain", "Does not add up: certain (arithmetic on the print)"),
@@ -248,6 +266,7 @@ def to_text(audit: PublishedAudit) -> str:
     if gaps := audit.of_kind("gap"):
         section("Gaps against noise", _gap_lines(gaps) + _bullets(audit.of_kind("wins_within_noise")))
     section("Tests from the printed spreads", _spread_lines(audit.of_kind("spread_test")))
+    section("Were the true gain half the printed one (type M)", _worth_lines(audit))
     section(
         "What the digits say about the test size",
         _bullets((*audit.of_kind("denominator"), *audit.of_kind("denominator_scan"))),

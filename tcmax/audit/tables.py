@@ -10,9 +10,9 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tcmax.audit.emphasis import Mark
 from tcmax.audit.rounding import PrintedNumber, parse_printed
@@ -75,6 +75,20 @@ class SpreadMeaning(_Strict):
 
     meaning: Literal["sd", "se", "ci95", "none", "unstated"]
     source: str = ""
+
+
+class AssumedSpread(_Strict):
+    """A range of standard deviations over runs, in the unit of the table, for cells without a ±, and whence it is."""
+
+    low: float = Field(gt=0)
+    high: float = Field(gt=0)
+    source: str
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.high < self.low:
+            raise ValueError("high lies below low")
+        return self
 
 
 class Marks(_Strict):
@@ -263,6 +277,7 @@ class Metadata(_Strict):
     n_seeds: int | None = Field(default=None, ge=1)
     n_seeds_source: str = ""
     spread: SpreadMeaning = SpreadMeaning(meaning="unstated")
+    assumed_seed_sd: AssumedSpread | None = None
     marks: Marks = Marks()
     ours: tuple[str, ...] = ()
     judged_columns: tuple[str, ...] = ()

@@ -10,9 +10,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
+from scipy.integrate import quad
 from scipy.optimize import brentq
-from scipy.special import gammaln, nctdtr, stdtr, stdtrit
+from scipy.special import gammaincinv, gammaln, nctdtr, ndtr, stdtrit
 
 from tcmax.stats.crossed import MIN_UNITS, Crossed, Population, redesigned, tails
 
@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 UNLIMITED = 2**40
+LARGE_DF = 1e6  # from here on t and normal agree to 1e-6
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,7 @@ def power_of(
     chances = []
     for variance, df in tails(c, population):
         if variance > 0:
-            # beyond 1e6 degrees of freedom t and normal agree to 1e-6, and the noncentral t is slow
-            df = min(df, 1e6)
+            df = min(df, LARGE_DF)  # the noncentral t is slow beyond
             quantile = float(stdtrit(df, 1 - level / 2))
             chances.append(1 - float(nctdtr(df, (gain - margin) / math.sqrt(variance), quantile)))
     return min(chances, default=0.0)
@@ -156,34 +156,48 @@ def items_needed(
 
 
 def exaggeration(true_gain: float, standard_error: float, df: float = math.inf, level: float = 0.05) -> Exaggeration:
-    """Power, type S and type M of a comparison with the given standard error, were the true difference
-    `true_gain`.
+    """Power, type S and type M of a two-sided t test, were the true difference `true_gain`.
 
-    The estimate is true_gain + standard_error·T, T central t with df > 1 (normal at infinity), significant
-    when it exceeds t_{1−level/2} standard errors either way. In closed form: ∫_k^∞ t f(t) dt = f(k)(ν +
-    k²)/(ν − 1).
+    standard_error   true standard error of the estimate, which the test itself estimates with `df` degrees of freedom
+                     (none needed at infinity); df >= 1
+
+    The estimate X is normal and significant where |X| exceeds t_{1−level/2} *estimated* standard errors U, with df·U²
+    ~ χ²_df, independent of X: E[|X|; significant] is the mean over U of a normal integral. Gelman and Carlin (2014)
+    draw X itself from a t distribution, which is the same at infinity and overstates type M at few degrees of freedom
+    (6.9 for 3.6 with three runs against three and a gain of 0.57 standard errors): means have no such tails.
     """
-    if true_gain == 0 or standard_error <= 0 or df <= 1:
-        raise ValueError(f"need a gain other than 0, se > 0 and df > 1, got {true_gain}, {standard_error}, {df}")
-    nu = min(df, 1e9)
+    if true_gain == 0 or standard_error <= 0 or df < 1:
+        raise ValueError(f"need a gain other than 0, se > 0 and df >= 1, got {true_gain}, {standard_error}, {df}")
     size = abs(true_gain) / standard_error
-    critical = float(stdtrit(nu, 1 - level / 2))
-    above, below = critical - size, -critical - size
-    right, wrong = float(stdtr(nu, -above)), float(stdtr(nu, below))
+    critical = float(stdtrit(min(df, LARGE_DF), 1 - level / 2))
+
+    def significant(u: float, side: float) -> float:
+        """Given U = u, on the right side (1) or the wrong one (-1)."""
+        return float(ndtr(side * size - critical * u))
+
+    def length(u: float) -> float:
+        """E[|X|; significant] given U = u, in standard errors."""
+        bells = sum(math.exp(-((side * size - critical * u) ** 2) / 2) for side in (1, -1))
+        return size * (significant(u, 1) - significant(u, -1)) + bells / math.sqrt(2 * math.pi)
+
+    right = _mean_over_spread(lambda u: significant(u, 1), df)
+    wrong = _mean_over_spread(lambda u: significant(u, -1), df)
     power = right + wrong
-    # E|size + T| over the two tails; E[T; T < k] = −E[T; T > |k|] by symmetry
-    significant = size * right + _partial_mean(above, nu) - size * wrong + _partial_mean(below, nu)
-    return Exaggeration(power, wrong / power, significant / (size * power))
+    return Exaggeration(power, wrong / power, _mean_over_spread(length, df) / (size * power))
 
 
-def _partial_mean(k: float, nu: float) -> float:
-    """∫_k^∞ t f(t) dt of Student's t."""
-    log_density = (
-        gammaln((nu + 1) / 2) - gammaln(nu / 2) - math.log(nu * math.pi) / 2 - (nu + 1) / 2 * math.log1p(k * k / nu)
-        if nu < 1e6
-        else -(k * k + math.log(2 * math.pi)) / 2
-    )
-    return float(np.exp(log_density)) * (nu + k * k) / (nu - 1)
+def _mean_over_spread(value: Callable[[float], float], df: float) -> float:
+    """E[value(U)] where df·U² ~ χ²_df."""
+    if df >= LARGE_DF:
+        return value(1.0)
+    half = df / 2
+    log_scale = math.log(2) + half * math.log(half) - float(gammaln(half))
+
+    def weighted(u: float) -> float:
+        return value(u) * math.exp(log_scale + (df - 1) * math.log(u) - half * u * u)
+
+    low, high = (math.sqrt(float(gammaincinv(half, p)) / half) for p in (1e-14, 1 - 1e-14))
+    return float(quad(weighted, low, high, epsabs=1e-13, limit=200)[0])
 
 
 def _least(reached: Callable[[int], float], start: int, power: float) -> int | None:

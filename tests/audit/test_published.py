@@ -6,7 +6,9 @@ import re
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.stats
 
 from tcmax.audit.findings import Finding
 from tcmax.audit.published import PublishedAudit, audit_table, run, to_json, to_text
@@ -482,6 +484,70 @@ def test_a_number_given_as_about_is_held_to_its_unit(tmp_path: Path, about: str,
     )
     (finding,) = foreign(tmp_path, metadata=metadata).of_kind("sentence_numbers")
     assert finding.outcome == outcome
+
+
+# --- type M
+
+
+def simulated(true_gain, sd, runs, rng, n=200_000):
+    """Power, type M and type S by drawing the runs of both methods and testing each pair of means by Welch."""
+    a = rng.normal(true_gain, sd, (n, runs))
+    b = rng.normal(0, sd, (n, runs))
+    significant = scipy.stats.ttest_ind(a, b, axis=1, equal_var=False).pvalue < 0.05
+    gaps = (a.mean(axis=1) - b.mean(axis=1))[significant]
+    return significant.mean(), np.abs(gaps).mean() / true_gain, (gaps < 0).mean()
+
+
+def test_what_a_printed_gain_is_worth_was_simulated():
+    found = {f.cells[0].dataset: f for f in audit("tcmax_table5_mvsa_ci").of_kind("exaggeration")}
+    numbers = found["MVSA-Single / RN50"].numbers
+    assert set(found) == {"MVSA-Single / RN50", "MVSA-Single / ViT-B/32"}  # one reading of ±: the document's own
+    assert numbers["true_gain"] == pytest.approx(0.26)
+    sd = 0.25 * np.sqrt(10) / scipy.stats.t.ppf(0.975, 9)  # between the two half-widths, 0.23 and 0.27
+    power, factor, wrong = simulated(0.26, sd, 10, np.random.default_rng(0), n=40_000)
+    assert numbers["power"] == pytest.approx(power, abs=0.03)
+    assert numbers["factor"] == pytest.approx(factor, rel=0.05)
+    assert numbers["wrong_sign"] == pytest.approx(wrong, abs=0.01)
+
+
+def test_without_a_spread_an_assumed_one_bounds_what_a_gain_is_worth():
+    found = audit("tcmax_table1").of_kind("exaggeration")
+    assert {f.cells[0].dataset for f in found} == {"CREMA-D", "Kinetics-Sounds", "VGGSound", "UCF101"}  # no lost gap
+    by_sd = {f.id.rpartition("/")[2]: f for f in found if f.cells[0].dataset == "CREMA-D"}
+    assert set(by_sd) == {"0.098", "0.75"}
+    power, factor, wrong = simulated(0.35, 0.75, 3, np.random.default_rng(1))
+    # equal spreads are assumed, so t has 4 degrees of freedom; Welch estimates fewer and is stricter
+    assert by_sd["0.75"].numbers["power"] == pytest.approx(power, abs=0.03)
+    assert by_sd["0.75"].numbers["factor"] == pytest.approx(factor, rel=0.1)
+    assert by_sd["0.75"].numbers["wrong_sign"] == pytest.approx(wrong, abs=0.03)
+    assert by_sd["0.098"].numbers["power"] > 0.85
+    assert all(f.strength == "likely" for f in found)
+    text = to_text(audit("tcmax_table1"))
+    assert "assumed sd over runs: 0.098 to 0.75 (Table 5 of the same paper" in text
+    assert "Half is an assumption, not an estimate; only runs vary, on this test set." in text
+
+
+@pytest.mark.parametrize(
+    ("metadata", "labels"),
+    [
+        ("n_seeds: 5", set()),  # nothing is known of the noise
+        ("n_seeds: 1\nassumed_seed_sd: {low: 0.5, high: 0.5, source: made up}", set()),
+        ("n_seeds: 5\nassumed_seed_sd: {low: 0.5, high: 0.5, source: made up}", {"0.5"}),
+    ],
+)
+def test_noise_that_nothing_says_gives_no_type_m(tmp_path: Path, metadata: str, labels: set[str]):
+    result = foreign(tmp_path, "method,dataset,column,value\nA,x,m,80.0\nB,x,m,79.0\n", metadata)
+    assert {f.id.rpartition("/")[2] for f in result.of_kind("exaggeration")} == labels
+
+
+def test_an_undeclared_spread_is_read_in_all_three_ways_for_type_m(tmp_path: Path):
+    result = foreign(tmp_path, "method,dataset,column,value,pm,n\nA,x,m,80.0,0.5,5\nB,x,m,79.0,0.5,5\n", "document: d")
+    found = result.of_kind("exaggeration")
+    assert len({f.id for f in found}) == 3
+    powers = {f.sentence.split(":")[0]: f.numbers["power"] for f in found}
+    # at five runs a half-width of 0.5 is a sd of 0.40, a standard error of 0.5 one of 1.12
+    assert powers["± read as 95 % half-width"] > powers["± read as standard deviation"]
+    assert powers["± read as standard deviation"] > powers["± read as standard error"]
 
 
 DOCS = Path(__file__).parents[2] / "docs" / "audit.md"

@@ -115,8 +115,9 @@ def test_a_missing_table_or_metadata_file_is_named(tmp_path: Path):
 @pytest.mark.parametrize(
     ("metadata", "sentence"),
     [
-        ("testsizes: {A: {n: 5}}", "unknown key testsizes; known keys are citation"),
+        ("testsizes: {A: {n: 5}}", "unknown key testsizes; known keys are assumed_seed_sd, citation"),
         ("test_sizes: {A: {n: 5, source: x, why: y}}", "test_sizes.A.why: unknown key"),
+        ("assumed_seed_sd: {low: 2, high: 1, source: x}", "assumed_seed_sd: high lies below low"),
         ("test_sizes: {A: {n: many, source: x}}", "test_sizes.A.n"),
         ("test_sizes: {B: {n: 5, source: x}}", "test_sizes names 'B', which the table does not have"),
         ("ours: [mine]", "ours names 'mine'"),
