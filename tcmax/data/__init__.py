@@ -22,5 +22,9 @@ DATASETS = Table(
         "newsgroups-m5": Entry("tcmax.data.newsgroups_m5:load", aliases=("News-M5", "NGs")),
         "mosi-features": Entry("tcmax.data.mosi:load"),
         "crema-d-ratings": Entry("tcmax.data.crema_d_ratings:load"),
+        "grid-letters": Entry("tcmax.data.grid_letters:quiet"),
+        "grid-letters-5db": Entry("tcmax.data.grid_letters:noise_5db"),
+        "grid-letters-0db": Entry("tcmax.data.grid_letters:noise_0db"),
+        "grid-letters-minus5db": Entry("tcmax.data.grid_letters:noise_minus5db"),
     },
 )

@@ -13,14 +13,15 @@ from MNIST's test set, used when it tests. So each recording is two rows: "3_the
 Test parts are disjoint from the rest of their fold in speaker and in writer; their union over folds is every recording
 once, in its test role.
 
-Sound becomes a log-mel spectrogram on the same 0-1 scale as the image: see `log_mel`.
+Sound becomes a log-mel spectrogram on the same 0-1 scale as the image: see `tcmax.data.spectrogram`. Loudness, which
+tells speakers apart, leaves no trace in it.
 """
 
 import csv
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -28,6 +29,7 @@ import numpy as np
 
 from tcmax.data.base import Card, Dataset, Fold, data_root, overlap_facts
 from tcmax.data.containers import gunzip, idx_array, pcm16_samples, tar_files
+from tcmax.data.spectrogram import LogMel
 from tcmax.errors import TcmaxError
 from tcmax.files import explained
 
@@ -66,7 +68,7 @@ FRAMES = 64  # 1.04 s: 14 of the 3,000 recordings are longer (the longest 2.3 s)
 MELS = 40  # the finest usual resolution at which every filter still covers two bins of 31 Hz
 LOWEST_HZ = 60.0  # below lies mains hum, no speech
 RANGE_DB = 60.0  # below the item's peak; what is fainter is room noise and, for the quietest speakers, quantisation
-STEPS = 4_096  # see `log_mel`
+log_mel = LogMel(SAMPLE_RATE_HZ, WINDOW, HOP, FRAMES, MELS, LOWEST_HZ, RANGE_DB)
 
 # SHA-256 of decoded content: of the uncompressed idx file; of the lines "name sha256-of-samples" for the recordings;
 # of arrays in the order of their names for writers; of the text for tables. How a file is compressed does not matter.
@@ -138,49 +140,6 @@ def _folds(rows: list[dict[str, str]], speaker: np.ndarray) -> tuple[Fold, ...]:
         )
         for row in rows
     )
-
-
-def log_mel(recordings: Sequence[np.ndarray]) -> np.ndarray:
-    """Log-mel spectrograms of recordings, each (n_samples,) at 8 kHz: (N, 1, MELS, FRAMES) float32 in [0, 1].
-
-    Power in MELS bands (HTK scale, LOWEST_HZ to 4 kHz), in decibels relative to the loudest band and frame of the same
-    recording: 1 is that peak, 0 is RANGE_DB below it or fainter, and the silence with which short recordings are filled
-    up at the end. Only the recording itself sets its scale, so its loudness (which tells speakers apart) is gone and no
-    statistic passes between parts of a split. A recording of pure silence is all 0.
-
-    Values are computed in float64 and rounded to 1/STEPS of the range (0.015 dB), so that machines whose Fourier
-    transforms differ in the last bits produce the same bytes, and a run keeps its key on another node.
-    """
-    import torch
-    from torchaudio.transforms import MelSpectrogram
-
-    # The window and the filters are made in the default precision, where single is not reproducible to the last bit.
-    default = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        mel_power = MelSpectrogram(
-            sample_rate=SAMPLE_RATE_HZ,
-            n_fft=WINDOW,
-            hop_length=HOP,
-            f_min=LOWEST_HZ,
-            n_mels=MELS,
-            center=False,  # no reflected samples at the start
-        )
-    finally:
-        torch.set_default_dtype(default)
-    length = WINDOW + (FRAMES - 1) * HOP
-    block = 250  # recordings at a time: bounds memory to some 60 MB
-    spectrograms = np.zeros((len(recordings), 1, MELS, FRAMES), dtype=np.float32)
-    for start in range(0, len(recordings), block):
-        waves = np.zeros((len(recordings[start : start + block]), length))
-        for row, samples in zip(waves, recordings[start : start + block], strict=True):
-            row[: len(samples)] = samples[:length]
-        power = mel_power(torch.from_numpy(waves))
-        peak = power.amax(dim=(1, 2), keepdim=True)
-        floor = 10 ** (-RANGE_DB / 10)
-        decibels = 10 * torch.log10((power / peak).nan_to_num(nan=0.0).clamp_min(floor))
-        spectrograms[start : start + block, 0] = torch.round((1 + decibels / RANGE_DB) * STEPS) / STEPS
-    return spectrograms
 
 
 def recordings(root: Path) -> dict[str, np.ndarray]:

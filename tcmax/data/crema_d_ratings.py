@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tcmax.data.base import Card, Dataset, Fold, data_root
-from tcmax.data.feature_sets import SOURCES_PAGE, with_facts
+from tcmax.data.base import Card, Dataset, data_root
+from tcmax.data.feature_sets import SOURCES_PAGE, rotated_folds, with_facts
 from tcmax.errors import TcmaxError
 from tcmax.files import explained
 
@@ -37,7 +37,6 @@ CARD = Card(
     ),
 )
 EMOTIONS = {"A": "anger", "D": "disgust", "F": "fear", "H": "happy", "N": "neutral", "S": "sad"}
-N_FOLDS = 5
 FILE = "crema_d/ratings.csv"
 COLUMNS = (
     "clip",
@@ -95,17 +94,8 @@ def load(root: Path | None = None) -> Dataset:
         labels=np.array([letters.index(row["emotion"][0]) for row in rows], dtype=np.int64),
         class_names=tuple(EMOTIONS.values()),
         items=np.array([row["clip"] for row in rows]),
-        folds=tuple(_fold(part, test) for test in range(N_FOLDS)),
+        folds=rotated_folds(part),
         card=CARD,
         groups={"actor": np.array([row["actor"] for row in rows])},
     )
     return with_facts(dataset, "few raters a clip: shares are coarse, so equal rows of votes are common across parts")
-
-
-def _fold(part: np.ndarray, test: int) -> Fold:
-    validating = (test + 1) % N_FOLDS
-    return Fold(
-        train=np.flatnonzero((part != test) & (part != validating)),
-        val=np.flatnonzero(part == validating),
-        test=np.flatnonzero(part == test),
-    )

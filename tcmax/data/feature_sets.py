@@ -106,6 +106,22 @@ def stratified_split(name: str, labels: np.ndarray, units: np.ndarray, train: in
     )
 
 
+def rotated_folds(part: np.ndarray) -> tuple[Fold, ...]:
+    """A fold for each part number in `part` (N,), 0 to P - 1: fold k tests part k, validates on k + 1 (cyclically)."""
+    n_parts = int(part.max()) + 1
+    folds = []
+    for test in range(n_parts):
+        validating = (test + 1) % n_parts
+        folds.append(
+            Fold(
+                train=np.flatnonzero((part != test) & (part != validating)),
+                val=np.flatnonzero(part == validating),
+                test=np.flatnonzero(part == test),
+            )
+        )
+    return tuple(folds)
+
+
 def standardised(array: np.ndarray, train: np.ndarray) -> np.ndarray:
     """Columns with the mean and standard deviation of the train rows taken out: (N, d) float32.
 

@@ -21,7 +21,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from tcmax.console import Progress
-from tcmax.data import DATASETS, av_digits, crema_d_ratings, leaves100, mfeat, mosi, newsgroups_m5
+from tcmax.data import DATASETS, av_digits, crema_d_ratings, grid_letters, leaves100, mfeat, mosi, newsgroups_m5
 from tcmax.data.base import Card, Dataset, data_root
 from tcmax.data.containers import gunzip, idx_array, tar_files
 from tcmax.data.download import download
@@ -286,6 +286,10 @@ _RECIPES = {
     "leaves100": _by_hand(leaves100.CARD, leaves100.FILE.file, leaves100.FILE.read),
     "newsgroups-m5": _by_hand(newsgroups_m5.CARD, newsgroups_m5.FILE.file, newsgroups_m5.FILE.read),
     "mosi-features": _by_hand(mosi.CARD, mosi.FILE.file, mosi.FILE.read),
+    **{
+        f"grid-letters{noise}": _by_hand(grid_letters.CARD, grid_letters.FILE.file, grid_letters.FILE.read)
+        for noise in ("", "-5db", "-0db", "-minus5db")
+    },
     "crema-d-ratings": _by_hand(crema_d_ratings.CARD, crema_d_ratings.FILE, crema_d_ratings.ratings),
 }
 

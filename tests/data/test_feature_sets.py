@@ -5,7 +5,15 @@ import hashlib
 import numpy as np
 import pytest
 
-from tcmax.data.feature_sets import LARGEST, PublishedArrays, array_digest, hash_order, standardised, stratified_split
+from tcmax.data.feature_sets import (
+    LARGEST,
+    PublishedArrays,
+    array_digest,
+    hash_order,
+    rotated_folds,
+    standardised,
+    stratified_split,
+)
 from tcmax.errors import TcmaxError
 
 COUNTS = np.arange(12, dtype=np.uint8).reshape(4, 3)
@@ -131,3 +139,11 @@ def test_columns_constant_on_train_and_far_values_cannot_drown_the_rest():
     scores = standardised(values, np.arange(4))
     assert not scores[:, 1].any()
     assert scores[4:, 0].tolist() == [LARGEST, -LARGEST]
+
+
+def test_folds_rotate_through_the_parts():
+    part = np.array([0, 1, 2, 3, 0, 1])
+    folds = rotated_folds(part)
+    assert [fold.test.tolist() for fold in folds] == [[0, 4], [1, 5], [2], [3]]
+    assert [fold.val.tolist() for fold in folds] == [[1, 5], [2], [3], [0, 4]]
+    assert folds[0].train.tolist() == [2, 3]
