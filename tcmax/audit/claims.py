@@ -309,7 +309,8 @@ def _reason(
     about_seeds = compared is not None and compared.pairing == "paired" and claim.population != "items"
     if compared is not None and about_seeds and 2.0 ** (1 - len(compared.a)) > claim.level:
         found.append(f"rests on normality of {len(compared.a)} seed effects")
-    found += [note for note in part.notes if "on test" in note or "on validation" in note or "groups" in note]
+    telling = ("on test", "on validation", "groups", " datasets ")
+    found += [note for note in part.notes if any(words in note for words in telling)]
     return "; ".join(found)
 
 

@@ -16,6 +16,7 @@ from tcmax.experiment import Experiment
 from tcmax.seeding import generator
 from tcmax.stats.association import Resampled, resampled_tau
 from tcmax.stats.crossed import average
+from tcmax.stats.paired import wilcoxon_datasets
 
 
 @dataclass(frozen=True)
@@ -161,10 +162,13 @@ def over_datasets(claim: Claim, parts: Sequence[Part]) -> Part:
         return replace(whole, reason=f"{missing.dataset}: {missing.reason}")
     estimands = [part.estimand for part in parts if part.estimand is not None]
     if general:
-        floor = f"sign-flip floor over {len(parts)} datasets {2.0 ** (1 - len(parts)):g}"
-        estimator = "mean over datasets, Student's t"
         across = AcrossDatasets(tuple(estimand.estimate for estimand in estimands))
-        return replace(whole, estimand=across, estimator=estimator, notes=(floor, *whole.notes))
+        checks = [f"sign-flip floor over {len(parts)} datasets {2.0 ** (1 - len(parts)):g}"]
+        if claim.relation != "equal":
+            ranks = wilcoxon_datasets(np.array(across.values) - claim.margin)
+            checks.insert(0, f"Wilcoxon's signed ranks over {len(parts)} datasets p {ranks.p_value:.3g}")
+        estimator = "mean over datasets, Student's t"
+        return replace(whole, estimand=across, estimator=estimator, notes=(*checks, *whole.notes))
     if len(parts) == 1:
         return replace(whole, estimand=estimands[0], compared=first.compared)
     estimator = f"average over datasets, {first.estimator}"

@@ -279,6 +279,10 @@ def test_datasets_in_general_are_a_sample_of_datasets(tmp_path):
     t = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert (verdict["low"], verdict["high"]) == pytest.approx((t.low, t.high))
     assert verdict["verdict"] == ("supported" if t.low > 0 else "undetermined")
+    p = scipy.stats.wilcoxon(values, mode="exact").pvalue
+    assert (
+        f"Wilcoxon's signed ranks over 4 datasets p {p:.3g}; sign-flip floor over 4 datasets 0.125" in verdict["reason"]
+    )
     assert "sign-flip floor over 4 datasets 0.125" in judge.evidence["claim-0|in general|a-vs-b|both"]["notes"]
     short = judge({"quantifier": "datasets in general", "datasets": ["one", "two"]})
     assert short["verdict"] == "not testable"
