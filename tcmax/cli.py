@@ -67,11 +67,33 @@ def plan(
 
 @app.command()
 def prepare(
-    dataset: Annotated[str, typer.Argument(help="A dataset that the experiment names.")],
+    dataset: Annotated[str, typer.Argument(help="A dataset that the experiment names; with --source, one of clips.")],
     experiment: Annotated[str, typer.Option(help="Experiment that uses it.")] = "digits",
     results: Results = Path("results"),
+    source: Annotated[
+        Path | None, typer.Option(help="Prepare a tensor store from the raw media in this folder.")
+    ] = None,
+    store: Annotated[Path | None, typer.Option(help="Where the store goes; $TCMAX_DATA/stores/DATASET else.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random crop of sound, one a clip.")] = 0,
+    size: Annotated[int, typer.Option(help="Side of stored frames, in pixels.")] = 224,
+    fidelity: Annotated[str, typer.Option(help="reference, or release for the released quirks.")] = "reference",
+    switch: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Set one quirk (docs/raw-media.md); repeatable.")
+    ] = None,
+    processes: Annotated[int | None, typer.Option(min=1, help="How many processes decode; one a core else.")] = None,
+    failed_share: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Stop when more than this share of the clips cannot be prepared.")
+    ] = 0.01,
 ) -> None:
-    """Load and check a dataset; write its facts (sizes, licence, fingerprint, split leakage) for later stages."""
+    """Load and check a dataset and write its facts for later stages; with --source, make its store from raw media."""
+    if source is not None:
+        from tcmax.data.store import Effort
+        from tcmax.prepare import Choices, prepare_media
+
+        choices = Choices(size, seed, fidelity, _pairs(switch))
+        effort = Effort(processes or os.cpu_count() or 1, failed_share)
+        typer.echo(prepare_media(dataset, source, store, choices=choices, effort=effort))
+        return
     from tcmax import jobs
 
     loaded = _experiment(experiment)
@@ -269,6 +291,17 @@ def audit_diff(
     typer.echo(to_text(comparison), nl=False)
     if comparison.differences:
         raise typer.Exit(1)
+
+
+def _pairs(switches: list[str] | None) -> dict[str, str]:
+    """NAME=VALUE options as a mapping."""
+    pairs = {}
+    for text in switches or []:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise TcmaxError(f"--switch {text}: give NAME=VALUE.")
+        pairs[name] = value
+    return pairs
 
 
 def _experiment(name: str, parts: bool = False):  # type: ignore[no-untyped-def]

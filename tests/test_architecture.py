@@ -37,7 +37,16 @@ GROUND = (
     "tcmax.switches",
 )
 # These tie the sides together and know the paths.
-CONDUCTORS = ("tcmax.cli", "tcmax.doctor", "tcmax.jobs", "tcmax.plan", "tcmax.power_plan", "tcmax.stages", "tcmax.why")
+CONDUCTORS = (
+    "tcmax.cli",
+    "tcmax.doctor",
+    "tcmax.jobs",
+    "tcmax.plan",
+    "tcmax.power_plan",
+    "tcmax.prepare",
+    "tcmax.stages",
+    "tcmax.why",
+)
 
 
 def within(module: str, parts: tuple[str, ...]) -> bool:

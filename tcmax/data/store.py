@@ -133,6 +133,7 @@ def build(folder: Path, layout: Layout, make: Maker, effort: Effort | None = Non
         _clear(folder)
         records = {shard: _kept(folder, layout, make, shard) for shard in range(layout.n_shards)}
         missing = [shard for shard, record in records.items() if record is None]
+        _check_sources(folder, layout, make, effort, missing)
         if not missing and _manifest_is_current(folder, layout, records):
             return Store(folder)
         with explained("write", folder):
@@ -270,6 +271,18 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
+def _check_sources(folder: Path, layout: Layout, make: Maker, effort: Effort, shards: list[int]) -> None:
+    """Stop before the work when sources that are not there suffice to stop it; a finished store is left as it is."""
+    absent = {}
+    for shard in shards:
+        for row in layout.rows(shard):
+            try:
+                make.sources(row)
+            except TcmaxError as error:
+                absent[layout.items[row]] = str(error)
+    _check_failures(folder, absent, effort, len(layout.items))
+
+
 def _clear(folder: Path) -> None:
     """Remove what processes that were killed left half-written."""
     for leftover in (folder / SHARDS).glob(".*.tmp"):
@@ -312,8 +325,6 @@ def _kept(folder: Path, layout: Layout, make: Maker, shard: int) -> Mapping[str,
 
 
 def _unchanged(make: Maker, row: int, item: Mapping[str, Any]) -> bool:
-    if item.get("died"):  # it may have been the machine's fault
-        return False
     try:
         sources = make.sources(row)
         if "failed" in item:
@@ -348,15 +359,15 @@ def _manifest_is_current(folder: Path, layout: Layout, records: Mapping[int, Map
 
 
 def _finish(folder: Path, layout: Layout, records: Mapping[int, Mapping[str, Any] | None]) -> None:
-    _write_skipped(folder, records)
+    _write_skipped(folder, failures(records))
     write_json(folder / MANIFEST, _manifest(folder, layout, records))
 
 
-def _write_skipped(folder: Path, records: Mapping[int, Mapping[str, Any] | None]) -> None:
+def _write_skipped(folder: Path, failed: Mapping[str, str]) -> None:
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(("item", "reason"))
-    rows.writerows(failures(records).items())
+    rows.writerows(failed.items())
     write_text(folder / SKIPPED, table.getvalue())
 
 
@@ -388,7 +399,6 @@ def _make_shards(
     context = multiprocessing.get_context("spawn")
     todo = list(reversed(missing))
     given_up: dict[int, dict[int, str]] = {shard: {} for shard in missing}  # shard -> row -> reason
-    allowed = effort.failed_share * len(layout.items)
     workers: list[_Worker] = []
     started, made = time.monotonic(), 0
 
@@ -446,7 +456,7 @@ def _make_shards(
                         made += len(value["items"])
                         rate = made / (time.monotonic() - started)
                         progress.advance(f"shard {worker.shard}, {made:,} items made, {rate:.1f} a second")
-                        _check_failures(folder, records, allowed, len(layout.items))
+                        _check_failures(folder, failures(records), effort, len(layout.items))
                         assign(worker)
                 for worker in busy:
                     late = time.monotonic() - worker.since > effort.item_seconds
@@ -472,17 +482,18 @@ def _death(exit_code: int | None) -> str:
     return f"its process ended with status {exit_code}"
 
 
-def _check_failures(
-    folder: Path, records: Mapping[int, Mapping[str, Any] | None], allowed: float, n_items: int
-) -> None:
-    failed = failures(records)
-    if len(failed) > allowed:
-        _write_skipped(folder, records)
-        item, reason = next(iter(failed.items()))
-        raise TcmaxError(
-            f"{len(failed)} of {n_items} items failed, more than the {allowed / n_items:.1%} allowed; the first is "
-            f"{item} ({reason.rstrip('.')}), all are in {folder / SKIPPED}."
-        )
+def _check_failures(folder: Path, failed: Mapping[str, str], effort: Effort, n_items: int) -> None:
+    if len(failed) <= effort.failed_share * n_items:
+        return
+    where = ""
+    if not (folder / MANIFEST).exists():  # whose list this is otherwise
+        _write_skipped(folder, failed)
+        where = f", all are in {folder / SKIPPED}"
+    item, reason = next(iter(failed.items()))
+    raise TcmaxError(
+        f"{len(failed)} of {n_items} items failed, more than the {effort.failed_share:.1%} allowed; the first is "
+        f"{item} ({reason.rstrip('.')}){where}."
+    )
 
 
 def _work(pipe: Connection, folder: Path, layout: Layout, make: Maker) -> None:
@@ -527,7 +538,8 @@ def make_shard(
         item: dict[str, Any] = {"item": layout.items[row], "sources": {}}
         items.append(item)
         if row in given_up:
-            item |= {"failed": given_up[row], "died": True}
+            # Without its sources, so that the next build tries it again: it may have been the machine's fault.
+            item["failed"] = given_up[row]
             continue
         tell(row)
         try:

@@ -181,12 +181,23 @@ def test_more_failures_than_allowed_stop_the_build_and_are_listed(tmp_path):
     with pytest.raises(TcmaxError, match="holds no finished store"):
         Store(tmp_path / "s")
     assert build(tmp_path / "s", layout(), FromFiles(source), Effort(failed_share=0.2)).failed
-    # A store that was finished is none any more once its sources changed for the worse.
-    (source / "1.txt").write_text("content of 1")
-    for row in range(15, 23):
-        (source / f"{row}.txt").unlink()
-    with pytest.raises(TcmaxError, match=r"\d of 23 items failed"):
-        build(tmp_path / "s", layout(), FromFiles(source), Effort(failed_share=0.2))
+    # When too many sources are not even there, nothing is made.
+    with pytest.raises(TcmaxError, match="24 of 24 items failed"):
+        build(tmp_path / "t", layout(24), FromFiles(tmp_path / "nowhere"), Effort(failed_share=0.9))
+    assert list((tmp_path / "t" / "shards").iterdir()) == []
+    assert not (tmp_path / "t" / "manifest.json").exists()
+
+
+def test_a_finished_store_outlives_its_sources_but_not_worse_ones(tmp_path):
+    source = sources(tmp_path / "source")
+    before = tree(build(tmp_path / "s", layout(), FromFiles(source)).folder)
+    with pytest.raises(TcmaxError, match=r"23 of 23 items failed, .* \(0.txt is missing\)\."):
+        build(tmp_path / "s", layout(), FromFiles(tmp_path / "unmounted"))
+    assert tree(tmp_path / "s") == before
+    Store(tmp_path / "s").verify()
+    sources(tmp_path / "source", _7="refuse")
+    with pytest.raises(TcmaxError, match="1 of 23 items failed"):
+        build(tmp_path / "s", layout(), FromFiles(source))
     with pytest.raises(TcmaxError, match="holds no finished store"):
         Store(tmp_path / "s")
 

@@ -1,0 +1,142 @@
+"""`tcmax prepare DATASET --source DIR`: from a folder of raw media to a tensor store, with a report of what leaks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tcmax import provenance
+from tcmax.data.base import data_root
+from tcmax.data.clip_maker import ClipMaker, resolve_quirks
+from tcmax.data.clips import ClipSet, Listed, clip_set, find_media, leakage, leakage_text, read_lists
+from tcmax.data.store import SKIPPED, Array, Effort, Layout, Store, build
+from tcmax.errors import TcmaxError
+from tcmax.files import write_json
+
+LEAKAGE = "leakage.json"
+# What decodes and computes: other versions may give other bytes, so a store is not continued under them.
+_LIBRARIES = ("av", "numpy", "opencv-python-headless", "pillow", "torch", "torchaudio")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a user may choose about a store's content.
+
+    size: side of frames and flow fields in pixels. seed: of the sound crops. quirks: overrides, as text. shard_items:
+    rows of a shard; of 64, one takes 28 MB for spectrograms and as much for three frames.
+    """
+
+    size: int = 224
+    seed: int = 0
+    fidelity: str = "reference"
+    quirks: Mapping[str, str] | None = None
+    shard_items: int = 64
+
+
+def store_folder(name: str, root: Path | None = None) -> Path:
+    """Where the store of a set stands unless the user says otherwise: <data root>/stores/<set>."""
+    root = root or data_root()
+    if root is None:
+        raise TcmaxError("where to? Give a folder with --store, or set the environment variable TCMAX_DATA.")
+    return root / "stores" / clip_set(name).id
+
+
+def prepare_media(
+    name: str,
+    source: Path,
+    store: Path | None = None,
+    root: Path | None = None,
+    choices: Choices | None = None,
+    effort: Effort | None = None,
+) -> str:
+    """Prepare a set's store from the media below `source`, or what is missing of it, and say what came of it.
+
+    store: default `store_folder`. root: the data root, where the set's lists are; default $TCMAX_DATA.
+
+    Raises TcmaxError when the set is unknown, its lists are missing or wrong, no clip of it lies below `source`, a
+    choice is unknown, or `tcmax.data.store.build` does.
+    """
+    chosen, choices = clip_set(name), choices or Choices()
+    if not 16 <= choices.size <= 1_024:
+        raise TcmaxError(f"frames of {choices.size} pixels are not prepared; choose 16 to 1024.")
+    root = root or data_root()
+    if root is None:
+        raise TcmaxError(f"{chosen.id} needs its published lists: set TCMAX_DATA to the folder that holds splits/.")
+    folder = store or store_folder(name, root)
+    listed = read_lists(chosen, root)
+    make = _maker(chosen, listed, source, choices)
+    layout = Layout(
+        arrays={array: Array(shape, dtype) for array, (shape, dtype) in make.arrays().items()},
+        items=listed.items,
+        settings=_settings(chosen, choices, make.quirks),
+        shard_items=choices.shard_items,
+    )
+    built = build(folder, layout, make, effort, f"prepare {chosen.id}")
+    report = leakage(listed, built.ready, built.sources)
+    write_json(folder / LEAKAGE, report)
+    return "\n".join([leakage_text(report), *_outcome(built)])
+
+
+def _maker(chosen: ClipSet, listed: Listed, source: Path, choices: Choices) -> ClipMaker:
+    source = Path(source)
+    there = find_media(source)
+
+    def files(extensions: tuple[str, ...]) -> tuple[tuple[Path, ...], ...]:
+        if not extensions:
+            return ()
+        found = []
+        for clip in listed.clips:
+            candidates = (there.get(clip + extension, ()) for extension in extensions)
+            found.append(next((paths for paths in candidates if paths), ()))
+        if not any(found):
+            names = " or ".join(listed.clips[0] + extension for extension in extensions)
+            raise TcmaxError(f"no clip of {chosen.id} lies below {source}; files are called as {names}.")
+        return tuple(found)
+
+    return ClipMaker(
+        dataset=chosen.id,
+        source=source,
+        clips=listed.clips,
+        sound=files(chosen.sound),
+        picture=files(chosen.picture),
+        audio=chosen.audio,
+        frames=chosen.frames,
+        flow=chosen.flow,
+        size=choices.size,
+        seed=choices.seed,
+        quirks=resolve_quirks(choices.fidelity, choices.quirks),
+    )
+
+
+def _settings(chosen: ClipSet, choices: Choices, quirks: Mapping[str, Any]) -> dict[str, Any]:
+    """On what the rows depend besides lists and media."""
+    libraries = {}
+    for library in _LIBRARIES:
+        try:
+            libraries[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "dataset": chosen.id,
+        "audio": chosen.audio,
+        "size": choices.size,
+        "seed": choices.seed,
+        "quirks": dict(quirks),
+        "code": provenance.data_code("tcmax.data.clip_maker"),
+        "libraries": libraries,
+    }
+
+
+def _outcome(built: Store) -> list[str]:
+    replaced = sum("sound_replaced" in facts for facts in built.facts)
+    holed = sum(bool(facts.get("damaged_packets") or facts.get("sound_damaged_packets")) for facts in built.facts)
+    lines = [f"prepared {int(built.ready.sum()):,} of {len(built.items):,} rows in {built.folder}"]
+    if built.failed:
+        item, reason = next(iter(built.failed.items()))
+        lines.append(f"skipped {len(built.failed):,}, listed in {built.folder / SKIPPED}; the first: {item}: {reason}")
+    if replaced:
+        lines.append(f"{replaced:,} rows have a constant for the sound that could not be read, as released")
+    if holed:
+        lines.append(f"{holed:,} rows come from files of which some packets could not be decoded")
+    return lines
