@@ -25,6 +25,7 @@ from tcmax.report.html import page
 from tcmax.report.latex import macros
 from tcmax.report.paper import write_paper
 from tcmax.report.readouts import readouts
+from tcmax.report.suite import standings
 from tcmax.report.tables import numbers, tables
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ def build_report(experiment: Experiment, results: Path, out: Path, date: str | N
     the page says which package to install. Raises TcmaxError for a damaged record or a folder that cannot be written.
     """
     contents = Contents(experiment, results)
-    made, claims = [*tables(contents), readouts(contents), costs(contents)], cards(contents)
+    made, claims = [*tables(contents), standings(contents), readouts(contents), costs(contents)], cards(contents)
     for table in made:
         write_text(out / "tables" / f"{table.name}.csv", table.csv)
         write_text(out / "tables" / f"{table.name}.tex", table.tex)

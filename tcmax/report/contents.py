@@ -33,12 +33,13 @@ class Missing:
 class Ties:
     """Which variants a column of a table can tell apart.
 
-    letters: variants that share a letter are not distinguished. possibly_best: variants that no rival beats; empty for
-    a metric without a better direction.
+    letters: variants that share a letter are not distinguished. possibly_best: variants that no rival beats; ranks: the
+    first and last rank that a variant may have. Both are empty for a metric without a better direction.
     """
 
     letters: dict[str, str]
     possibly_best: frozenset[str]
+    ranks: dict[str, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -143,12 +144,12 @@ class Contents:
     def ties(self, dataset: str, metric: str, readout: str, better: str | None) -> Ties:
         """Tie groups of a column from its family of all pairs, for new seeds and new items.
 
-        Letters follow Holm's correction over the pairs at the rows' level. A variant is possibly best unless some rival
-        beats it, one-sided at level/2 after Holm over its rivals. Pairs without a p leave both variants in.
+        Letters and ranks follow Holm's correction over the pairs at the rows' level. A variant is possibly best unless
+        some rival beats it, one-sided at level/2 after Holm over its rivals. Pairs without a p leave both variants in.
         """
         pairs = self.comparisons(dataset, metric, readout, "pair").dropna(subset=["p", "p_adjusted"])
         if pairs.empty:
-            return Ties({}, frozenset())
+            return Ties({}, frozenset(), {})
         variants = list(dict.fromkeys([*pairs["a"], *pairs["b"]]))
         estimates = {v: self.estimate(dataset, metric, readout, v) for v in variants}
         sign = -1.0 if better == "lower" else 1.0
@@ -157,7 +158,7 @@ class Contents:
         beaten_by: dict[str, dict[str, float]] = {v: {} for v in variants}
         for _, row in pairs.iterrows():
             i, j = variants.index(row["a"]), variants.index(row["b"])
-            differ[i][j] = differ[j][i] = row["p_adjusted"] <= row["level"]
+            differ[i][j] = differ[j][i] = bool(row["p_adjusted"] <= row["level"])
             a_wins, b_wins = row["p_greater"], row["p_less"]
             if better == "lower":
                 a_wins, b_wins = b_wins, a_wins
@@ -166,7 +167,13 @@ class Contents:
         level = float(pairs["level"].iloc[0])
         best = frozenset(v for v, p in beaten_by.items() if not adjust(p, f"rivals of {v}").rejected(level / 2))
         letters = dict(zip(variants, letter_display(differ), strict=True))
-        return Ties(letters, best if better is not None else frozenset())
+        if better is None:
+            return Ties(letters, frozenset(), {})
+        above = [
+            [differ[i][j] and beaten_by[w][v] < 0.5 for j, w in enumerate(variants)] for i, v in enumerate(variants)
+        ]
+        ranks = {v: (1 + sum(row[k] for row in above), len(variants) - sum(above[k])) for k, v in enumerate(variants)}
+        return Ties(letters, best, ranks)
 
 
 def _frame(path: Path, kind: records.Kind) -> pd.DataFrame:

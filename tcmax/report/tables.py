@@ -17,6 +17,7 @@ from tcmax.report.contents import Contents, DatasetContents, Ties
 from tcmax.report.latex import Latex, environment, escape
 from tcmax.report.numbers import count, joined, places_for, scale_of, show, show_p
 from tcmax.report.published import Published, published_values
+from tcmax.report.signature import signature
 
 WIDEST = 6  # columns of numbers that fit the text width of a two-column article
 POPULATIONS = {
@@ -312,6 +313,7 @@ def _estimate(
         note += f"; ± {seeds.half_width} for {POPULATIONS['seeds']}"
     if printed:
         note += f"; {printed.source} prints {printed.text}"
+    line = signature(row)
     cell = Cell(
         text=shown.value,
         spread=shown.half_width,
@@ -319,7 +321,7 @@ def _estimate(
         best=variant in ties.possibly_best and len(ties.possibly_best) < len(ties.letters),
         published=printed.text if printed else "",
         order=float(row["estimate"]),
-        note=note,
+        note=f"{note}; {line}",
     )
     record = {
         "dataset": dataset.id,
@@ -343,6 +345,7 @@ def _estimate(
         "published": printed.text if printed else "",
         "published_source": printed.source if printed else "",
         "notes": row["notes"],
+        "signature": line,
     }
     return cell, record
 
@@ -413,8 +416,9 @@ def _comparison(experiment: Experiment, heading: str, both: pd.Series, seeds: pd
     floor = source["sign_flip_floor"]
     flip = show_p(source["sign_flip_p"])
     decided = shown.low and (both["low"] > 0 or both["high"] < 0)
+    line = "; ".join(part for part in (both["notes"], signature(both)) if part)
     cells = (
-        Cell(shown.value, order=_order(both["estimate"]), best=bool(decided), note=both["notes"]),
+        Cell(shown.value, order=_order(both["estimate"]), best=bool(decided), note=line),
         Cell(by_seeds.interval or "–", order=_order(both["estimate"])),
         Cell(shown.interval or "–", order=_order(both["estimate"])),
         Cell(flip if pd.isna(floor) else f"{flip} ({show_p(floor)})", order=_order(source["sign_flip_p"])),
@@ -430,7 +434,8 @@ def _comparison_record(dataset: str, role: str, row: pd.Series) -> dict[str, obj
         "metric readout a b population pairing unit estimate low high level df p p_adjusted correction family effect "
         "effect_size sign_flip_p sign_flip_floor n_seeds n_diverged n_items n_groups notes"
     )
-    return {"dataset": dataset, "against": role, **{name: row[name] for name in names.split()}}
+    columns = {name: row[name] for name in names.split()}
+    return {"dataset": dataset, "against": role, **columns, "signature": signature(row)}
 
 
 # --- verdicts ---------------------------------------------------------------------------------------------------------
@@ -545,6 +550,13 @@ def numbers(made: Sequence[Table]) -> dict[str, str]:
                 stem = f"difference/{record['dataset']}/{record['a']}-vs-{record['b']}/{record['population']}"
                 found |= {stem: shown.value, f"{stem}/p-holm": show_p(record["p_adjusted"])}
                 found |= {f"{stem}/p-sign-flip": show_p(record["sign_flip_p"])}
+            elif table.name == "standings":
+                stem = f"{record['quantity'].replace(' ', '-')}/{record['dataset']}/{record['variant']}"
+                if record["quantity"] == "rank":
+                    found |= {f"{stem}/low": f"{record['low']:.0f}", f"{stem}/high": f"{record['high']:.0f}"}
+                    continue
+                shown = show(record["estimate"], _bound(record["low"]), _bound(record["high"]), "proportion", True)
+                found[stem] = shown.value
             elif table.name == "costs":
                 stem = "/".join(str(record[key]) for key in ("quantity", "dataset", "variant", "of") if record[key])
                 found[f"costs/{stem}"] = f"{record['value']:.6g}"

@@ -6,14 +6,14 @@ from typing import Any, cast
 
 import pandas as pd
 
-from tcmax import __version__
 from tcmax.experiment import Experiment
 from tcmax.files import read_json, sha256
 from tcmax.jobs import claims_path
 from tcmax.report.contents import Contents, DatasetContents
 from tcmax.report.costs import Timings, timings
 from tcmax.report.numbers import count, joined, show
-from tcmax.report.tables import POPULATIONS, SELECTIONS
+from tcmax.report.signature import signature
+from tcmax.report.tables import POPULATIONS
 from tcmax.switches import SWITCHES
 
 CALIBRATION = Path("calibration/coverage.csv")
@@ -215,28 +215,11 @@ def _self_control(contents: Contents) -> tuple[str, ...]:
 
 
 def _signatures(contents: Contents) -> tuple[str, ...]:
-    """One line per kind of number: metric, uncertainty, sizes, selection rule, correction, version."""
+    """The line of one number of each kind."""
     if contents.evidence is None:
         return ()
     e = contents.evidence
     rows = e[
         (e["population"] == "both") & (e["metric"].isin(("accuracy", "js"))) & e["role"].isin(("estimate", "pair"))
     ]
-    lines = []
-    for (metric, role, estimator), part in rows.groupby(["metric", "role", "estimator"], sort=False):
-        seeds, items = int(part["n_seeds"].max()), sorted({int(n) for n in part["n_items"]})
-        rule = str(part["selection"].iloc[0])
-        fields = [
-            f"metric:{metric}",
-            f"kind:{'difference' if role == 'pair' else 'mean'}",
-            f"interval:{100 * (1 - float(part['level'].iloc[0])):g}%",
-            "population:seeds+items",
-            f"estimator:{estimator}",
-            f"seeds:{seeds}",
-            f"items:{'/'.join(map(str, items))}",
-            f"selection:{SELECTIONS.get(rule, rule)}",
-            f"correction:{'holm, all pairs' if role == 'pair' else 'none'}",
-            f"version:{__version__}",
-        ]
-        lines.append(" | ".join(fields))
-    return tuple(lines)
+    return tuple(signature(part.iloc[0]) for _, part in rows.groupby(["metric", "role"], sort=False))

@@ -23,6 +23,7 @@ __all__ = [
     "Ranking",
     "critical_difference",
     "letter_display",
+    "nemenyi_difference",
     "rank_variants",
 ]
 
@@ -124,6 +125,18 @@ def rank_variants(
     )
 
 
+def nemenyi_difference(n_variants: int, n_datasets: int, level: float = 0.05) -> float:
+    """By how much mean ranks of k variants over N datasets must differ: CD = q·√(k(k + 1)/(6N)), with q the
+    quantile of the studentised range over √2 (Demšar 2006). ValueError under two variants or one dataset.
+    """
+    from scipy.stats import studentized_range
+
+    if n_variants < 2 or n_datasets < 1:
+        raise ValueError(f"need two variants on one dataset, got {n_variants} on {n_datasets}")
+    q = float(studentized_range.ppf(1 - level, n_variants, np.inf)) / math.sqrt(2)
+    return q * math.sqrt(n_variants * (n_variants + 1) / (6 * n_datasets))
+
+
 def letter_display(differ: ArrayLike) -> tuple[str, ...]:
     """One string of letters per variant: two variants share a letter if and only if they do not differ.
 
@@ -156,10 +169,9 @@ def critical_difference(
     scores   variant -> (datasets,) mean scores, datasets in the same order; at least three variants and two
              datasets (ValueError). Ties share their mean rank.
 
-    CD = q·√(k(k + 1)/(6N)) with q the studentised range quantile over √2. Datasets are the sample here: seeds
-    and items are not used.
+    Datasets are the sample here: seeds and items are not used.
     """
-    from scipy.stats import friedmanchisquare, rankdata, studentized_range
+    from scipy.stats import friedmanchisquare, rankdata
 
     table = np.column_stack([np.asarray(v, dtype=np.float64) for v in scores.values()])
     n, k = table.shape
@@ -168,8 +180,7 @@ def critical_difference(
     mean_ranks = rankdata(-table if larger_is_better else table, axis=1).mean(axis=0)
     constant = bool(np.all(mean_ranks == mean_ranks[0]))
     p = 1.0 if constant else float(friedmanchisquare(*table.T).pvalue)
-    q = float(studentized_range.ppf(1 - level, k, np.inf)) / math.sqrt(2)
-    width = q * math.sqrt(k * (k + 1) / (6 * n))
+    width = nemenyi_difference(k, n, level)
     order = np.argsort(mean_ranks, kind="stable")
     names, ranks = [list(scores)[i] for i in order], mean_ranks[order]
     runs: list[tuple[int, int]] = []

@@ -12,6 +12,7 @@ from statsmodels.stats.multitest import multipletests
 from tcmax.stats.ranking import (
     critical_difference,
     letter_display,
+    nemenyi_difference,
     rank_variants,
 )
 
@@ -134,6 +135,11 @@ def test_nemenyi_at_fourteen_variants_and_five_datasets_needs_8_9_ranks():
     rng = np.random.default_rng(0)
     found = critical_difference({f"v{k}": rng.random(5) for k in range(14)})
     assert found.critical_difference == pytest.approx(8.87, abs=0.01)
+    assert nemenyi_difference(14, 5) == found.critical_difference
+    # two variants: the studentised range is |z1 - z2|, so that q is the normal quantile
+    assert nemenyi_difference(2, 8) == pytest.approx(1.959964 * np.sqrt(6 / 48), abs=1e-5)
+    with pytest.raises(ValueError, match="two variants"):
+        nemenyi_difference(1, 5)
 
 
 @pytest.mark.parametrize(("k", "q"), [(3, 2.343), (4, 2.569), (5, 2.728), (10, 3.164)])

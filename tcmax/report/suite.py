@@ -1,0 +1,84 @@
+"""Who is where, dataset by dataset and over the whole suite: sets of ranks, and the interquartile mean of runs."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tcmax.report.contents import Contents
+from tcmax.report.numbers import count, show
+from tcmax.report.tables import FIXED, POPULATIONS, Block, Cell, Column, Row, Table
+from tcmax.seeding import generator
+from tcmax.stats.effects import MIN_SEEDS
+from tcmax.stats.suite import interquartile_means
+
+ABOVE = "percentage points above the dataset's mean over these variants and their runs"
+
+
+def suite_scores(contents: Contents) -> dict[str, list[NDArray[np.float64]]]:
+    """Joint accuracy of every run minus its dataset's mean over variants: variant -> one array per dataset.
+
+    Of the variants with runs on every dataset; empty for fewer than two variants or two datasets. With the mean taken
+    off, the middle half of all runs is not that of the datasets of middling difficulty.
+    """
+    rule = contents.experiment.settings.selection
+    by_dataset = []
+    for dataset in contents.datasets:
+        values = dataset.values("accuracy", "own", rule)
+        by_dataset.append({str(v): part["value"].to_numpy(dtype=float) for v, part in values.groupby("variant")})
+    variants = [v for v in contents.experiment.settings.variants if all(v in runs for runs in by_dataset)]
+    if len(variants) < 2 or len(by_dataset) < 2:
+        return {}
+    centres = [float(np.mean([runs[v].mean() for v in variants])) for runs in by_dataset]
+    return {v: [runs[v] - centre for runs, centre in zip(by_dataset, centres, strict=True)] for v in variants}
+
+
+def standings(contents: Contents) -> Table:
+    """Confidence sets of ranks in joint accuracy, and the interquartile mean over the suite."""
+    experiment = contents.experiment
+    columns: list[tuple[str, Column, dict[str, Cell]]] = []
+    data: list[dict[str, object]] = []
+    caption = (
+        f"Rank: the ranks in joint accuracy that remain possible, for {POPULATIONS['both']}; all sets of a dataset "
+        "hold together with 95 % confidence (all pairs, Holm). Bold: possibly best, no rival beats it (one-sided "
+        f"0.025, Holm over its rivals). {FIXED}"
+    )
+    for dataset in contents.datasets:
+        ties = contents.ties(dataset.id, "accuracy", "own", "higher")
+        cells = {}
+        for variant, (low, high) in ties.ranks.items():
+            best = variant in ties.possibly_best
+            text = f"{low}" if low == high else f"{low}–{high}"
+            bold = best and len(ties.possibly_best) < len(ties.ranks)
+            cells[variant] = Cell(text, best=bold, order=(low + high) / 2)
+            record = {"quantity": "rank", "dataset": dataset.id, "variant": variant, "low": low, "high": high}
+            data.append({**record, "possibly_best": best, "population": "both"})
+        if cells:
+            columns.append((dataset.title, Column("rank"), cells))
+    suite = suite_scores(contents)
+    if suite and columns:
+        means = interquartile_means(suite, generator("interquartile means", experiment.name))
+        cells = {}
+        for m in means:
+            shown = show(m.estimate, m.low, m.high, "proportion", difference=True)
+            cells[m.variant] = Cell(f"{shown.value} {shown.interval}".rstrip(), order=m.estimate)
+            record = {"quantity": "interquartile mean", "dataset": "all", "variant": m.variant, "estimate": m.estimate}
+            sizes = {"level": m.level, "population": "seeds", "n_seeds": m.n_seeds, "n_datasets": m.n_datasets}
+            data.append({**record, "low": m.low, "high": m.high, **sizes})
+        columns.append(("All datasets", Column("IQM", "pp"), cells))
+        fewest = min(m.n_seeds for m in means)
+        interval = (
+            "its 95 % interval holds new seeds on these test sets only"
+            if fewest >= MIN_SEEDS
+            else f"without interval, which takes {MIN_SEEDS} seeds"
+        )
+        caption += (
+            f" IQM: interquartile mean of all runs, in {ABOVE}; {interval}. It describes and decides nothing "
+            f"({count(len(suite[means[0].variant]), 'dataset')}, {count(fewest, 'seed')})."
+        )
+    rows = tuple(
+        Row(experiment.title(variant), tuple(cells.get(variant, Cell()) for _, _, cells in columns), variant)
+        for variant in experiment.settings.variants
+        if any(variant in cells for _, _, cells in columns)
+    )
+    block = Block("Method", tuple((title, 1) for title, _, _ in columns), tuple(c for _, c, _ in columns), rows)
+    return Table("standings", "Ranks and interquartile means", caption, (block,) if rows else (), pd.DataFrame(data))

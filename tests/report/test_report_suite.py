@@ -1,0 +1,106 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_report import experiment_in, write_records
+
+from tcmax.metrics.item_scores import ItemScores
+from tcmax.report.contents import Contents
+from tcmax.report.figures import improvement, profiles, ranks
+from tcmax.report.signature import signature
+from tcmax.report.suite import standings, suite_scores
+from tcmax.report.tables import comparisons, numbers, table1
+from tcmax.stats.ranking import rank_variants
+
+VARIANTS = ("joint", "unimodal", "tcmax")
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Contents, list[ItemScores]]:
+    """Two datasets with six seeds."""
+    root = tmp_path_factory.mktemp("suite")
+    datasets = {"digits-halves": {"title": "Halves"}, "digits-noisy": {"title": "Noisy"}}
+    encoder = {"encoder": {"name": "mlp", "hidden": [4]}}
+    experiment = experiment_in(root, seeds="0-5", datasets={name: {**d, **encoder} for name, d in datasets.items()})
+    results = write_records(root, experiment)
+    return Contents(experiment, results), [ItemScores.read(results / "small" / d / "items.parquet") for d in datasets]
+
+
+def test_rank_sets_and_the_possible_best_are_those_of_the_ranking(two: tuple[Contents, list[ItemScores]]) -> None:
+    contents, items = two
+    table = standings(contents)
+    rows = {row.variant: row.cells for row in table.blocks[0].rows}
+    told_apart = 0
+    for k, of in enumerate(items):
+        found = rank_variants({v: of.matrix(v, "correct", "own") for v in VARIANTS})
+        for variant, low, high in zip(found.variants, found.rank_low, found.rank_high, strict=True):
+            assert rows[variant][k].text == (str(low) if low == high else f"{low}–{high}")
+            assert rows[variant][k].best == (variant in found.top and len(found.top) < 3)
+            told_apart += high - low < 2
+    assert told_apart
+    macros = numbers([table])
+    assert macros["rank/digits-halves/joint/low"] in "123"
+
+
+def test_the_interquartile_mean_is_that_of_runs_above_their_datasets_mean(
+    two: tuple[Contents, list[ItemScores]],
+) -> None:
+    contents, items = two
+    runs = {v: [of.matrix(v, "correct", "own").mean(axis=1) for of in items] for v in VARIANTS}
+    centres = [np.mean([runs[v][k].mean() for v in VARIANTS]) for k in range(2)]
+    data = standings(contents).data
+    for variant in VARIANTS:
+        values = sorted(np.concatenate([runs[variant][k] - centres[k] for k in range(2)]))
+        row = data[(data["quantity"] == "interquartile mean") & (data["variant"] == variant)].iloc[0]
+        assert row["estimate"] == pytest.approx(np.mean(values[3:9]))
+        assert row["low"] <= row["estimate"] <= row["high"]
+
+
+def test_the_matrix_and_the_profiles_count_runs(two: tuple[Contents, list[ItemScores]]) -> None:
+    contents, items = two
+    matrix, curves = improvement(contents), profiles(contents)
+    assert matrix is not None
+    assert curves is not None
+    first = matrix.data.set_index(["a", "b"]).loc[("tcmax", "joint"), "estimate"]
+    won = []
+    for of in items:
+        x, y = (of.matrix(v, "correct", "own").mean(axis=1) for v in ("tcmax", "joint"))
+        won.append(np.mean([1.0 if i > j else 0.5 if i == j else 0.0 for i in x for j in y]))
+    assert first == pytest.approx(np.mean(won))
+    by_variant = curves.data.groupby("variant")["share"]
+    assert (by_variant.first() == 1).all()
+    assert by_variant.last().min() == 0
+    assert all(part.is_monotonic_decreasing for _, part in by_variant)
+
+
+def test_the_diagram_says_what_a_suite_of_the_papers_size_could_show(two: tuple[Contents, list[ItemScores]]) -> None:
+    figure = ranks(two[0])
+    assert figure is not None
+    assert "14 variants on 5 datasets would have to differ by 8.9 of 13 ranks" in figure.caption
+
+
+def test_one_dataset_is_no_suite_and_few_seeds_have_no_interval(tmp_path: Path) -> None:
+    experiment = experiment_in(tmp_path, seeds="0-3")
+    contents = Contents(experiment, write_records(tmp_path, experiment))
+    assert suite_scores(contents) == {}
+    assert improvement(contents) is None
+    assert profiles(contents) is None
+    assert [group for group, _ in standings(contents).blocks[0].groups] == ["Halves"]
+
+
+def test_every_number_can_print_its_line(two: tuple[Contents, list[ItemScores]]) -> None:
+    contents, items = two
+    data = table1(contents).data
+    assert data["signature"].is_unique
+    row = contents.estimate("digits-halves", "accuracy", "own", "tcmax")
+    assert row is not None
+    n = len(items[0].items)
+    expected = ["metric:accuracy", "of:tcmax", "interval:95%", "population:seeds+items", "seeds:6", f"items:{n}"]
+    assert set(expected) <= set(signature(row).split(" | "))
+    assert "correction:none" in signature(row)
+    lines = comparisons(contents).data["signature"]
+    assert lines.str.contains(r"correction:holm \(each variant with unimodal", regex=True).any()
+    assert lines.str.contains("pairing:paired").all()
+    bare = signature({**row.to_dict(), "low": None, "n_diverged": 2})
+    assert "interval:none" in bare
+    assert "diverged:2" in bare
