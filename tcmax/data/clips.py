@@ -306,9 +306,9 @@ def _items(
     times = Counter(clips)
     items: dict[str, str] = {}
     for clip, part, label, place in zip(clips, parts, labels, places, strict=True):
-        item = clip if times[clip] == 1 else f"{clip}@{part}/{label}"
-        if item in items or (times[clip] > 1 and not chosen.listed_again):
-            raise TcmaxError(f"{place}: {clip} is listed twice.")
+        item = f"{clip}@{part}/{label}" if times[clip] > 1 and chosen.listed_again else clip
+        if item in items:
+            raise TcmaxError(f"{place}: {clip} is listed twice, first in {items[item]}.")
         items[item] = place
     return tuple(items)
 

@@ -1,0 +1,258 @@
+"""From raw media to a store: what stands in a row, under each switch, and the command from end to end."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from media_files import grey_clock, tone, write_media
+from stores import tree
+
+from tcmax import prepare
+from tcmax.data import media
+from tcmax.data.clip_maker import QUIRKS, ClipMaker, crop_start, resolve_quirks
+from tcmax.data.clips import CLIP_SETS
+from tcmax.data.store import Effort, Store
+from tcmax.errors import TcmaxError
+from tcmax.prepare import Choices, prepare_media
+
+EMOTIONS = ("NEU", "HAP", "SAD", "FEA", "DIS", "ANG")
+TRAIN = [f"10{number:02d}_IEO_{EMOTIONS[number % 6]}_XX" for number in range(10)]
+TEST = ["1001_DFA_SAD_XX", "1099_DFA_ANG_XX"]
+SMALL = Choices(size=32, shard_items=4)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A data root with short lists of CREMA-D."""
+    root = tmp_path_factory.mktemp("root")
+    folder = root / "splits" / "CREMAD"
+    folder.mkdir(parents=True)
+    for part, clips in (("train", TRAIN), ("test", TEST)):
+        lines = [f"{clip},{clip.split('_')[2]}" for clip in clips]
+        (folder / f"{part}.csv").write_text("\ufeff" + "\r\n".join(lines) + "\r\n", encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """Media of that list, laid out as in the published set; two clips have the same sound."""
+    source = tmp_path_factory.mktemp("media")
+    (source / "VideoFlash").mkdir()
+    (source / "AudioWAV").mkdir()
+    for number, clip in enumerate([*TRAIN, *TEST]):
+        seconds = 1.6 + 0.1 * number
+        write_media(source / "VideoFlash" / f"{clip}.flv", grey_clock(seconds), sound=tone(seconds, 300))
+        sound = tone(1.5, 200, 16_000) if clip in (TRAIN[0], TEST[1]) else tone(seconds, 220, 16_000)
+        soundfile.write(source / "AudioWAV" / f"{clip}.wav", sound, 16_000)
+    return source
+
+
+@pytest.fixture(scope="module")
+def prepared(root, source, tmp_path_factory):
+    """The text of the command, and the store."""
+    folder = tmp_path_factory.mktemp("store") / "crema-d"
+    return prepare_media("CREMAD", source, folder, root, SMALL), Store(folder)
+
+
+def test_a_store_holds_the_features_of_every_clip(prepared, source):
+    _, store = prepared
+    assert store.items == (*TRAIN, *TEST)
+    assert store.shape("audio") == (12, 1, 129, 862)
+    assert store.shape("visual") == (12, 3, 3, 32, 32)
+    assert store.ready.all()
+    clip, row = TRAIN[4], 4
+    sound = media.decode_audio(source / "AudioWAV" / f"{clip}.wav", 22_050)
+    start = crop_start("crema-d", clip, 0)
+    expected = media.log_spectrogram(media.tiled_crop(sound.samples, start))
+    np.testing.assert_array_equal(store.rows("audio", np.array([row]))[0], expected)
+    # 2.0 s give two frames: the last is repeated. Axes are colour, frame, row, column.
+    frames = store.rows("visual", np.array([row]))[0]
+    np.testing.assert_allclose(frames.mean(axis=(0, 2, 3)), [20, 80, 80], atol=2)
+    assert store.facts[row] == {
+        "sound_start": start,
+        "sound_damaged_packets": 0,
+        "damaged_packets": 0,
+        "frame_seconds": [0.0, 1.0, 1.0],
+        "height": 48,
+        "width": 64,
+    }
+    assert set(store.sources[row]) == {f"AudioWAV/{clip}.wav", f"VideoFlash/{clip}.flv"}
+
+
+def test_the_command_says_what_leaks_and_what_was_made(prepared):
+    text, store = prepared
+    assert "train list: 10 rows; the paper states 6,698, 10 prepared" in text
+    assert "1 of 2 actor ids of test also occur in train" in text
+    assert "1 groups of clips have byte-identical files, 1 with different labels, 1 across parts" in text
+    assert text.endswith(f"prepared 12 of 12 rows in {store.folder}")
+    kept = json.loads((store.folder / prepare.LEAKAGE).read_text())
+    assert kept["identical_files"]["clips"] == [[TRAIN[0], TEST[1]]]
+
+
+def test_more_processes_and_another_place_give_the_same_bytes(prepared, root, source, tmp_path):
+    (tmp_path / "moved").symlink_to(source)
+    folder = tmp_path / "store"
+    prepare_media("crema-d", tmp_path / "moved", folder, root, SMALL, Effort(processes=2))
+    assert tree(folder) == tree(prepared[1].folder)
+
+
+def test_the_crop_depends_on_set_clip_and_seed_alone_and_covers_five_seconds():
+    starts = [crop_start("crema-d", f"clip-{number}", 0) for number in range(2_000)]
+    assert starts[7] == crop_start("crema-d", "clip-7", 0)
+    assert len({crop_start(name, clip, seed) for name in "ab" for clip in "cd" for seed in (0, 1)}) == 8
+    assert 0 <= min(starts) < 500 < 109_750 < max(starts) <= 110_250
+    assert abs(np.mean(starts) - 55_125) < 3 * 110_250 / np.sqrt(12 * 2_000)
+
+
+def test_damaged_clips_are_listed_and_the_rest_is_prepared(root, source, tmp_path):
+    bad = tmp_path / "media"
+    for folder in ("VideoFlash", "AudioWAV"):
+        (bad / folder).mkdir(parents=True)
+        for path in (source / folder).iterdir():
+            (bad / folder / path.name).write_bytes(path.read_bytes())
+    (bad / "AudioWAV" / f"{TRAIN[0]}.wav").unlink()
+    (bad / "VideoFlash" / f"{TRAIN[1]}.flv").write_bytes(b"")
+    whole = (bad / "VideoFlash" / f"{TRAIN[2]}.flv").read_bytes()
+    (bad / "VideoFlash" / f"{TRAIN[2]}.flv").write_bytes(whole[: len(whole) // 4])
+    (bad / "copy").mkdir()
+    (bad / "copy" / f"{TRAIN[3]}.wav").write_bytes(b"another")
+    (bad / "VideoFlash" / f"{TRAIN[5]}.flv").write_bytes(b"<html>" * 500)
+    (bad / "VideoFlash" / f"._{TRAIN[6]}.flv").write_bytes(b"not media")
+    text = prepare_media("crema-d", bad, tmp_path / "store", root, SMALL, Effort(failed_share=0.5))
+    store = Store(tmp_path / "store")
+    store.verify()
+    reasons = list(store.failed.items())
+    assert [item for item, _ in reasons] == [TRAIN[k] for k in (0, 1, 2, 3, 5)]
+    assert reasons[0][1] == f"{TRAIN[0]} has no sound file."
+    assert reasons[1][1] == f"VideoFlash/{TRAIN[1]}.flv is empty (0 bytes)."
+    assert "is truncated" in reasons[2][1] or "is damaged" in reasons[2][1]
+    assert reasons[3][1] == f"{TRAIN[3]} has more than one file called {TRAIN[3]}.wav (in AudioWAV and copy)."
+    assert "is not sound or video in a known format" in reasons[4][1]
+    assert "train list: 10 rows; the paper states 6,698, 5 prepared" in text
+    assert f"skipped 5, listed in {tmp_path}/store/skipped.csv; the first: {TRAIN[0]}" in text
+    good = store.rows("audio", np.array([4, 11]))
+    assert np.isfinite(good).all()
+    assert (good != 0).any(axis=(1, 2, 3)).all()
+
+
+def test_bad_requests_are_one_sentence(root, source, tmp_path):
+    with pytest.raises(TcmaxError, match=r"no clip of crema-d lies below .*; files are called as 1000_IEO_NEU_XX\.wav"):
+        prepare_media("crema-d", root, tmp_path / "s", root, SMALL)
+    with pytest.raises(TcmaxError, match="frames of 8 pixels are not prepared"):
+        prepare_media("crema-d", source, tmp_path / "s", root, Choices(size=8))
+    with pytest.raises(TcmaxError, match="there is no fidelity 'exact'"):
+        prepare_media("crema-d", source, tmp_path / "s", root, Choices(fidelity="exact"))
+    with pytest.raises(TcmaxError, match=r"there is no list .*splits/AVE/train\.csv"):
+        prepare_media("ave", source, tmp_path / "s", root, SMALL)
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_store_of_another_seed_or_switch_is_not_continued(prepared, root, source):
+    folder = prepared[1].folder
+    with pytest.raises(TcmaxError, match=r"begun with other settings \(seed\)"):
+        prepare_media("crema-d", source, folder, root, dataclasses.replace(SMALL, seed=1))
+    with pytest.raises(TcmaxError, match=r"begun with other settings \(quirks\)"):
+        prepare_media("crema-d", source, folder, root, dataclasses.replace(SMALL, fidelity="release"))
+
+
+# Switches.
+
+
+def test_fidelities_fill_every_switch_and_single_ones_override():
+    reference, release = resolve_quirks(), resolve_quirks("release")
+    assert reference == {name: quirk.values[0] for name, quirk in QUIRKS.items()}
+    assert all(reference[name] != release[name] for name in QUIRKS)
+    assert all(quirk.release in quirk.values for quirk in QUIRKS.values())
+    mixed = resolve_quirks("release", {"flow.transposed": "False", "frames.order": "uniform"})
+    assert mixed == {**release, "flow.transposed": False, "frames.order": "uniform"}
+    with pytest.raises(TcmaxError, match=r"no switch 'flow\.rotated'"):
+        resolve_quirks("release", {"flow.rotated": "True"})
+    with pytest.raises(TcmaxError, match=r"frames\.order cannot be 'last'; it is first or uniform or listing"):
+        resolve_quirks("release", {"frames.order": "last"})
+
+
+def maker(path, **changes):
+    """A maker of one row from one file."""
+    settings = {"audio": "", "frames": 0, "flow": 0, "size": 16, "sound": (), "picture": ((path,),)}
+    return ClipMaker(dataset="test", source=path.parent, clips=(path.stem,), **{**settings, **changes})
+
+
+def test_frames_are_the_first_or_spread_or_in_an_order_that_is_none(tmp_path):
+    path = write_media(tmp_path / "clip.mkv", grey_clock(3.8, fps=10), 10)
+    seconds = {}
+    for order in QUIRKS["frames.order"].values:
+        _, facts = maker(path, frames=2, quirks=resolve_quirks(chosen={"frames.order": order}))(0)
+        seconds[order] = facts["frame_seconds"]
+    assert seconds["first"] == [0, 1]
+    assert seconds["uniform"] == [0, 3]
+    assert set(seconds["listing"]) <= {0, 1, 2, 3}
+    orders = set()
+    for number in range(8):
+        other = path.rename(tmp_path / f"clip{number}.mkv")
+        path = other
+        orders.add(tuple(maker(path, frames=4, quirks=resolve_quirks("release"))(0)[1]["frame_seconds"]))
+    assert len(orders) > 4  # a shuffle of its own for each clip, the same at every call
+
+
+def drift(n_frames):
+    """A pattern that moves right by two pixels a frame on a frame that is not square."""
+    texture = np.random.default_rng(0).integers(0, 256, (12, 36)).astype(np.uint8).repeat(4, 0).repeat(4, 1)
+    return [np.repeat(np.roll(texture, 2 * k, axis=1)[:, :, None], 3, axis=2) for k in range(n_frames)]
+
+
+def test_flow_has_all_x_then_all_y_and_is_transposed_and_copied_only_as_released(tmp_path):
+    half = [frame.copy() for frame in drift(60)]
+    for frame in half:
+        frame[:, :72] = half[0][:, :72]  # the left half stands still
+    path = write_media(tmp_path / "clip.mkv", half, 25)
+    rows, facts = maker(path, flow=10)(0)
+    assert rows["flow"].shape == (20, 16, 16)
+    assert rows["flow"].dtype == np.float16
+    assert len(facts["flow_seconds"]) == 10
+    x, y = rows["flow"][:10].astype(float), rows["flow"][10:].astype(float)
+    assert np.abs(x[:, 4:12, 9:15]).mean() > 5 * np.abs(y[:, 4:12, 9:15]).mean()
+    assert np.median(x[:, 4:12, 9:15]) > 1
+    assert np.abs(x[:, 4:12, 1:6]).mean() < 0.5
+    assert len(np.unique(x.reshape(10, -1), axis=0)) == 10
+
+    released, facts = maker(path, flow=10, quirks=resolve_quirks("release"))(0)
+    assert facts["flow_seconds"] == [1.0, 2.0]
+    x = released["flow"][:10].astype(float)
+    assert len(np.unique(x.reshape(10, -1), axis=0)) == 2
+    np.testing.assert_array_equal(x[2:], np.broadcast_to(x[1], (8, 16, 16)))
+    assert np.median(x[:, 9:15, 4:12]) > 1  # rows are the clip's columns
+    assert np.abs(x[:, 1:6, 4:12]).mean() < 0.5
+
+
+def test_a_filterbank_is_refused_for_a_broken_recording_or_constant_as_released(tmp_path):
+    broken = tmp_path / "clip.wav"
+    broken.write_bytes(b"RIFF but not really")
+    settings = {"audio": "filterbank", "sound": ((broken,),), "picture": ()}
+    with pytest.raises(TcmaxError, match=r"^clip\.wav is not sound or video"):
+        maker(broken, **settings)(0)
+    rows, facts = maker(broken, **settings, quirks=resolve_quirks("release"))(0)
+    np.testing.assert_array_equal(rows["audio"], media.filterbank_of_a_failure())
+    assert facts["sound_replaced"].startswith("clip.wav is not")
+    soundfile.write(broken, np.zeros(100), 16_000)
+    with pytest.raises(TcmaxError, match="less than 25 ms"):
+        maker(broken, **settings)(0)
+    soundfile.write(broken, tone(1.0, rate_hz=16_000), 16_000)
+    rows, _ = maker(broken, **settings)(0)
+    assert rows["audio"].shape == (1, 1024, 128)
+
+
+def test_every_set_says_what_a_row_holds():
+    shapes = {}
+    for name, chosen in CLIP_SETS.items():
+        make = ClipMaker(name, None, (), (), (), chosen.audio, chosen.frames, chosen.flow)
+        shapes[name] = {array: shape for array, (shape, _) in make.arrays().items()}
+    spectrogram, three = (1, 129, 862), (3, 3, 224, 224)
+    assert shapes == {
+        "crema-d": {"audio": spectrogram, "visual": three},
+        "ave": {"audio": spectrogram, "visual": three},
+        "kinetics-sounds": {"audio": (1, 1024, 128), "visual": three},
+        "vggsound": {"audio": spectrogram, "visual": (3, 4, 224, 224)},
+        "ucf101": {"visual": three, "flow": (20, 224, 224)},
+    }
