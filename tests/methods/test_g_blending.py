@@ -197,6 +197,22 @@ def test_a_super_epoch_uses_what_the_one_before_measured_and_the_first_equal_wei
     assert offline[1] == offline[2] == offline[3] != offline[0]
 
 
+def test_every_super_epoch_measures_from_the_model_as_it_stands_and_from_rest():
+    model, method, part, _ = setup(blending(super_epoch=1, schedule="online"))
+    optimizer = SGD(model.parameters(), lr=0.3, momentum=0.9, weight_decay=0.0)
+    method.begin_epoch(model, part, steps.progress(0))
+    method.step(model, part.batch(torch.arange(26)), optimizer, steps.progress(0))
+    weights = longhand.weights(model)
+    for copy in (method.alone, method.together):
+        assert any(not np.array_equal(value, weights[name]) for name, value in longhand.weights(copy).items())
+    assert method.velocity.any()
+    method.begin_epoch(model, part, steps.progress(1))
+    for copy in (method.alone, method.together):
+        steps.close(longhand.weights(copy), weights, tolerance=0)
+    assert not method.velocity.any()
+    torch.testing.assert_close(method.before, method.part_losses(part))
+
+
 def test_copies_are_trained_where_a_later_super_epoch_can_use_them():
     for schedule, epochs, expected in (
         ("online", 6, [True] * 4 + [False] * 2),
