@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from media_files import grey_clock, tone, write_media
 from stores import tree
+from typer.testing import CliRunner
 
 from tcmax import prepare
+from tcmax.cli import app
 from tcmax.data import media
 from tcmax.data.clip_maker import QUIRKS, ClipMaker, crop_start, resolve_quirks
 from tcmax.data.clips import CLIP_SETS
@@ -147,6 +150,24 @@ def test_bad_requests_are_one_sentence(root, source, tmp_path):
     with pytest.raises(TcmaxError, match=r"there is no list .*splits/AVE/train\.csv"):
         prepare_media("ave", source, tmp_path / "s", root, SMALL)
     assert not (tmp_path / "s").exists()
+
+
+def test_the_command_takes_the_same_choices_and_refuses_nonsense(root, source, prepared, monkeypatch):
+    monkeypatch.setenv("TCMAX_DATA", str(root))
+    command = ["prepare", "CREMAD", "--source", str(source), "--store", str(prepared[1].folder), "--size", "32"]
+    refused = CliRunner().invoke(app, [*command, "--switch", "frames.order"])
+    assert str(refused.exception) == "--switch frames.order: give NAME=VALUE."
+    # Were shards of the same size, this would be the store that is there: only their size differs.
+    refused = CliRunner().invoke(app, [*command, "--switch", "frames.order=first", "--processes", "1"])
+    assert "begun with other settings (shard_items)" in str(refused.exception)
+
+
+def test_the_page_on_raw_media_names_every_set_and_switch():
+    page = (Path(__file__).parents[1] / "docs" / "raw-media.md").read_text(encoding="utf-8")
+    for name in (*CLIP_SETS, *QUIRKS):
+        assert f"`{name}`" in page
+    for chosen in CLIP_SETS.values():
+        assert chosen.lists["train"].split("/")[1] in page
 
 
 def test_a_store_of_another_seed_or_switch_is_not_continued(prepared, root, source):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import av
 import av.error
 import numpy as np
+from av.stream import Disposition
 
 from tcmax.errors import TcmaxError
 from tcmax.files import explained
@@ -342,12 +343,8 @@ def _open(path: Path, limits: Limits) -> "Iterator[InputContainer]":
 @contextlib.contextmanager
 def _video(path: Path, limits: Limits) -> "Iterator[_Reading]":
     with _open(path, limits) as container:
-        streams = [
-            # A cover picture counts as video for FFmpeg, but does not move.
-            stream
-            for stream in container.streams.video
-            if "attached_pic" not in str(stream.disposition)
-        ]
+        # A cover picture counts as video for FFmpeg, but does not move.
+        streams = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
         if not streams:
             raise TcmaxError(f"{path} has no video track.")
         reading = _Reading(path, container, streams[0], limits)

@@ -1,5 +1,6 @@
 """Damaged and hostile clips: each is refused in one sentence that names the file and the fault, and nothing hangs."""
 
+import io
 import os
 import struct
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from media_files import grey_clock, tone, write_media
+from PIL import Image
 
 from tcmax.data import media
 from tcmax.data.media import Limits
@@ -23,6 +25,10 @@ def sound_of(path, limits=None):
 
 def flow_of(path, limits=None):
     return media.decode_flow(path, 32, 10, limits=limits)
+
+
+def every_flow_of(path, limits=None):
+    return media.decode_flow(path, 32, 100, limits=limits)
 
 
 def written(path, content):
@@ -96,6 +102,23 @@ def empty_wav(path):
     return path
 
 
+def cover_alone(path):
+    """A song with a picture of its cover, which FFmpeg shows as a video track."""
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 48)).save(picture, "PNG")
+    body = b"\0image/png\0\3\0" + picture.getvalue()
+    frame = b"APIC" + struct.pack(">I", len(body)) + b"\0\0" + body
+    size = bytes(len(frame) >> shift & 127 for shift in (21, 14, 7, 0))
+    song = write_media(path, sound=tone(1.0)).read_bytes()
+    return written(path, b"ID3\3\0\0" + size + frame + song)
+
+
+def two_sizes(path):
+    small = write_media(path.with_name("small.mpg"), grey_clock(1.0))
+    large = write_media(path.with_name("large.mpg"), grey_clock(1.0, height=96, width=128))
+    return written(path, small.read_bytes() + large.read_bytes())
+
+
 def noise(path):
     return written(path, np.random.default_rng(0).bytes(100_000))
 
@@ -136,6 +159,8 @@ CASES = {
     "an absurd rate": (lambda f: wav_of_rate(f / "a.wav", 1_000_003), sound_of, "sampling rate of 1000003 Hz"),
     "a slow rate": (lambda f: wav_of_rate(f / "a.wav", 10), sound_of, "sampling rate of 10 Hz, outside"),
     "many channels": (lambda f: wav_of_channels(f / "a.wav", 64), sound_of, "has 64 channels, more than 32"),
+    "a cover": (lambda f: cover_alone(f / "a.mp3"), frames_of, "has no video track"),
+    "two sizes": (lambda f: two_sizes(f / "a.mpg"), every_flow_of, "changes the size of its frames midway"),
     "one frame": (lambda f: write_media(f / "a.avi", grey_clock(0.04)), flow_of, "a single frame: there is no motion"),
 }
 
