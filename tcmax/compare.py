@@ -5,8 +5,9 @@ For each dataset, with the selection rule of the experiment and for each populat
 - an *estimate* of every metric of every variant in every read-out;
 - the *comparison* of every variant with the reference variant (joint prediction, and modality by modality: does joint
   training starve one?) and with its best rival;
-- all pairs, for the metrics whose tables show tie groups;
-- each variant with itself, even seeds against odd ones (six seeds or more): a control whose true difference is zero.
+- all pairs, for the metrics whose tables show tie groups.
+
+The file's header counts how often halves of one variant's seeds were told apart: a control, for they do not differ.
 
 Comparisons form families, named in each row, and Holm's correction runs within a family. Beside it stand step-down
 max-T, where the pairs are fixed beforehand and a population has ten exchangeable units or more (seeds; items or
@@ -15,11 +16,12 @@ that cannot speak for a population (one or two seeds, fewer than three groups) l
 interval and the reason.
 
 Ids: dataset|metric|read-out|variant|population, and dataset|metric|read-out|a-vs-b|population for the comparison with
-the reference variant, with "|best rival" or "|pair" behind it for the other two families and "|self" for the control.
+the reference variant, with "|best rival" or "|pair" behind it for the other two families.
 """
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ from tcmax.evidence import (
 from tcmax.experiment import Experiment
 from tcmax.metrics import METRICS
 from tcmax.seeding import generator
+from tcmax.stats.checks import SelfComparison
 from tcmax.stats.crossed import MIN_UNITS as MIN_SEEDS
 from tcmax.stats.crossed import Population, interval, refusal
 from tcmax.stats.multiplicity import MIN_UNITS, Family, adjust, max_t
@@ -59,12 +62,14 @@ def compare(experiment: Experiment, results: Path) -> None:
     Raises TcmaxError naming the file when item scores are missing or do not cover the experiment's variants.
     """
     rows: list[dict[str, Any]] = []
+    control: dict[str, dict[str, Any]] = {}
     for dataset in experiment.settings.datasets:
         board = Board(experiment, dataset, results)
         rows += estimates(board)
         rows += comparisons(board)
-        rows += self_comparisons(board)
-    write_evidence(results / experiment.name / "evidence.parquet", rows, {"experiment": experiment.name})
+        control[dataset] = {variant: asdict(found) for variant, found in self_comparisons(board).items()}
+    header = {"experiment": experiment.name, "self_comparisons": control}
+    write_evidence(results / experiment.name / "evidence.parquet", rows, header)
 
 
 def estimates(board: Board) -> Iterator[dict[str, Any]]:
@@ -117,33 +122,16 @@ def comparisons(board: Board) -> Iterator[dict[str, Any]]:
             yield from _family(board, metric, readout, scores, chosen, f"all pairs, {where}", "|pair")
 
 
-def self_comparisons(board: Board) -> Iterator[dict[str, Any]]:
-    """Rows of the A/A control. New items for given models have none: two halves are different models."""
-    metric, readout = RANKED
-    for variant in board.variants if RANKED in board.available() else ():
-        score = board.score((variant,), metric, readout)
-        if len(score.seeds) < 2 * MIN_SEEDS:
-            continue
-        c = board.against_itself(score)
-        for population in ("seeds", "both"):
-            yield blank(
-                id=f"{board.dataset}|{metric}|{readout}|{variant}-vs-{variant}|{population}|self",
-                kind="comparison",
-                dataset=board.dataset,
-                selection=board.selection,
-                metric=metric,
-                readout=readout,
-                a=variant,
-                b=variant,
-                estimator=board.estimator(metric),
-                population=population,
-                pairing="independent seeds",
-                unit=METRICS[metric].unit,
-                n_diverged=len(score.diverged),
-                n_groups=c.n_groups if board.groups else None,
-                notes=[refusal(c, population), "even seeds against odd ones", *c.notes, *board.notes],
-                **measured(c, population, LEVEL, margin=0.0),
-            )
+def self_comparisons(board: Board) -> dict[str, SelfComparison]:
+    """Variant -> how often its halves were told apart; without variants of fewer than six finished seeds."""
+    if RANKED not in board.available():
+        return {}
+    scores = {variant: board.score((variant,), *RANKED) for variant in board.variants}
+    return {
+        variant: board.against_itself(score, variant)
+        for variant, score in scores.items()
+        if len(score.seeds) >= 2 * MIN_SEEDS
+    }
 
 
 def _best_rival(board: Board, variant: str, metric: str, scores: Mapping[str, Score]) -> str | None:

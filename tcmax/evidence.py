@@ -29,7 +29,7 @@ from tcmax.metrics.calibration import N_BINS
 from tcmax.metrics.entropy import weak_and_strong
 from tcmax.metrics.item_scores import ItemScores
 from tcmax.seeding import generator
-from tcmax.stats.checks import self_comparison
+from tcmax.stats.checks import SelfComparison, self_comparison
 from tcmax.stats.crossed import (
     Crossed,
     Population,
@@ -377,9 +377,10 @@ class Board:
         """Mean score with its variance parts."""
         return self._whole(crossed(score.values, *self._grouping(score.values.shape[1])))
 
-    def against_itself(self, score: Score) -> Crossed:
-        """Even seeds of a contender against its odd ones, six or more in all: the true difference is zero."""
-        return self._whole(self_comparison(score.values, *self._grouping(score.values.shape[1])))
+    def against_itself(self, score: Score, name: str) -> SelfComparison:
+        """Halves of a contender's seeds against each other, six seeds or more in all: the true difference is zero."""
+        rng = generator("against itself", self.dataset, name)
+        return self_comparison(score.values, rng, *self._grouping(score.values.shape[1]), level=LEVEL)
 
     def _grouping(self, width: int) -> tuple[NDArray[Any] | None, ...]:
         """Groupings as the statistics take them; none for values of whole runs, which have no items."""

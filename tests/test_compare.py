@@ -14,7 +14,7 @@ from tcmax import records
 from tcmax.compare import compare, max_t_of, self_comparisons
 from tcmax.errors import TcmaxError
 from tcmax.evidence import Board, Compared
-from tcmax.stats.crossed import crossed_jackknife, crossed_paired, pseudo_values
+from tcmax.stats.crossed import crossed_jackknife, crossed_paired, crossed_unpaired, interval, pseudo_values
 
 
 def rows_of(results, name="made-up"):
@@ -498,38 +498,33 @@ def test_the_family_wise_error_of_max_t_over_seeds_is_kept(tmp_path):
 # --- a method against itself
 
 
-def test_even_seeds_against_odd_ones_by_hand(tmp_path):
-    scores, rows = twelve_seeds(tmp_path, n_items=60)
+def test_halves_of_a_variant_are_compared_with_each_other(tmp_path):
+    scores, _ = twelve_seeds(tmp_path, n_items=60, n_seeds=6)
     x = scores["a"]["correct.own"]
-    row = rows["toy|accuracy|own|a-vs-a|seeds|self"]
-    t = scipy.stats.ttest_ind(x[::2].mean(axis=1), x[1::2].mean(axis=1), equal_var=False)
-    ends = t.confidence_interval(0.95)
-    assert row["estimate"] == pytest.approx(x[::2].mean() - x[1::2].mean())
-    assert (row["low"], row["high"], row["p"]) == pytest.approx((ends.low, ends.high, t.pvalue))
-    assert (row["pairing"], row["n_seeds"], row["family"]) == ("independent seeds", 6, None)
-    both = rows["toy|accuracy|own|a-vs-a|both|self"]
-    assert both["high"] - both["low"] >= row["high"] - row["low"]
-    assert "toy|accuracy|own|a-vs-a|items|self" not in rows
+    apart = 0
+    for chosen in itertools.combinations(range(1, 6), 2):  # row 0 and two others: the ten halvings of six seeds
+        first = np.isin(np.arange(6), (0, *chosen))
+        found = interval(crossed_unpaired(x[first], x[~first]), "both")
+        apart += found.low > 0 or found.high < 0
+    header = records.header(tmp_path / "made-up" / "evidence.parquet")
+    assert header["self_comparisons"]["toy"]["a"] == {"halvings": 10, "told_apart": apart, "level": 0.05}
+    assert set(header["self_comparisons"]["toy"]) == {"a", "b", "c"}
 
 
 def test_fewer_than_six_seeds_have_no_control(tmp_path):
-    _, rows = twelve_seeds(tmp_path, n_seeds=5)
-    assert not [key for key in rows if key.endswith("|self")]
+    twelve_seeds(tmp_path, n_seeds=5)
+    assert records.header(tmp_path / "made-up" / "evidence.parquet")["self_comparisons"] == {"toy": {}}
 
 
-def test_a_method_rarely_beats_itself(tmp_path):
+def test_a_method_is_rarely_told_apart_from_itself(tmp_path):
     rng = np.random.default_rng(12)
+    difficulty = rng.normal(size=150)
+    variants = [f"v{k}" for k in range(30)]
     content = {}
-    difficulty = rng.normal(size=200)
-    variants = [f"v{k}" for k in range(60)]
     for v in variants:
         level = 0.5 + 0.1 * rng.normal() + 0.3 * rng.normal(size=(8, 1))
-        content[v] = {"correct.own": (level + difficulty + rng.normal(size=(8, 200)) > 0).astype(float)}
+        content[v] = {"correct.own": (level + difficulty + rng.normal(size=(8, 150)) > 0).astype(float)}
     write_items(tmp_path / "made-up" / "toy", content, seeds=range(8))
-    experiment = made_up(variants, seeds=range(8))
-    rows = list(self_comparisons(Board(experiment, "toy", tmp_path)))
-    for population in ("seeds", "both"):
-        of = [row for row in rows if row["population"] == population]
-        assert len(of) == 60
-        for side in ("p_greater", "p_less"):
-            assert sum(row[side] < 0.025 for row in of) <= scipy.stats.binom.ppf(0.999, 60, 0.025)
+    found = self_comparisons(Board(made_up(variants, seeds=range(8)), "toy", tmp_path))
+    assert sum(one.halvings for one in found.values()) == 30 * 20
+    assert sum(one.told_apart for one in found.values()) <= 0.05 * 30 * 20

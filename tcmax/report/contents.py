@@ -133,8 +133,7 @@ class Contents:
         return self._estimates.get((dataset, metric, readout, variant, population))
 
     def comparisons(self, dataset: str, metric: str, readout: str, role: str, population: str = "both") -> pd.DataFrame:
-        """Evidence rows of a family of comparisons; role: "reference", "best rival", "pair", or "self" for
-        the control of each variant against itself."""
+        """Evidence rows of a family of comparisons; role: "reference", "best rival" or "pair"."""
         if self.evidence is None:
             return pd.DataFrame(columns=[*records.EVIDENCE.columns, "role"])
         e = self.evidence
@@ -192,4 +191,4 @@ def _role(row: Iterable[str]) -> str:
     kind, identity = row
     if kind == "estimate":
         return "estimate"
-    return next((role for role in ("best rival", "pair", "self") if identity.endswith(f"|{role}")), "reference")
+    return next((role for role in ("best rival", "pair") if identity.endswith(f"|{role}")), "reference")

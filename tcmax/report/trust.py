@@ -6,12 +6,13 @@ from typing import Any, cast
 
 import pandas as pd
 
+from tcmax import records
 from tcmax.experiment import Experiment
 from tcmax.files import read_json, sha256
 from tcmax.jobs import claims_path
 from tcmax.report.contents import Contents, DatasetContents
 from tcmax.report.costs import Timings, timings
-from tcmax.report.numbers import count, joined, show
+from tcmax.report.numbers import count, joined
 from tcmax.report.signature import signature
 from tcmax.report.tables import POPULATIONS
 from tcmax.switches import SWITCHES
@@ -193,24 +194,31 @@ def _calibration(contents: Contents) -> tuple[str, ...]:
 
 
 def _self_control(contents: Contents) -> tuple[str, ...]:
-    """How often a method was told apart from itself: even seeds against odd ones, for new seeds and items."""
+    """How often halves of one method's seeds were told apart, over all methods and datasets, and where most often."""
     if contents.evidence is None:
         return ()
-    rows = contents.evidence[(contents.evidence["role"] == "self") & (contents.evidence["population"] == "both")]
-    rows = rows.dropna(subset=["low", "high"])
-    if rows.empty:
+    found = records.header(contents.folder / "evidence.parquet").get("self_comparisons", {})
+    tried = {
+        (dataset, variant): counts
+        for dataset, of_dataset in found.items()
+        for variant, counts in of_dataset.items()
+        if counts["halvings"]
+    }
+    if not tried:
         return ()
-    level = float(rows["level"].iloc[0])
-    found = rows[(rows["low"] > 0) | (rows["high"] < 0)]
+    halvings = sum(counts["halvings"] for counts in tried.values())
+    apart = sum(counts["told_apart"] for counts in tried.values())
+    (dataset, variant), worst = max(tried.items(), key=lambda item: item[1]["told_apart"] / item[1]["halvings"])
+    level = 100 * worst["level"]
     lines = [
-        f"{len(found)} of {count(len(rows), 'comparison')} of a method's even seeds with its odd seeds came out "
-        f"decided; their true difference is zero, so that up to {level * len(rows):.2g} of them may by chance "
-        f"(accuracy, {POPULATIONS['both']}, {100 * level:g} % both ways; those on one dataset share its items)."
+        f"Halves of one method's seeds against each other, whose true difference is zero: told apart in {apart} of "
+        f"{halvings:,} halvings ({100 * apart / halvings:.1f} %, {level:g} % allowed; accuracy, {POPULATIONS['both']})."
     ]
-    for _, row in found.iterrows():
-        shown = show(row["estimate"], row["low"], row["high"], row["unit"], difference=True)
-        where = contents.experiment.dataset_title(row["dataset"])
-        lines.append(f"{contents.experiment.title(row['a'])} on {where}: {shown.value} {shown.interval} pp")
+    if worst["told_apart"]:
+        lines.append(
+            f"Most often {contents.experiment.title(variant)} on {contents.experiment.dataset_title(dataset)}: "
+            f"{worst['told_apart']} of {worst['halvings']}; halvings of one method share its runs."
+        )
     return tuple(lines)
 
 

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from tcmax.stats.crossed import (
     MIN_UNITS,
-    Crossed,
     Population,
     Verdict,
     crossed_paired,
     crossed_unpaired,
+    interval,
+    refusal,
     verdict_of,
 )
 
-__all__ = ["Influence", "influence", "self_comparison"]
+__all__ = ["Influence", "SelfComparison", "influence", "self_comparison"]
+
+ENUMERATED = 16  # up to so many seeds the halvings are listed (6,435 of 16), beyond they are drawn
+
+
+@dataclass(frozen=True)
+class SelfComparison:
+    """How many of the ways to halve a method's seeds were tried, and in how many the halves were told apart at the
+    two-sided level; no halvings where the design cannot speak for new seeds and items."""
+
+    halvings: int
+    told_apart: int
+    level: float
 
 
 @dataclass(frozen=True)
@@ -65,15 +79,41 @@ def influence(
 
 
 def self_comparison(
-    scores: ArrayLike, groups: ArrayLike | None = None, second_groups: ArrayLike | None = None
-) -> Crossed:
-    """A method against itself: even rows of its seeds against odd rows, as independent seeds on the same
-    items.
+    scores: ArrayLike,
+    rng: np.random.Generator,
+    groups: ArrayLike | None = None,
+    second_groups: ArrayLike | None = None,
+    *,
+    level: float = 0.05,
+    most: int = 20,
+) -> SelfComparison:
+    """A method against itself: one half of its seeds against the other, as independent seeds on the same items.
 
-    scores (seeds, items) float, 6 seeds or more (ValueError). The true difference is zero, so over many
-    methods and datasets *supported* must come out at most level/2 of the time, and *contradicted* likewise.
+    scores (seeds, items) float, 6 seeds or more (ValueError). All ways to halve the seeds are tried where there are at
+    most `most`, else so many that are drawn by `rng`. For new seeds and new items, where the true difference is zero,
+    at most a share `level` of the halvings may be told apart, over many methods and datasets: those of one method share
+    its runs, and those of methods with equal seeds often share their luck.
     """
     array = np.asarray(scores, dtype=np.float64)
     if array.ndim != 2 or len(array) < 2 * MIN_UNITS:
         raise ValueError(f"a self comparison needs {2 * MIN_UNITS} seeds, got shape {array.shape}")
-    return crossed_unpaired(array[::2], array[1::2], groups, second_groups)
+    halves = _halvings(len(array), rng, most)
+    told_apart = 0
+    for first in halves:
+        c = crossed_unpaired(array[first], array[~first], groups, second_groups)
+        if refusal(c, "both") is not None:
+            return SelfComparison(0, 0, level)
+        found = interval(c, "both", level)
+        told_apart += found.decides and (found.low > 0 or found.high < 0)
+    return SelfComparison(len(halves), told_apart, level)
+
+
+def _halvings(n: int, rng: np.random.Generator, most: int) -> list[NDArray[np.bool_]]:
+    """Ways to split n rows into halves, as masks of the first one; of an odd number the second has one more."""
+    if n > ENUMERATED:  # so many that no two of a few draws are alike
+        chosen = [tuple(rng.permutation(n)[: n // 2].tolist()) for _ in range(most)]
+    else:  # of an even number, row 0 is always in the first half
+        chosen = [rows for rows in combinations(range(n), n // 2) if n % 2 or 0 in rows]
+        if len(chosen) > most:
+            chosen = [chosen[k] for k in rng.choice(len(chosen), most, replace=False)]
+    return [np.isin(np.arange(n), rows) for rows in chosen]

@@ -239,18 +239,15 @@ def test_methods_are_held_against_themselves(tmp_path: Path) -> None:
     changed = experiment_in(tmp_path, seeds=list(range(6)), claims=None)
     results = write_records(tmp_path, changed, seeds=changed.settings.seeds)
     path = results / "small" / "evidence.parquet"
-    (line,) = trust(Contents(changed, results)).self_control
-    assert line.startswith("0 of 3 comparisons of a method's even seeds with its odd seeds came out decided; ")
-    assert "up to 0.15 of them may by chance" in line
+    header = records.header(path)["self_comparisons"]["digits-halves"]
+    assert {counts["halvings"] for counts in header.values()} == {10}
+    first = trust(Contents(changed, results)).self_control[0]
+    apart = sum(counts["told_apart"] for counts in header.values())
+    assert f"told apart in {apart} of 30 halvings ({100 * apart / 30:.1f} %, 5 % allowed; accuracy, new seeds" in first
     columns = records.read(path, records.EVIDENCE).to_pydict()
-    position = columns["id"].index("digits-halves|accuracy|own|tcmax-vs-tcmax|both|self")
-    columns["estimate"][position], columns["low"][position], columns["high"][position] = -0.02, -0.03, -0.01
-    records.write(path, records.EVIDENCE, columns)
+    counts = {"joint": 1, "tcmax": 3, "unimodal": 0}
+    control = {v: {"halvings": 10, "told_apart": k, "level": 0.05} for v, k in counts.items()}
+    records.write(path, records.EVIDENCE, columns, {"self_comparisons": {"digits-halves": control}})
     first, second = trust(Contents(changed, results)).self_control
-    assert first.startswith("1 of 3 ")
-    assert second == "TCMax-Concat on Halves: −2.00 [−3.00, −1.00] pp"
-    assert "|".join(columns["id"]).count("|self") == 6  # and the tables know nothing of them
-    assert set(Contents(changed, results).comparisons("digits-halves", "accuracy", "own", "reference")["a"]) == {
-        "joint",
-        "tcmax",
-    }
+    assert "told apart in 4 of 30 halvings (13.3 %, 5 % allowed; " in first
+    assert second == "Most often TCMax-Concat on Halves: 3 of 10; halvings of one method share its runs."

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from tcmax.stats.checks import influence, self_comparison
-from tcmax.stats.crossed import crossed_paired, crossed_unpaired, one_sided_p, verdict_of
+from tcmax.stats.checks import _halvings, influence, self_comparison
+from tcmax.stats.crossed import crossed_paired, verdict_of
 from tcmax.stats.simulate import Probit, draw
 
 
@@ -38,16 +38,34 @@ def test_nothing_leaves_when_only_three_remain_and_steady_gains_do_not_flip():
     assert influence(steady + 0.5 + 0.01 * np.random.default_rng(4).normal(size=(6, 50)), steady).seeds == ()
 
 
-def test_a_method_does_not_beat_itself_more_often_than_the_level():
+def test_a_method_is_not_told_apart_from_itself_more_often_than_the_level():
     rng = np.random.default_rng(5)
-    sides = {"greater": 0, "less": 0}
-    for _ in range(300):
-        scores = draw(Probit(6, 200, (0.7,), sd_seed=0.15), rng).scores[0]
-        for side in sides:
-            sides[side] += one_sided_p(self_comparison(scores), 0.0, "both", side) < 0.025
-    # 0.025 ± 4 standard errors
-    assert max(sides.values()) <= 300 * (0.025 + 4 * 0.009)
-    rows = np.random.default_rng(6).normal(size=(7, 20))
-    assert self_comparison(rows) == crossed_unpaired(rows[[0, 2, 4, 6]], rows[[1, 3, 5]])
+    apart = tried = 0
+    for _ in range(120):
+        found = self_comparison(draw(Probit(6, 200, (0.7,), sd_seed=0.15), rng).scores[0], rng)
+        apart, tried = apart + found.told_apart, tried + found.halvings
+    assert tried == 120 * 10
+    # 0.05, and four standard errors of 120 experiments
+    assert apart / tried <= 0.05 + 4 * 0.02
+
+
+def test_two_groups_of_runs_are_told_apart_where_they_differ():
+    rows = np.random.default_rng(6).normal(0, 0.1, size=(6, 40))
+    rows[[0, 2, 4]] += 1.0
+    assert self_comparison(rows, np.random.default_rng(0)).told_apart == 1  # that halving, of ten
+
+
+@pytest.mark.parametrize(("seeds", "halvings"), [(6, 10), (7, 20), (8, 20), (30, 20)])
+def test_halvings_are_distinct_halves_of_the_seeds(seeds, halvings):
+    found = _halvings(seeds, np.random.default_rng(seeds), 20)
+    assert len({frozenset([tuple(first), tuple(~first)]) for first in found}) == len(found) == halvings
+    assert all(first.sum() == seeds // 2 for first in found)
+
+
+def test_a_self_comparison_needs_six_seeds_three_groups_and_repeats_itself():
     with pytest.raises(ValueError, match="6 seeds"):
-        self_comparison(np.ones((5, 20)))
+        self_comparison(np.ones((5, 20)), np.random.default_rng(0))
+    rows = np.random.default_rng(1).normal(size=(9, 20))
+    two_groups = self_comparison(rows, np.random.default_rng(0), np.arange(20) % 2)
+    assert (two_groups.halvings, two_groups.told_apart) == (0, 0)
+    assert self_comparison(rows, np.random.default_rng(3)) == self_comparison(rows, np.random.default_rng(3))

@@ -119,7 +119,7 @@ def test_a_method_that_never_varies_decides_nothing(scores):
     assert best_seed(means(scores)).expected_excess == 0
     assert epoch_optimism(scores, scores).difference.estimate == 0
     assert head_optimism(np.stack([scores, scores]), np.ones((2, SEEDS))).changed == 0
-    assert self_comparison(scores).estimate == 0
+    assert self_comparison(scores, np.random.default_rng(0)).told_apart == 0
     found = wilson(int(scores[0].sum()), ITEMS)
     assert 0 <= found.low < found.high <= 1
     with pytest.raises(ValueError, match="without any variation"):
@@ -149,7 +149,7 @@ def test_one_seed_speaks_for_its_items_only():
         lambda: t_interval(means(A[:1])),
         lambda: best_seed(means(A[:1])),
         lambda: hedges_g_paired(means((A - B)[:1])),
-        lambda: self_comparison(A[:1]),
+        lambda: self_comparison(A[:1], np.random.default_rng(0)),
         lambda: corrected_resampled_t(means((A - B)[:1]), 0.25),
         lambda: welch(0.5, 0.1, 1, 0.4, 0.1, 3),
         lambda: two_level_bootstrap((A - B)[:1], np.random.default_rng(0)),
