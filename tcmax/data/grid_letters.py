@@ -55,8 +55,8 @@ FILE = PublishedArrays(
 def load(snr_db: float | None = None, root: Path | None = None) -> Dataset:
     """The set in quiet, or with white noise at `snr_db`.
 
-    inputs: "audio" (1000, 1, 40, 46) float32 in [0, 1]; "video" (1000, 12, 32, 48) float32, frames as channels, each
-    clip with mean 0 and standard deviation 1. Group "run".
+    inputs: "audio" (1000, 1, 40, 46) float32, 1 being the spectrogram's range, each item with mean 0; "video"
+    (1000, 12, 32, 48) float32, frames as channels, each item with mean 0 and standard deviation 1. Group "run".
 
     Raises TcmaxError as `PublishedArrays.read` does.
     """
@@ -64,10 +64,12 @@ def load(snr_db: float | None = None, root: Path | None = None) -> Dataset:
     speech = arrays["audio"].astype(np.float64)
     if snr_db is not None:
         speech = with_noise(speech, snr_db)
+    levels = log_mel(list(speech)).astype(np.float64)
+    levels -= levels.mean(axis=(1, 2, 3), keepdims=True)
     part = arrays["fold"]
     dataset = Dataset(
         id="grid-letters" if snr_db is None else f"grid-letters-{snr_db:g}db".replace("--", "-minus"),
-        inputs={"audio": log_mel(list(speech)), "video": _scaled(arrays["video"])},
+        inputs={"audio": levels.astype(np.float32), "video": _scaled(arrays["video"])},
         labels=arrays["label"].astype(np.int64),
         class_names=tuple(LETTERS),
         items=arrays["clip"],

@@ -133,12 +133,12 @@ def test_standardising_uses_the_train_rows_alone():
 
 
 def test_columns_constant_on_train_and_far_values_cannot_drown_the_rest():
-    values = np.zeros((6, 2))
-    values[:, 1] = [0.1, 0.1, 0.1, 0.1, 5.0, 0.1]  # constant on train; in floating point its spread is not quite 0
-    values[:, 0] = [-1, 1, -1, 1, 1e6, -1e6]
-    scores = standardised(values, np.arange(4))
+    values = np.zeros((14, 2))
+    values[:, 1] = [0.1] * 12 + [5.0, 0.1]  # constant on train; in floating point its spread is not quite 0
+    values[:, 0] = [-1, 1] * 6 + [1e6, -1e6]
+    scores = standardised(values, np.arange(12))
     assert not scores[:, 1].any()
-    assert scores[4:, 0].tolist() == [LARGEST, -LARGEST]
+    assert scores[12:, 0].tolist() == [LARGEST, -LARGEST]
 
 
 def test_folds_rotate_through_the_parts():
