@@ -66,6 +66,22 @@ def plan(
 
 
 @app.command()
+def looks(
+    experiment: ExperimentName,
+    at: Annotated[str, typer.Option(help="Numbers of seeds at which to look, fixed beforehand, as 4,8,12,16,20.")],
+    metric: Annotated[str, typer.Option(help="Which metric.")] = "accuracy",
+    results: Results = Path("results"),
+) -> None:
+    """Look at the seeds so far, without the error of peeking: which pairs are decided, which need more seeds."""
+    from tcmax.looks import looks, looks_text
+
+    if not all(part.strip().isdigit() for part in at.split(",")):
+        raise TcmaxError(f"--at takes numbers of seeds with commas between them, not {at!r}.")
+    planned = [int(part) for part in at.split(",")]
+    typer.echo(looks_text(looks(_experiment(experiment), results, planned, metric), metric))
+
+
+@app.command()
 def prepare(
     dataset: Annotated[str, typer.Argument(help="A dataset that the experiment names; with --source, one of clips.")],
     experiment: Annotated[str, typer.Option(help="Experiment that uses it.")] = "digits",
@@ -244,6 +260,19 @@ def audit_claims(
         typer.echo(line)
     if failed:
         raise typer.Exit(3)
+
+
+@audit_app.command("multiverse")
+def audit_multiverse(
+    experiment: ExperimentName,
+    claims: Annotated[Path | None, typer.Option(help="Claims file; the experiment's own when not given.")] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Say how often each verdict survives other choices: epoch, population, level, metric, read-out, datasets."""
+    from tcmax.stages import multiverse_experiment
+
+    for line in multiverse_experiment(_experiment(experiment), results, claims):
+        typer.echo(line)
 
 
 @audit_app.command("published")

@@ -247,7 +247,21 @@ VERDICTS = Kind(
     unique=("claim",),
 )
 
-KINDS = {kind.name: kind for kind in (PREDICTIONS, HISTORY, ITEM_SCORES, SCORES, EVIDENCE, VERDICTS)}
+MULTIVERSE = Kind(
+    name="multiverse",
+    columns={
+        "claim": TEXT,
+        "reading": INT,  # 0: the claim's own choices
+        "choice": TEXT,
+        "option": TEXT,
+        "verdict": TEXT,
+    },
+    families={},
+    nullable=frozenset(),
+    unique=("claim", "reading", "choice"),
+)
+
+KINDS = {kind.name: kind for kind in (PREDICTIONS, HISTORY, ITEM_SCORES, SCORES, EVIDENCE, VERDICTS, MULTIVERSE)}
 
 VERDICT_WORDS = ("supported", "contradicted", "undetermined", "not testable")
 

@@ -63,6 +63,18 @@ def audit_experiment(
     return lines, failed
 
 
+def multiverse_experiment(experiment: Experiment, results: Path, claims: Path | None) -> list[str]:
+    """Judge the claims under all defensible choices; returns a line for each."""
+    from tcmax.audit.multiverse import audit_multiverse
+
+    path = _claims_file(experiment, claims)
+    lines = audit_multiverse(experiment, results, path)
+    output = results / experiment.name / "multiverse.parquet"
+    inputs = [path, *_scored(experiment, results)]
+    provenance.write_stage(output, "multiverse", "tcmax.audit.multiverse", inputs, _labels(experiment))
+    return lines
+
+
 def _claims_file(experiment: Experiment, claims: Path | None) -> Path:
     path = claims or jobs.claims_path(experiment)
     if path is None:
@@ -118,6 +130,7 @@ def stage_key(stage: str, experiment: Experiment) -> str:
         "score": "tcmax.metrics.scoring",
         "compare": "tcmax.compare",
         "audit": "tcmax.audit.claims",
+        "multiverse": "tcmax.audit.multiverse",
         "report": "tcmax.report.build",
     }
     return provenance.digest([provenance.stage_code(modules[stage]), _labels(experiment)])

@@ -41,6 +41,7 @@ CONDUCTORS = (
     "tcmax.cli",
     "tcmax.doctor",
     "tcmax.jobs",
+    "tcmax.looks",
     "tcmax.plan",
     "tcmax.power_plan",
     "tcmax.prepare",

@@ -18,6 +18,7 @@ from pathlib import Path
 from tcmax.experiment import Experiment
 from tcmax.files import write_text
 from tcmax.report.cards import cards
+from tcmax.report.choices import choices
 from tcmax.report.contents import Contents
 from tcmax.report.costs import costs
 from tcmax.report.figures import Figure, figures
@@ -40,7 +41,8 @@ def build_report(experiment: Experiment, results: Path, out: Path, date: str | N
     the page says which package to install. Raises TcmaxError for a damaged record or a folder that cannot be written.
     """
     contents = Contents(experiment, results)
-    made, claims = [*tables(contents), standings(contents), readouts(contents), costs(contents)], cards(contents)
+    made = [*tables(contents), standings(contents), readouts(contents), costs(contents), choices(contents)]
+    claims = cards(contents)
     for table in made:
         write_text(out / "tables" / f"{table.name}.csv", table.csv)
         write_text(out / "tables" / f"{table.name}.tex", table.tex)

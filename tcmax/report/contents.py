@@ -86,10 +86,15 @@ class Contents:
         )
         self.verdicts: pd.DataFrame | None = None
         self.claim_evidence: pd.DataFrame | None = None
+        self.multiverse: pd.DataFrame | None = None
         if experiment.settings.claims is not None:
             command = f"tcmax audit claims {name}"
             self.verdicts = self._read("verdicts.parquet", records.VERDICTS, "verdicts", command)
             self.claim_evidence = self._read("claim_evidence.parquet", records.EVIDENCE, "claim evidence", command)
+            again = f"tcmax audit multiverse {name}"
+            self.multiverse = self._read(
+                "multiverse.parquet", records.MULTIVERSE, "verdicts under other choices", again
+            )
         self.datasets = tuple(self._dataset(dataset) for dataset in experiment.settings.datasets)
 
     def _read(self, name: str, kind: records.Kind, what: str, command: str) -> pd.DataFrame | None:

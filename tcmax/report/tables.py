@@ -557,6 +557,10 @@ def numbers(made: Sequence[Table]) -> dict[str, str]:
                     continue
                 shown = show(record["estimate"], _bound(record["low"]), _bound(record["high"]), "proportion", True)
                 found[stem] = shown.value
+            elif table.name == "choices":
+                stem = f"choices/{record['claim']}"
+                found |= {stem: f"{record['agreeing_in_all']}", f"{stem}/of": f"{record['readings_in_all']}"}
+                continue
             elif table.name == "costs":
                 stem = "/".join(str(record[key]) for key in ("quantity", "dataset", "variant", "of") if record[key])
                 found[f"costs/{stem}"] = f"{record['value']:.6g}"

@@ -8,6 +8,7 @@ import yaml
 from factories import score_runs
 
 from tcmax.audit.claims import audit_claims
+from tcmax.audit.multiverse import audit_multiverse
 from tcmax.compare import compare
 from tcmax.experiment import Experiment, ExperimentSettings
 from tcmax.files import write_json, write_text
@@ -87,6 +88,7 @@ def write_records(root: Path, experiment: Experiment, claims: list[dict[str, Any
         path = experiment.path.parent / "claims" / experiment.settings.claims
         write_text(path, yaml.safe_dump({"claims": claims}))
         audit_claims(experiment, results, path)
+        audit_multiverse(experiment, results, path)
     return results
 
 

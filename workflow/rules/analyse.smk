@@ -53,3 +53,20 @@ rule audit:
         key=stage_key("audit"),
     shell:
         "tcmax audit claims {wildcards.experiment} > {log} 2>&1"
+
+
+rule multiverse:
+    input:
+        of_every_dataset("items.parquet", "scores.parquet", "history.parquet"),
+        claims=claims_file,
+    output:
+        "results/{experiment}/multiverse.parquet",
+    log:
+        "results/{experiment}/log/multiverse.log",
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        key=stage_key("multiverse"),
+    shell:
+        "tcmax audit multiverse {wildcards.experiment} > {log} 2>&1"

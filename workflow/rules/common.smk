@@ -95,11 +95,10 @@ def claims_file(wildcards):
 
 
 def verdicts(wildcards):
-    """Verdicts, where the experiment has claims."""
+    """Verdicts, and those under other choices, where the experiment has claims."""
     chosen = experiment_called(wildcards.experiment)
-    return (
-        [RESULTS / chosen.name / "verdicts.parquet"] if jobs.claims_path(chosen) else []
-    )
+    names = ("verdicts.parquet", "multiverse.parquet")
+    return [RESULTS / chosen.name / name for name in names if jobs.claims_path(chosen)]
 
 
 def gpus(wildcards):

@@ -1,0 +1,59 @@
+"""How often each verdict survives other defensible choices, as a table."""
+
+import pandas as pd
+
+from tcmax.audit.multiverse import CHOICES, Multiverse, Universe
+from tcmax.report.contents import Contents
+from tcmax.report.numbers import joined
+from tcmax.report.tables import Block, Cell, Column, Row, Table
+
+
+def multiverses(contents: Contents) -> list[Multiverse]:
+    """The readings of every claim, from the record."""
+    if contents.multiverse is None:
+        return []
+    found = []
+    for claim, rows in contents.multiverse.groupby("claim", sort=False):
+        universes = []
+        for _, reading in rows.groupby("reading"):
+            choices = tuple(zip(reading["choice"], reading["option"], strict=True))
+            universes.append(Universe(choices, reading["verdict"].iloc[0]))
+        found.append(Multiverse(str(claim), universes[0].verdict, tuple(universes)))
+    return found
+
+
+def choices(contents: Contents) -> Table:
+    """One row per claim: its verdict, how many readings agree, the others, and the option that agrees least."""
+    rows: list[Row] = []
+    data: list[dict[str, object]] = []
+    for m in multiverses(contents):
+        n = len(m.universes)
+        others = "; ".join(f"{word} {count}" for word, count in m.counts.items() if word != m.whole) or "none"
+        least = "–"
+        if m.agreeing < n:
+            (name, option), (agreed, of) = m.least
+            least = f"{name}: {option} ({agreed} of {of})"
+        cells = (
+            Cell(m.whole, tone=m.whole),
+            Cell(f"{m.agreeing} of {n}", order=m.agreeing / n),
+            Cell(others),
+            Cell(least),
+        )
+        rows.append(Row(m.claim, cells))
+        for (name, option), (agreed, of) in m.by_option.items():
+            record = {"claim": m.claim, "verdict": m.whole, "choice": name, "option": option}
+            sizes = {"agreeing": agreed, "readings": of, "agreeing_in_all": m.agreeing, "readings_in_all": n}
+            data.append({**record, **sizes})
+    columns = (
+        Column("verdict", width=0.14),
+        Column("readings that agree"),
+        Column("others", width=0.2),
+        Column("agrees least with", width=0.26),
+    )
+    caption = (
+        f"Every claim judged under all combinations of {len(CHOICES)} choices, {joined(CHOICES)}, where they are open "
+        "to it. Readings overlap in their data: the share that agrees is no probability and no test, it says what a "
+        "verdict depends on."
+    )
+    block = Block("Claim", (), columns, tuple(rows), stub_width=0.2)
+    return Table("choices", "Verdicts under other choices", caption, (block,) if rows else (), pd.DataFrame(data))

@@ -1,0 +1,28 @@
+from pathlib import Path
+
+from tcmax import records
+from tcmax.experiment import Experiment
+from tcmax.report.choices import choices
+from tcmax.report.contents import Contents
+from tcmax.report.tables import numbers
+
+
+def test_claims_are_shown_under_other_choices(experiment: Experiment, results: Path) -> None:
+    contents = Contents(experiment, results)
+    (block,) = choices(contents).blocks
+    assert [row.label for row in block.rows] == ["tcmax-beats-joint", "tcmax-highest"]
+    record = records.read(results / "small" / "multiverse.parquet", records.MULTIVERSE).to_pandas()
+    for row in block.rows:
+        mine = record[(record["claim"] == row.label) & (record["choice"] == "level")]
+        assert contents.verdicts is not None
+        whole = contents.verdicts.set_index("claim").loc[row.label, "verdict"]
+        assert row.cells[0].text == whole
+        assert row.cells[1].text == f"{(mine['verdict'] == whole).sum()} of {len(mine)}"
+    made = numbers([choices(contents)])
+    assert made["choices/tcmax-highest/of"] == block.rows[1].cells[1].text.partition(" of ")[2]
+
+
+def test_without_the_record_nothing_is_shown_and_the_command_is_named(experiment: Experiment, tmp_path: Path) -> None:
+    contents = Contents(experiment, tmp_path)
+    assert choices(contents).empty
+    assert any(missing.command == "tcmax audit multiverse small" for missing in contents.missing)
