@@ -170,6 +170,18 @@ def report(
     typer.echo(report_experiment(_experiment(experiment), results, reports, processes))
 
 
+@app.command()
+def theory(
+    laws: Annotated[Path, typer.Argument(help="Laws to compute on.")] = Path("config/theory.yaml"),
+    results: Results = Path("results"),
+    reports: Reports = Path("reports"),
+) -> None:
+    """Compute on known laws what a head, a batch, a prior and a sample allow; render it as a report."""
+    from tcmax.theory import run_theory
+
+    typer.echo(run_theory(laws, results, reports))
+
+
 @app.command("import")
 def import_results(
     mapping: Annotated[Path, typer.Argument(help="What the columns of the files mean, as YAML.")],

@@ -20,6 +20,7 @@ from tcmax.errors import TcmaxError
 from tcmax.files import explained
 
 CONFIG_FOLDER = Path("config")
+NO_EXPERIMENTS = ("theory",)  # files in config/ that hold something else
 SELECTIONS = ("last", "best_val", "best_test_oracle")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -327,6 +328,11 @@ class Experiment:
         return self.settings.datasets[dataset].title or dataset
 
 
+def names() -> list[str]:
+    """Experiments in config/, by name."""
+    return sorted(path.stem for path in CONFIG_FOLDER.glob("*.yaml") if path.stem not in NO_EXPERIMENTS)
+
+
 def load(name_or_path: str | Path) -> Experiment:
     """Read and validate an experiment by name (config/<name>.yaml) or path.
 
@@ -335,8 +341,7 @@ def load(name_or_path: str | Path) -> Experiment:
     text = str(name_or_path)
     path = Path(text) if text.endswith((".yaml", ".yml")) else CONFIG_FOLDER / f"{text}.yaml"
     if not path.is_file():
-        known = sorted(file.stem for file in CONFIG_FOLDER.glob("*.yaml")) if CONFIG_FOLDER.is_dir() else []
-        raise TcmaxError(f"there is no experiment file {path}; experiments here: {', '.join(known) or 'none'}.")
+        raise TcmaxError(f"there is no experiment file {path}; experiments here: {', '.join(names()) or 'none'}.")
     raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise TcmaxError(f"{path}: an experiment file is a mapping of keys to values.")

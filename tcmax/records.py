@@ -1,6 +1,6 @@
 """The on-disk contracts: what a record holds, how it is written, how it is read back.
 
-Six kinds of Parquet file carry everything between the stages (docs/records.md describes every column):
+Eight kinds of Parquet file carry everything between the stages (docs/records.md describes every column):
 
     PREDICTIONS   one file per run and selection rule: logits of every validation and test item
     HISTORY       one file per run, and one per dataset with all its runs: losses and accuracies by epoch
@@ -8,6 +8,7 @@ Six kinds of Parquet file carry everything between the stages (docs/records.md d
     SCORES        one file per dataset: those scores, averaged per run
     EVIDENCE      one row per estimate or comparison, with its interval, variance parts and family
     VERDICTS      one row per claim
+    THEORY        computed values of known laws, beside what a formula says
 
 Files are validated when written and when read, carry `schema_version`, and never hold a date, a host or a
 duration, so that equal runs have equal bytes (those live in a sidecar, see provenance.py).
@@ -247,6 +248,22 @@ VERDICTS = Kind(
     unique=("claim",),
 )
 
+THEORY = Kind(
+    name="theory",
+    columns={
+        "part": TEXT,  # optimum | batch | prior | sample
+        "setting": TEXT,  # the law, the dataset, the world
+        "quantity": TEXT,
+        "x": REAL,  # step, batch size, share of the first class, sample size
+        "repetition": INT,
+        "value": REAL,
+        "expected": REAL,  # what a formula says, where there is one
+    },
+    families={},
+    nullable=frozenset({"repetition", "expected"}),
+    unique=("part", "setting", "quantity", "x", "repetition"),
+)
+
 MULTIVERSE = Kind(
     name="multiverse",
     columns={
@@ -261,7 +278,9 @@ MULTIVERSE = Kind(
     unique=("claim", "reading", "choice"),
 )
 
-KINDS = {kind.name: kind for kind in (PREDICTIONS, HISTORY, ITEM_SCORES, SCORES, EVIDENCE, VERDICTS, MULTIVERSE)}
+KINDS = {
+    kind.name: kind for kind in (PREDICTIONS, HISTORY, ITEM_SCORES, SCORES, EVIDENCE, VERDICTS, MULTIVERSE, THEORY)
+}
 
 VERDICT_WORDS = ("supported", "contradicted", "undetermined", "not testable")
 

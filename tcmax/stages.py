@@ -136,6 +136,11 @@ def stage_key(stage: str, experiment: Experiment) -> str:
     return provenance.digest([provenance.stage_code(modules[stage]), _labels(experiment)])
 
 
+def theory_key() -> str:
+    """What `tcmax theory` depends on besides its laws: the code that computes, and the code that shows."""
+    return provenance.digest([provenance.data_code("tcmax.information.theory"), provenance.stage_code("tcmax.theory")])
+
+
 def imported(config: Path, results: Path) -> dict[str, str]:
     """Experiments of a folder that were trained elsewhere: name -> what was imported (`foreign.mapping.Content`), or
     "" where the import is gone."""

