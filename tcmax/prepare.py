@@ -1,5 +1,7 @@
 """`tcmax prepare DATASET --source DIR`: from a folder of raw media to a tensor store, with a report of what leaks."""
 
+import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -7,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from tcmax import provenance
-from tcmax.data.base import data_root
+from tcmax.data.base import PARTS, data_root
 from tcmax.data.clip_maker import ClipMaker, resolve_quirks
 from tcmax.data.clips import ClipSet, Listed, clip_set, find_media, leakage, leakage_text, read_lists
 from tcmax.data.store import SKIPPED, Array, Effort, Layout, Store, build
 from tcmax.errors import TcmaxError
-from tcmax.files import write_json
+from tcmax.files import write_json, write_text
 
-LEAKAGE = "leakage.json"
+LEAKAGE, ITEMS = "leakage.json", "items.csv"
 # What decodes and computes: other versions may give other bytes, so a store is not continued under them.
 _LIBRARIES = ("av", "numpy", "opencv-python-headless", "pillow", "torch", "torchaudio")
 
@@ -52,6 +54,8 @@ def prepare_media(
 ) -> str:
     """Prepare a set's store from the media below `source`, or what is missing of it, and say what came of it.
 
+    Beside the store stand items.csv (each row's clip, label, groups and part of the released split) and leakage.json.
+
     store: default `store_folder`. root: the data root, where the set's lists are; default $TCMAX_DATA.
 
     Raises TcmaxError when the set is unknown, its lists are missing or wrong, no clip of it lies below `source`, a
@@ -75,7 +79,15 @@ def prepare_media(
     built = build(folder, layout, make, effort, f"prepare {chosen.id}")
     report = leakage(listed, built.ready, built.sources)
     write_json(folder / LEAKAGE, report)
-    return "\n".join([leakage_text(report), *_outcome(built)])
+    _write_items(folder / ITEMS, listed, built)
+    card = chosen.card
+    about = [
+        card.title,
+        f"licence: {card.licence}",
+        f"cite: {card.citation}",
+        *(f"note: {note}" for note in card.notes),
+    ]
+    return "\n".join([*about, leakage_text(report), *_outcome(built)])
 
 
 def _maker(chosen: ClipSet, listed: Listed, source: Path, choices: Choices) -> ClipMaker:
@@ -126,6 +138,22 @@ def _settings(chosen: ClipSet, choices: Choices, quirks: Mapping[str, Any]) -> d
         "code": provenance.data_code("tcmax.data.clip_maker"),
         "libraries": libraries,
     }
+
+
+def _write_items(path: Path, listed: Listed, built: Store) -> None:
+    """A line for each row of the store: what it is, and its part in the released split ("" when it was skipped)."""
+    fold = listed.released_fold(built.ready)
+    part_of = {row: part for part in PARTS for row in fold.part(part).tolist()}
+    groups = {f"group_{name}": listed.groups[name] for name in listed.clip_set.groups}
+    table = io.StringIO()
+    lines = csv.writer(table, lineterminator="\n")
+    lines.writerow(("row", "item", "clip", "list", "split", "label", "class", *groups))
+    for row, (item, clip, part, label) in enumerate(
+        zip(listed.items, listed.clips, listed.parts, listed.labels.tolist(), strict=True)
+    ):
+        names = (ids[row] for ids in groups.values())
+        lines.writerow((row, item, clip, part, part_of.get(row, ""), label, listed.class_names[label], *names))
+    write_text(path, table.getvalue())
 
 
 def _outcome(built: Store) -> list[str]:

@@ -1,5 +1,6 @@
 """From raw media to a store: what stands in a row, under each switch, and the command from end to end."""
 
+import csv
 import dataclasses
 import json
 from pathlib import Path
@@ -84,11 +85,43 @@ def test_a_store_holds_the_features_of_every_clip(prepared, source):
     assert set(store.sources[row]) == {f"AudioWAV/{clip}.wav", f"VideoFlash/{clip}.flv"}
 
 
+def test_frames_keep_their_rows_columns_and_colours(tmp_path):
+    frame = np.zeros((48, 64, 3), np.uint8)
+    frame[:16, :, 0] = 200  # the top is red, the right edge is blue
+    frame[:, 48:, 2] = 200
+    rows, _ = maker(write_media(tmp_path / "clip.mkv", [frame] * 2, 1), frames=2)(0)
+    assert rows["visual"].shape == (3, 2, 16, 16)
+    red, green, blue = rows["visual"][:, 0].astype(int)
+    assert red[:4].min() > 190 > 10 > red[7:].max()
+    assert blue[:, 13:].min() > 190 > 10 > blue[:, :11].max()
+    assert green.max() < 10
+
+
+def test_each_row_has_a_line_with_its_label_groups_and_part(prepared):
+    with (prepared[1].folder / "items.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["item"] for row in rows] == [*TRAIN, *TEST]
+    assert [row["split"] for row in rows] == ["train"] * 8 + ["val"] * 2 + ["test"] * 2
+    assert [row["list"] for row in rows] == ["train"] * 10 + ["test"] * 2
+    assert rows[10] == {
+        "row": "10",
+        "item": "1001_DFA_SAD_XX",
+        "clip": "1001_DFA_SAD_XX",
+        "list": "test",
+        "split": "test",
+        "label": "2",
+        "class": "SAD",
+        "group_actor": "1001",
+        "group_sentence": "DFA",
+    }
+
+
 def test_the_command_says_what_leaks_and_what_was_made(prepared):
     text, store = prepared
     assert "train list: 10 rows; the paper states 6,698, 10 prepared" in text
     assert "1 of 2 actor ids of test also occur in train" in text
     assert "1 groups of clips have byte-identical files, 1 with different labels, 1 across parts" in text
+    assert "licence: Open Database License 1.0" in text
     assert text.endswith(f"prepared 12 of 12 rows in {store.folder}")
     kept = json.loads((store.folder / prepare.LEAKAGE).read_text())
     assert kept["identical_files"]["clips"] == [[TRAIN[0], TEST[1]]]
@@ -134,6 +167,9 @@ def test_damaged_clips_are_listed_and_the_rest_is_prepared(root, source, tmp_pat
     assert reasons[3][1] == f"{TRAIN[3]} has more than one file called {TRAIN[3]}.wav (in AudioWAV and copy)."
     assert "is not sound or video in a known format" in reasons[4][1]
     assert "train list: 10 rows; the paper states 6,698, 5 prepared" in text
+    assert "split of what could be prepared: 3 train, 2 val, 2 test" in text
+    with (tmp_path / "store" / "items.csv").open(newline="") as stream:
+        assert [row["item"] for row in csv.DictReader(stream) if not row["split"]] == list(store.failed)
     assert f"skipped 5, listed in {tmp_path}/store/skipped.csv; the first: {TRAIN[0]}" in text
     good = store.rows("audio", np.array([4, 11]))
     assert np.isfinite(good).all()

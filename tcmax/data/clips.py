@@ -359,7 +359,7 @@ def leakage(
         "dataset": listed.clip_set.id,
         "listed": {part: len(members) for part, members in listed_rows.items()},
         "stated": dict(listed.clip_set.stated),
-        "split": {part: len(members) for part, members in rows.items()},
+        "split": _sizes(fold),
         "balance": {part: _balance(listed.labels[members]) for part, members in listed_rows.items()},
         "groups": {
             name: {
@@ -378,9 +378,15 @@ def leakage(
     }
     if ready is not None:
         report["prepared"] = {part: int(ready[members].sum()) for part, members in listed_rows.items()}
+        report["prepared_split"] = _sizes(listed.released_fold(ready))
+        report["prepared_split_cut_after_dropping"] = _sizes(listed.released_fold(ready, drop_first=True))
     if sources is not None:
         report["identical_files"] = _identical_files(listed, rows, sources)
     return report
+
+
+def _sizes(fold: Fold) -> dict[str, int]:
+    return {part: len(fold.part(part)) for part in PARTS}
 
 
 def _balance(labels: np.ndarray) -> float:
@@ -435,7 +441,16 @@ def leakage_text(report: Mapping[str, Any]) -> str:
         made = f", {report['prepared'][part]:,} prepared" if "prepared" in report else ""
         balance = f"largest class {report['balance'][part]:.2f} times the smallest"
         lines.append(f"{part} list: {n_rows:,} rows{against}{made}; {balance}")
-    lines.append("split: " + ", ".join(f"{n_rows:,} {part}" for part, n_rows in report["split"].items()))
+    splits = {
+        "split": "split",
+        "prepared_split": "split of what could be prepared",
+        "prepared_split_cut_after_dropping": "the same, cut after the rest was dropped, as released",
+    }
+    lines += [
+        f"{title}: {', '.join(f'{n_rows:,} {part}' for part, n_rows in report[key].items())}"
+        for key, title in splits.items()
+        if key == "split" or report.get(key, report["split"]) != report["split"]
+    ]
     for name, counted in report["groups"].items():
         for part, counts in counted.items():
             line = f"{counts['also_in_train']:,} of {counts['in_part']:,} {name} ids of {part} also occur in train"

@@ -224,10 +224,6 @@ class Store:
                 if sha256(path) != written["sha256"]:
                     raise TcmaxError(f"{path} is not the file that was written; run `tcmax prepare` again.")
 
-    def fingerprint(self) -> str:
-        """Hex SHA-256 that stands for all content: of the manifest, which holds the checksums of everything else."""
-        return sha256(Path(self.folder) / MANIFEST)
-
     @cached_property
     def _records(self) -> tuple[Mapping[str, Any], ...]:
         return tuple(read_json(record_path(self.folder, shard)) for shard in range(len(self.manifest["records"])))

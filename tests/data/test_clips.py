@@ -101,6 +101,14 @@ def test_identical_files_of_crema_d_are_found_from_their_checksums(real_lists, r
     assert twins["across_parts"] == sum(len({parts[clip] for clip in group}) > 1 for group in twins["clips"])
 
 
+def test_a_clip_that_is_listed_again_is_no_twin_of_itself(tmp_path):
+    train = b"youtube_id,label\nabcdefghij1,Violin\nabcdefghij1,Banjo\n"
+    part = b"youtube_id,label\nabcdefghij3,Banjo\n"
+    listed = read_lists(AVE, write_lists(tmp_path, train, part, part.replace(b"3", b"4"), folder="AVE"))
+    sources = [{f"{clip}.mp4": {"sha256": clip}} for clip in listed.clips]
+    assert leakage(listed, sources=sources)["identical_files"]["groups"] == 0
+
+
 def test_the_report_says_it_in_sentences(reports):
     text = leakage_text(reports["ucf101"])
     assert "1,217 of 1,219 group ids of val also occur in train\n" in text
@@ -123,6 +131,9 @@ def test_clips_that_cannot_be_prepared_leave_the_split_alone_or_move_it_as_in_th
     assert (fold.train.tolist(), fold.val.tolist(), fold.test.tolist()) == ([0, 6, 7], [8, 9], [10])
     released = listed.released_fold(ready, drop_first=True)
     assert (released.train.tolist(), released.val.tolist()) == ([0, 6, 7, 8], [9])
+    text = leakage_text(leakage(listed, ready))
+    assert "split: 8 train, 2 val, 1 test\nsplit of what could be prepared: 3 train, 2 val, 1 test\n" in text
+    assert "cut after the rest was dropped, as released: 4 train, 1 val, 1 test\n" in text
 
 
 # Damaged lists.
