@@ -1,5 +1,7 @@
 """Who is where, dataset by dataset and over the whole suite: sets of ranks, and the interquartile mean of runs."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -8,9 +10,11 @@ from tcmax.report.contents import Contents
 from tcmax.report.numbers import count, show
 from tcmax.report.tables import FIXED, POPULATIONS, Block, Cell, Column, Row, Table
 from tcmax.seeding import generator
+from tcmax.stats.bayes import MIN_DATASETS, bayesian_signed_rank
 from tcmax.stats.effects import MIN_SEEDS
 from tcmax.stats.suite import interquartile_means
 
+PRACTICALLY_EQUAL = 0.01  # one point of accuracy
 ABOVE = "percentage points above the dataset's mean over these variants and their runs"
 
 
@@ -30,6 +34,35 @@ def suite_scores(contents: Contents) -> dict[str, list[NDArray[np.float64]]]:
         return {}
     centres = [float(np.mean([runs[v].mean() for v in variants])) for runs in by_dataset]
     return {v: [runs[v] - centre for runs, centre in zip(by_dataset, centres, strict=True)] for v in variants}
+
+
+def in_practice(
+    suite: Mapping[str, Sequence[NDArray[np.float64]]], reference: str | None, name: str
+) -> tuple[str, ...]:
+    """What the datasets as a sample say of each variant against the reference, or why they say nothing."""
+    n = len(next(iter(suite.values()), ()))
+    if reference is None or reference not in suite:
+        return ()
+    if n < MIN_DATASETS:
+        return (
+            f"Whether variants are practically equal on datasets in general (Bayesian signed ranks) is asked from "
+            f"{MIN_DATASETS} datasets on; here are {n}.",
+        )
+    found = []
+    for variant in suite:
+        if variant == reference:
+            continue
+        gains = [float(a.mean() - b.mean()) for a, b in zip(suite[variant], suite[reference], strict=True)]
+        p = bayesian_signed_rank(gains, PRACTICALLY_EQUAL, generator("signed ranks", name, variant))
+        found.append(
+            f"{variant} against {reference}: better {100 * p.better:.0f} %, practically equal {100 * p.equal:.0f} %, "
+            f"worse {100 * p.worse:.0f} %"
+        )
+    return (
+        f"Posterior probabilities over {n} datasets as a sample (Bayesian signed ranks), practically equal within ± "
+        f"{100 * PRACTICALLY_EQUAL:g} pp. They decide nothing.",
+        *found,
+    )
 
 
 def standings(contents: Contents) -> Table:
@@ -81,4 +114,10 @@ def standings(contents: Contents) -> Table:
         if any(variant in cells for _, _, cells in columns)
     )
     block = Block("Method", tuple((title, 1) for title, _, _ in columns), tuple(c for _, c, _ in columns), rows)
-    return Table("standings", "Ranks and interquartile means", caption, (block,) if rows else (), pd.DataFrame(data))
+    notes = in_practice(
+        {experiment.title(v): runs for v, runs in suite.items()},
+        experiment.title(reference) if (reference := experiment.settings.reference_variant) else None,
+        experiment.name,
+    )
+    title = "Ranks and interquartile means"
+    return Table("standings", title, caption, (block,) if rows else (), pd.DataFrame(data), notes if rows else ())

@@ -37,6 +37,7 @@ PROCEDURES = {
     "exaggeration": "tcmax.stats.power:exaggeration",
     "anytime_interval": "tcmax.stats.sequential:anytime_interval",
     "spending_boundaries": "tcmax.stats.sequential:spending_boundaries",
+    "bayesian_signed_rank": "tcmax.stats.bayes:bayesian_signed_rank",
     "epoch_optimism": "tcmax.stats.selection:epoch_optimism",
     "head_optimism": "tcmax.stats.selection:head_optimism",
     "best_seed": "tcmax.stats.selection:best_seed",

@@ -8,7 +8,7 @@ from tcmax.metrics.item_scores import ItemScores
 from tcmax.report.contents import Contents
 from tcmax.report.figures import improvement, profiles, ranks
 from tcmax.report.signature import signature
-from tcmax.report.suite import standings, suite_scores
+from tcmax.report.suite import in_practice, standings, suite_scores
 from tcmax.report.tables import comparisons, numbers, table1
 from tcmax.stats.ranking import rank_variants
 
@@ -77,6 +77,20 @@ def test_the_diagram_says_what_a_suite_of_the_papers_size_could_show(two: tuple[
     figure = ranks(two[0])
     assert figure is not None
     assert "14 variants on 5 datasets would have to differ by 8.9 of 13 ranks" in figure.caption
+
+
+def test_practical_equality_is_asked_from_ten_datasets_on() -> None:
+    runs = [np.array([0.01 * k, 0.01 * k + 0.004]) for k in range(10)]
+    suite = {"Base": runs, "Same": [r + 0.001 for r in runs], "Better": [r + 0.05 for r in runs]}
+    intro, same, better = in_practice(suite, "Base", "e")
+    assert "10 datasets" in intro
+    assert "± 1 pp" in intro
+    assert same == "Same against Base: better 0 %, practically equal 100 %, worse 0 %"
+    assert better.startswith("Better against Base: better 100 %")
+    (refused,) = in_practice({v: r[:9] for v, r in suite.items()}, "Base", "e")
+    assert refused.endswith("from 10 datasets on; here are 9.")
+    assert in_practice(suite, None, "e") == ()
+    assert in_practice({}, "Base", "e") == ()
 
 
 def test_one_dataset_is_no_suite_and_few_seeds_have_no_interval(tmp_path: Path) -> None:
