@@ -489,7 +489,7 @@ def test_a_number_given_as_about_is_held_to_its_unit(tmp_path: Path, about: str,
 # --- type M
 
 
-def simulated(true_gain, sd, runs, rng, n=200_000):
+def simulated(true_gain, sd, runs, rng, n=100_000):
     """Power, type M and type S by drawing the runs of both methods and testing each pair of means by Welch."""
     a = rng.normal(true_gain, sd, (n, runs))
     b = rng.normal(0, sd, (n, runs))

@@ -135,8 +135,8 @@ def test_exaggeration_of_gelman_and_carlin_2014(gain, se, published):
 
 @pytest.mark.parametrize(("runs", "gain"), [(2, -1.2), (3, 0.4), (5, 2.0), (40, -0.8)])
 def test_exaggeration_is_that_of_simulated_experiments_with_few_runs(runs, gain):
-    rng = np.random.default_rng(runs)
-    a, b = rng.normal(gain, 1, (200_000, runs)), rng.normal(0, 1, (200_000, runs))
+    rng, shape = np.random.default_rng(runs), (400_000 // runs, runs)
+    a, b = rng.normal(gain, 1, shape), rng.normal(0, 1, shape)
     significant = scipy.stats.ttest_ind(a, b, axis=1).pvalue < 0.05
     gaps = (a.mean(axis=1) - b.mean(axis=1))[significant] / gain
     found = exaggeration(gain, math.sqrt(2 / runs), 2 * runs - 2)
