@@ -147,10 +147,10 @@ def test_what_fails_is_listed_and_leaves_zeros_and_the_rest_is_made(tmp_path, ca
 
 def test_an_item_that_kills_its_process_or_hangs_is_listed_and_the_rest_is_made(tmp_path):
     source = sources(tmp_path / "source", _2="die", _9="hang")
-    store = build(tmp_path / "s", layout(), FromFiles(source), Effort(2, failed_share=1.0, item_seconds=2.0))
+    store = build(tmp_path / "s", layout(), FromFiles(source), Effort(2, failed_share=1.0, item_seconds=5.0))
     assert store.failed == {
         "item-2": "its process was killed by SIGSEGV",
-        "item-9": "took longer than 2 seconds",
+        "item-9": "took longer than 5 seconds",
     }
     np.testing.assert_array_equal(store.rows("wave", np.array([3]))[0], rows_of(b"content of 3")["wave"])
     # It may have been the machine's fault: tried again without being asked.
