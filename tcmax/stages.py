@@ -90,7 +90,8 @@ def report_experiment(experiment: Experiment, results: Path, reports: Path, proc
     build_report(experiment, results, out, provenance.now()[:10], processes)
     page = out / "report.html"
     folder = results / experiment.name
-    inputs = [folder / "evidence.parquet", folder / "verdicts.parquet", *_scored(experiment, results)]
+    names = ("evidence.parquet", "verdicts.parquet", "multiverse.parquet")
+    inputs = [*(folder / name for name in names), *_scored(experiment, results)]
     inputs = [path for path in inputs if path.is_file()]
     provenance.write_stage(page, "report", "tcmax.report.build", inputs, _labels(experiment))
     return page
