@@ -182,6 +182,12 @@ def test_what_cannot_be_fetched_says_why(tmp_path, monkeypatch):
     monkeypatch.delenv("TCMAX_DATA", raising=False)
     with pytest.raises(TcmaxError, match="digits-halves has no files below the data root"):
         fetch("digits-halves", tmp_path)
+    with pytest.raises(
+        TcmaxError, match=r"leaves100 cannot be downloaded by this command: docs/benchmark-datasets\.md"
+    ):
+        fetch("leaves100", tmp_path)
+    with pytest.raises(TcmaxError, match=r"1 of 1 files of leaves100 .*leaves100\.npz is missing"):
+        verify("leaves100", tmp_path)
     with pytest.raises(TcmaxError, match="unknown dataset 'av-digit'; did you mean 'av-digits'"):
         fetch("av-digit", tmp_path)
     with pytest.raises(TcmaxError, match="no such source of originals: fsd; known: fsdd"):
@@ -202,6 +208,7 @@ def test_the_list_says_which_datasets_are_here(tmp_path, monkeypatch):
     lines = listing().splitlines()
     assert any(line.startswith("digits-halves") and "needs no download" in line for line in lines)
     assert any(line.startswith("av-digits") and "not here; run `tcmax data fetch av-digits`" in line for line in lines)
+    assert any(line.startswith("mfeat-2") and "not here; see docs/benchmark-datasets.md" in line for line in lines)
     assert "licence" in info("av-digits")
     assert "CC BY-SA" in info("av-digits")
 
