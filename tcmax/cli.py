@@ -274,6 +274,15 @@ def audit_claims(
         raise typer.Exit(3)
 
 
+@audit_app.command("discrepancies")
+def audit_discrepancies(experiment: ExperimentName, results: Results = Path("results")) -> None:
+    """Say what each switch that is flipped alone changes, and which conclusions it would have changed."""
+    from tcmax.stages import discrepancies_experiment
+
+    for line in discrepancies_experiment(_experiment(experiment), results):
+        typer.echo(line)
+
+
 @audit_app.command("multiverse")
 def audit_multiverse(
     experiment: ExperimentName,

@@ -17,6 +17,8 @@ interval and the reason.
 
 Ids: dataset|metric|read-out|variant|population, and dataset|metric|read-out|a-vs-b|population for the comparison with
 the reference variant, with "|best rival" or "|pair" behind it for the other two families.
+
+A variant with one switch flipped is estimated here, and compared by `tcmax.audit.discrepancies`.
 """
 
 import itertools
@@ -108,18 +110,19 @@ def comparisons(board: Board) -> Iterator[dict[str, Any]]:
         joint = readout in ("own", "all")
         if metric not in COMPARED or not (joint or (metric == "accuracy" and readout in board.items.modalities)):
             continue
-        scores = {variant: board.score((variant,), metric, readout) for variant in board.variants}
+        contenders = board.experiment.contenders_on(board.dataset)
+        scores = {variant: board.score((variant,), metric, readout) for variant in contenders}
         where = f"{metric} ({readout}) on {board.dataset}"
         if reference in scores:
             chosen = [(variant, str(reference)) for variant in scores if variant != reference]
-            yield from _family(board, metric, readout, scores, chosen, f"each variant with {reference}, {where}", "")
+            yield from family(board, metric, readout, scores, chosen, f"each variant with {reference}, {where}", "")
         if joint:
             chosen = [(variant, rival) for variant in scores if (rival := _best_rival(board, variant, metric, scores))]
             name = f"each variant with its best rival, {where}"
-            yield from _family(board, metric, readout, scores, chosen, name, "|best rival")
+            yield from family(board, metric, readout, scores, chosen, name, "|best rival")
         if metric in PAIRED_OFF:
             chosen = list(itertools.combinations(scores, 2))
-            yield from _family(board, metric, readout, scores, chosen, f"all pairs, {where}", "|pair")
+            yield from family(board, metric, readout, scores, chosen, f"all pairs, {where}", "|pair")
 
 
 def self_comparisons(board: Board) -> dict[str, SelfComparison]:
@@ -144,7 +147,7 @@ def _best_rival(board: Board, variant: str, metric: str, scores: Mapping[str, Sc
     return max(rivals, key=lambda label: sign * float(scores[label].values.mean()))
 
 
-def _family(
+def family(
     board: Board,
     metric: str,
     readout: str,

@@ -122,6 +122,7 @@ class VariantSettings(_Settings):
 class ExperimentSettings(_Settings):
     """One experiment file, config/<name>.yaml.
 
+    inert_switches: switches of tcmax/switches.py that cannot act in this experiment, and why, for a study of switches.
     imported: where results come from that were not trained here (docs/foreign-results.md). Such an experiment has no
     training settings, and its datasets and methods are names only.
     """
@@ -138,6 +139,7 @@ class ExperimentSettings(_Settings):
     reference_variant: str | None = None
     claims: str | None = None
     pin_code: str | None = None
+    inert_switches: dict[str, str] = Field(default_factory=dict)
     imported: str | None = None
     training: TrainingSettings | None = None
     datasets: dict[str, DatasetSettings]
@@ -252,6 +254,16 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Flip:
+    """A variant that is another one, `base`, with a single switch at `value`: compared with that one alone."""
+
+    switch: str
+    value: Any
+    base: str
+    variant: str
+
+
+@dataclass(frozen=True)
 class Experiment:
     """A validated experiment and the grid it spans."""
 
@@ -267,6 +279,31 @@ class Experiment:
         """The seed list cut into slices of `seeds_per_job`; block k is `blocks[k]`."""
         seeds, size = self.settings.seeds, self.settings.seeds_per_job
         return tuple(seeds[start : start + size] for start in range(0, len(seeds), size))
+
+    @cached_property
+    def flips(self) -> tuple[Flip, ...]:
+        """Every variant that differs from an earlier one in one switch only; the first such is its base."""
+
+        def alike(settings: VariantSettings) -> dict[str, Any]:
+            return settings.model_dump(exclude={"switches", "title", "family"})
+
+        found: list[Flip] = []
+        for label, settings in self.settings.variants.items():
+            for base, other in self.settings.variants.items():
+                if base == label:
+                    break
+                added = settings.switches.keys() - other.switches.keys()
+                same = all(settings.switches.get(name) == value for name, value in other.switches.items())
+                if len(added) == 1 and same and alike(settings) == alike(other):
+                    (switch,) = added
+                    found.append(Flip(switch, settings.switches[switch], base, label))
+                    break
+        return tuple(found)
+
+    def contenders_on(self, dataset: str) -> tuple[str, ...]:
+        """Variants that are compared with each other on a dataset: all but those with a switch flipped."""
+        flipped = {flip.variant for flip in self.flips}
+        return tuple(label for label in self.variants_on(dataset) if label not in flipped)
 
     def variants_on(self, dataset: str) -> tuple[str, ...]:
         """Labels of the variants that run on a dataset, in config order."""

@@ -1,6 +1,6 @@
 """The on-disk contracts: what a record holds, how it is written, how it is read back.
 
-Eight kinds of Parquet file carry everything between the stages (docs/records.md describes every column):
+Nine kinds of Parquet file carry everything between the stages (docs/records.md describes every column):
 
     PREDICTIONS   one file per run and selection rule: logits of every validation and test item
     HISTORY       one file per run, and one per dataset with all its runs: losses and accuracies by epoch
@@ -8,6 +8,7 @@ Eight kinds of Parquet file carry everything between the stages (docs/records.md
     SCORES        one file per dataset: those scores, averaged per run
     EVIDENCE      one row per estimate or comparison, with its interval, variance parts and family
     VERDICTS      one row per claim
+    DISCREPANCIES one row per conclusion and flipped switch: the verdict before and after
     THEORY        computed values of known laws, beside what a formula says
 
 Files are validated when written and when read, carry `schema_version`, and never hold a date, a host or a
@@ -278,8 +279,24 @@ MULTIVERSE = Kind(
     unique=("claim", "reading", "choice"),
 )
 
+DISCREPANCIES = Kind(
+    name="discrepancies",
+    columns={
+        "switch": TEXT,
+        "value": TEXT,
+        "claim": STRING,
+        "text": STRING,
+        "before": TEXT,
+        "after": TEXT,
+    },
+    families={},
+    nullable=frozenset(),
+    unique=("switch", "value", "claim"),
+)
+
 KINDS = {
-    kind.name: kind for kind in (PREDICTIONS, HISTORY, ITEM_SCORES, SCORES, EVIDENCE, VERDICTS, MULTIVERSE, THEORY)
+    kind.name: kind
+    for kind in (PREDICTIONS, HISTORY, ITEM_SCORES, SCORES, EVIDENCE, VERDICTS, MULTIVERSE, THEORY, DISCREPANCIES)
 }
 
 VERDICT_WORDS = ("supported", "contradicted", "undetermined", "not testable")

@@ -82,6 +82,19 @@ def _claims_file(experiment: Experiment, claims: Path | None) -> Path:
     return path
 
 
+def discrepancies_experiment(experiment: Experiment, results: Path) -> list[str]:
+    """Say what each flipped switch changes; returns a line for each conclusion that it would have changed."""
+    from tcmax.audit.discrepancies import audit_discrepancies
+
+    claims = jobs.claims_path(experiment)
+    lines = audit_discrepancies(experiment, results, claims)
+    inputs = [*([claims] if claims else []), *_scored(experiment, results)]
+    for name in ("discrepancy_evidence.parquet", "discrepancies.parquet"):
+        output = results / experiment.name / name
+        provenance.write_stage(output, "discrepancies", "tcmax.audit.discrepancies", inputs, _labels(experiment))
+    return lines
+
+
 def report_experiment(experiment: Experiment, results: Path, reports: Path, processes: int = 1) -> Path:
     """Render everything a reader meets; returns the HTML page. processes: how many draw figures."""
     from tcmax.report.build import build_report
@@ -112,6 +125,7 @@ def _labels(experiment: Experiment) -> dict[str, object]:
         "selection": settings.selection,
         "reference_variant": settings.reference_variant,
         "seeds": list(settings.seeds),
+        "flips": [[flip.base, flip.variant] for flip in experiment.flips],
         "variants": {
             label: [variant.title or label, variant.family, variant.tuning_trials]
             for label, variant in settings.variants.items()
@@ -132,6 +146,7 @@ def stage_key(stage: str, experiment: Experiment) -> str:
         "compare": "tcmax.compare",
         "audit": "tcmax.audit.claims",
         "multiverse": "tcmax.audit.multiverse",
+        "discrepancies": "tcmax.audit.discrepancies",
         "report": "tcmax.report.build",
     }
     return provenance.digest([provenance.stage_code(modules[stage]), _labels(experiment)])

@@ -264,6 +264,7 @@ def test_every_kind_is_written_and_read_empty_and_its_rows_are_told_apart_by_its
         "verdicts",
         "multiverse",
         "theory",
+        "discrepancies",
     }
     assert EVIDENCE.unique == ("id",)
     assert VERDICTS.unique == ("claim",)

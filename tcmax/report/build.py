@@ -21,6 +21,7 @@ from tcmax.report.cards import cards
 from tcmax.report.choices import choices
 from tcmax.report.contents import Contents
 from tcmax.report.costs import costs
+from tcmax.report.discrepancies import discrepancies, forest
 from tcmax.report.figures import Figure, figures
 from tcmax.report.html import page
 from tcmax.report.latex import macros
@@ -42,12 +43,16 @@ def build_report(experiment: Experiment, results: Path, out: Path, date: str | N
     """
     contents = Contents(experiment, results)
     made = [*tables(contents), standings(contents), readouts(contents), costs(contents), choices(contents)]
+    keys = macros(numbers(made))
+    drawn = figures(contents)
+    if experiment.flips:
+        made.append(discrepancies(contents))
+        drawn += [found for dataset in contents.datasets if (found := forest(contents, dataset)) is not None]
     claims = cards(contents)
     for table in made:
         write_text(out / "tables" / f"{table.name}.csv", table.csv)
         write_text(out / "tables" / f"{table.name}.tex", table.tex)
-    write_text(out / "tables" / "numbers.tex", macros(numbers(made)))
-    drawn = figures(contents)
+    write_text(out / "tables" / "numbers.tex", keys)
     svgs = _save(drawn, out / "figures", processes)
     epoch = int(datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp()) if date else 0
     article = write_paper(contents, claims, made, drawn, out, date, epoch)

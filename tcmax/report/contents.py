@@ -95,6 +95,13 @@ class Contents:
             self.multiverse = self._read(
                 "multiverse.parquet", records.MULTIVERSE, "verdicts under other choices", again
             )
+        self.flip_evidence: pd.DataFrame | None = None
+        self.discrepancies: pd.DataFrame | None = None
+        if experiment.flips:
+            command, what = f"tcmax audit discrepancies {name}", "effects of flipped switches"
+            self.flip_evidence = self._read("discrepancy_evidence.parquet", records.EVIDENCE, what, command)
+            what = "conclusions under flipped switches"
+            self.discrepancies = self._read("discrepancies.parquet", records.DISCREPANCIES, what, command)
         self.datasets = tuple(self._dataset(dataset) for dataset in experiment.settings.datasets)
 
     def _read(self, name: str, kind: records.Kind, what: str, command: str) -> pd.DataFrame | None:

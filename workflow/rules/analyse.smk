@@ -70,3 +70,21 @@ rule multiverse:
         key=stage_key("multiverse"),
     shell:
         "tcmax audit multiverse {wildcards.experiment} > {log} 2>&1"
+
+
+rule discrepancies:
+    input:
+        of_every_dataset("items.parquet", "scores.parquet"),
+        claims=claims_file,
+    output:
+        "results/{experiment}/discrepancy_evidence.parquet",
+        "results/{experiment}/discrepancies.parquet",
+    log:
+        "results/{experiment}/log/discrepancies.log",
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        key=stage_key("discrepancies"),
+    shell:
+        "tcmax audit discrepancies {wildcards.experiment} > {log} 2>&1"

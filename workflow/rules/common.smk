@@ -101,6 +101,13 @@ def verdicts(wildcards):
     return [RESULTS / chosen.name / name for name in names if jobs.claims_path(chosen)]
 
 
+def discrepancies(wildcards):
+    """What flipped switches change, where variants have one flipped."""
+    chosen = experiment_called(wildcards.experiment)
+    names = ("discrepancy_evidence.parquet", "discrepancies.parquet")
+    return [RESULTS / chosen.name / name for name in names if chosen.flips]
+
+
 def gpus(wildcards):
     """GPUs of a training job."""
     return 1 if experiment_called(wildcards.experiment).settings.device == "cuda" else 0

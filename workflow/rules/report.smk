@@ -4,6 +4,7 @@
 rule report:
     input:
         verdicts,
+        discrepancies,
         of_every_dataset(
             "items.parquet", "scores.parquet", "history.parquet", "data.json"
         ),
