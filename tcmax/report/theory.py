@@ -235,7 +235,7 @@ def _floors(found: pd.DataFrame, names: Sequence[str], repetitions: int) -> Figu
         canvas.legend(loc="outside lower center", ncols=1, handletextpad=0.2)
 
     columns = ["any head", "additive head", "additive head, released"]
-    text = "; ".join(f"{name} {', '.join(fixed(found.loc[name, c], 2) for c in columns)}" for name in map(str, names))
+    text = "; ".join(f"{name} {', '.join(fixed(float(v), 2) for v in found.loc[name, columns])}" for name in map(str, names))
     return Figure(
         name="floors",
         title="Floors",

@@ -4,8 +4,7 @@ Looking after each of 3 to 10 seeds with a 95 % t interval and stopping at the f
 rules that may look:
 
     e-process   for new seeds on this test set: an interval that holds at all numbers of seeds at once. Nothing has to
-    be
-                planned, not even the largest number of seeds.
+                be planned, not even the largest number of seeds.
     spending    looks fixed beforehand, the last one at the most seeds allowed. Every look gets its own level for t, so
                 that all looks together err as often as one test at the full level would. Sharper than an e-process, and
                 its levels also serve intervals for new seeds and new items.
@@ -81,7 +80,7 @@ def log_e(
     T_n Student's distribution function: the likelihood of what does not depend on the unit of x, averaged over a half
     normal distribution of the effect mean/sd, over its likelihood at no effect. With no effect E has mean 1 at every n,
     also conditional on the past, so that it exceeds 1/ε *ever* with probability at most ε (Ville 1939), whatever the
-    sd. Where the mean is below the margin E is smaller still, value by value, since it increases with the mean and all
+    sd. Where the mean is below the margin E is smaller still, value by value, since it increases with the mean, all
     else equal. So stopping when log E ≥ log(2/level) errs at most level/2 of the time, however often one looks.
 
     1 for one value (one unit of evidence is none), and for values without any variation, which normal ones never lack.
@@ -137,8 +136,7 @@ def spending_boundaries(
     """One-sided p of the t test at which each look decides, when level·(n/n_max)^shape / 2 may be spent up to n seeds.
 
     looks   increasing numbers of seeds, the first 3 or more (ValueError); all must be fixed beforehand, the last one
-    being
-            the most seeds that will be run. A look that is skipped later costs power and no error.
+            being the most seeds that will be run. A look that is skipped later costs power and no error.
     shape   1 spends evenly; 2 leaves more for the late looks (Kim and DeMets 1987)
 
     Found by simulation of t statistics at the looks, which depend on nothing but the looks: no normal approximation,
