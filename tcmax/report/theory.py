@@ -235,7 +235,8 @@ def _floors(found: pd.DataFrame, names: Sequence[str], repetitions: int) -> Figu
         canvas.legend(loc="outside lower center", ncols=1, handletextpad=0.2)
 
     columns = ["any head", "additive head", "additive head, released"]
-    text = "; ".join(f"{name} {', '.join(fixed(float(v), 2) for v in found.loc[name, columns])}" for name in map(str, names))
+    rows = found[columns].to_dict("index")
+    text = "; ".join(f"{name} {', '.join(fixed(v, 2) for v in row.values())}" for name, row in rows.items())
     return Figure(
         name="floors",
         title="Floors",
