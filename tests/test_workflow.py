@@ -3,114 +3,15 @@
 The project (package included) is copied to a temporary folder, so that code can be edited there.
 """
 
-import hashlib
 import json
-import os
-import random
 import re
 import shutil
-import signal
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
-BIN = Path(sys.executable).parent
-
-TINY = """
-name: tiny
-title: Tiny
-seeds: [3, 5, 8]
-seeds_per_job: 2
-checkpoint_seconds: 0
-reference_variant: unimodal
-claims: tiny.yaml
-training: {epochs: 2, batch_size: 64, learning_rate: 0.05}
-datasets:
-  digits-halves: {encoder: {name: mlp, hidden: [8]}}
-variants:
-  unimodal: {method: unimodal, head: sum}
-  ogm: {method: ogm, head: concat, parameters: {modulated: weights}}
-  tcmax: {method: tcmax, head: concat}
-"""
-
-CLAIMS = """
-claims:
-  - id: tcmax-beats-unimodal
-    text: TCMax beats the unimodal ensemble.
-    source: {document: this test, section: "1"}
-    origin: written before
-    relation: greater
-    subject: tcmax
-    rivals: unimodal
-    metric: accuracy
-"""
-
-
-def copy_project(folder: Path) -> Path:
-    for name in ("tcmax", "workflow", "profiles"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "Snakefile", folder)
-    (folder / "config" / "claims").mkdir(parents=True)
-    (folder / "config" / "tiny.yaml").write_text(TINY)
-    (folder / "config" / "claims" / "tiny.yaml").write_text(CLAIMS)
-    return folder
-
-
-def environment(project: Path) -> dict[str, str]:
-    return {
-        **os.environ,
-        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(project),
-        "OMP_NUM_THREADS": "1",
-    }
-
-
-def run(project: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        command, cwd=project, env=environment(project), capture_output=True, text=True, timeout=900, check=False
-    )
-    if check:
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done
-
-
-def snakemake(project: Path, *arguments: str, check: bool = True) -> str:
-    done = run(project, "snakemake", "--cores", "2", "--config", "experiment=tiny", *arguments, check=check)
-    return done.stdout + done.stderr
-
-
-def planned(project: Path) -> list[str]:
-    """Jobs of a dry run, as "rule" or "rule variant block"."""
-    output = snakemake(project, "--dry-run")
-    jobs = []
-    for block in re.split(r"\n(?=(?:local)?rule )", output)[1:]:
-        rule = re.match(r"(?:local)?rule (\w+)", block)[1]  # type: ignore[index]
-        wildcards = dict(re.findall(r"(\w+)=([^,\s]+)", (re.findall(r"wildcards: (.*)", block) or [""])[0]))
-        jobs.append(" ".join([rule, *(wildcards[name] for name in ("variant", "block") if name in wildcards)]))
-    return [job for job in jobs if job != "all"]
-
-
-def trained(project: Path) -> list[str]:
-    return [job for job in planned(project) if job.startswith("train")]
-
-
-def contents(project: Path) -> dict[str, str]:
-    """Hash of every result that must be reproducible; sidecars, logs and benchmarks tell of a run, not its result."""
-    found = {}
-    for root in ("results", "reports"):
-        for path in sorted((project / root).rglob("*")):
-            suffixes = (".parquet", ".csv", ".tex") if root == "reports" else (".parquet", ".json")
-            if path.suffix not in suffixes or "log" in path.parts:
-                continue
-            if path.name == "sidecar.json" or path.name.endswith(".provenance.json"):
-                continue
-            found[str(path.relative_to(project))] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
+from projects import BIN, ROOT, contents, copy_project, planned, run, snakemake, trained
 
 
 @pytest.fixture(scope="module")
@@ -268,78 +169,3 @@ def test_the_linter_has_no_finding_without_a_reason(finished: Path) -> None:
     found = json.loads(done.stdout[start:]) if start >= 0 else {"rules": [], "snakefiles": []}
     lints = [lint for group in (*found["rules"], *found["snakefiles"]) for lint in group["lints"]]
     assert [lint for lint in lints if lint["title"] not in EXCUSED] == []
-
-
-LONG = TINY.replace("name: tiny", "name: long").replace("epochs: 2", "epochs: 40").replace("claims: tiny.yaml\n", "")
-TRAIN = ("tcmax", "train", "long", "--dataset", "digits-halves", "--variant", "ogm", "--block", "0")
-
-
-def start_training(project: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        TRAIN, cwd=project, env=environment(project), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-
-
-def progress_of(project: Path) -> int:
-    """Something that grows as training goes on: checkpoints and results written so far, by modification time."""
-    files = [*project.glob("results/long/**/checkpoint.pt"), *project.glob("results/long/**/run.json")]
-    return max((path.stat().st_mtime_ns for path in files), default=0)
-
-
-def test_a_run_killed_at_ten_random_moments_gives_the_same_bytes(tmp_path: Path) -> None:
-    whole, killed = copy_project(tmp_path / "whole"), copy_project(tmp_path / "killed")
-    for project in (whole, killed):
-        (project / "config" / "long.yaml").write_text(LONG)
-    run(whole, *TRAIN)
-    moments = random.Random(20)
-    for _ in range(10):
-        process = start_training(killed)
-        seen, steps = progress_of(killed), moments.randint(1, 6)
-        deadline = time.monotonic() + 60
-        while steps and process.poll() is None and time.monotonic() < deadline:
-            now = progress_of(killed)
-            steps, seen = (steps - 1, now) if now != seen else (steps, seen)
-        time.sleep(moments.random() * 0.02)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    run(killed, *TRAIN)
-    assert not list(killed.glob("results/**/*.tmp"))
-    assert not list(killed.glob("results/**/checkpoint.pt"))
-    assert contents(killed) == contents(whole)
-    resumed = [json.loads(path.read_text())["resumed_from_epoch"] for path in killed.rglob("sidecar.json")]
-    assert max(resumed) > 0, "no run was ever continued from a checkpoint"
-
-
-def test_after_a_killed_scheduler_no_second_writer_starts_and_the_way_back_works(tmp_path: Path) -> None:
-    project = copy_project(tmp_path / "project")
-    (project / "config" / "tiny.yaml").write_text(TINY.replace("epochs: 2", "epochs: 400"))
-    scheduler = subprocess.Popen(
-        ["snakemake", "--cores", "1", "--config", "experiment=tiny", "--until", "train"],
-        cwd=project,
-        env=environment(project),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 120
-    while not list(project.glob("results/**/checkpoint.pt")):
-        assert scheduler.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    writing = next(project.glob("results/**/checkpoint.pt")).parent
-    scheduler.kill()
-    scheduler.wait()
-    variant = writing.parent.name
-    again = ("tcmax", "train", "tiny", "--dataset", "digits-halves", "--variant", variant, "--block", "0")
-    orphan = int((writing / ".lock").read_text())
-    try:
-        os.kill(orphan, 0)  # the job outlived its scheduler
-        refused = run(project, *again, check=False)
-        assert refused.returncode == 2
-        assert f"is being written by process {orphan}" in refused.stderr
-        assert "lock" in snakemake(project, check=False).lower()
-    finally:
-        os.kill(orphan, signal.SIGKILL)
-    (project / "config" / "tiny.yaml").write_text(TINY)
-    snakemake(project, "--unlock")
-    snakemake(project)
-    assert "Nothing to be done" in snakemake(project, "--dry-run")
