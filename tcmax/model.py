@@ -30,13 +30,30 @@ class Outputs:
         return {name: value for name, value in self.logits.items() if name != "joint"}
 
 
+@dataclass
+class Passes:
+    """Forward passes through one encoder: calls, and items in them."""
+
+    calls: int = 0
+    rows: int = 0
+
+
 class MultimodalClassifier(nn.Module):
-    """Encoders by modality name, and a head over their features."""
+    """Encoders by modality name, and a head over their features.
+
+    passes: by modality, since `forget_passes`. Counted here, where every pass comes by: with a hook on each encoder a
+    call takes torch's slow path.
+    """
 
     def __init__(self, encoders: Mapping[str, Encoder], head: Head) -> None:
         super().__init__()
         self.encoder = nn.ModuleDict(dict(encoders))
         self.head = head
+        self.forget_passes()
+
+    def forget_passes(self) -> None:
+        """Count forward passes from zero."""
+        self.passes = {name: Passes() for name in self.encoder}
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -44,6 +61,9 @@ class MultimodalClassifier(nn.Module):
 
     def encode(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Features by modality."""
+        for name, passes in self.passes.items():
+            passes.calls += 1
+            passes.rows += len(inputs[name])
         return {name: encoder(inputs[name]) for name, encoder in self.encoder.items()}
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Outputs:

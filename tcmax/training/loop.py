@@ -8,12 +8,11 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tcmax.data.base import Dataset
 from tcmax.errors import TcmaxError
@@ -50,14 +49,6 @@ class RunState:
     best: dict[str, dict[str, tuple[float, int, Logits]]] = field(default_factory=dict)
     diverged: bool = False
     nonfinite_losses: int = 0
-
-
-@dataclass
-class Passes:
-    """Forward passes through one encoder: calls, and items in them."""
-
-    calls: int = 0
-    rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,9 +101,6 @@ class Run:
             weight_decay=training["weight_decay"],
         )
         self.state = RunState()
-        self.passes = {name: Passes() for name in self.model.modalities}
-        for name, encoder in self.model.encoder.items():
-            encoder.register_forward_pre_hook(partial(self._count_pass, name))
         self.epochs: int = training["epochs"]
 
     def train(self, after_epoch: Callable[["Run"], None] | None = None) -> RunResult:
@@ -139,10 +127,6 @@ class Run:
                 torch.cuda.manual_seed(seed)
             yield
 
-    def _count_pass(self, name: str, encoder: nn.Module, inputs: tuple[Tensor]) -> None:
-        self.passes[name].calls += 1
-        self.passes[name].rows += len(inputs[0])
-
     def _learning_rate(self, epoch: int) -> float:
         training = self.spec.training
         drops = sum(epoch >= drop for drop in training["lr_drop_epochs"])
@@ -163,7 +147,7 @@ class Run:
         )
         logged: dict[str, list[tuple[float, Tensor]]] = {}
         self.optimizer.forget_counts()
-        self.passes = {name: Passes() for name in self.model.modalities}
+        self.model.forget_passes()
         self.model.train()
         self.method.train()
         self.method.begin_epoch(self.model, self.train_part, progress)
@@ -192,8 +176,8 @@ class Run:
         for name, encoder in self.model.encoder.items():
             moved = (updates[weight] for weight in encoder.parameters())
             counts[f"count.encoder_updates.{name}"] = float(max(moved, default=0))
-            counts[f"count.forward_passes.{name}"] = float(self.passes[name].calls)
-            counts[f"data_passes.{name}"] = self.passes[name].rows / len(self.fold.train)
+            counts[f"count.forward_passes.{name}"] = float(self.model.passes[name].calls)
+            counts[f"data_passes.{name}"] = self.model.passes[name].rows / len(self.fold.train)
         return counts
 
     def _note(self, epoch: int, values: Mapping[str, float]) -> None:
