@@ -69,6 +69,35 @@ def page(
     """The HTML of report.html. svgs: figure name -> SVG text. article: "" when paper.pdf is there, else why not."""
     experiment = contents.experiment
     look = looks(experiment)
+    return render(
+        "report.html.j2",
+        look,
+        figures,
+        svgs,
+        title=experiment.settings.title,
+        name=experiment.name,
+        date=date,
+        sizes=_sizes(contents),
+        seeds=len(experiment.settings.seeds),
+        headline=headline(claims),
+        tally=tally(claims),
+        cards=claims,
+        tables={table.name: table for table in tables},
+        matrices=[matrix for d in contents.datasets if (matrix := _matrix(contents, d)) is not None],
+        missing=contents.missing,
+        has_claims=experiment.settings.claims is not None,
+        trust=trust(contents),
+        article=article,
+        looks={v: {"index": k, "shape": SHAPES.get(s.marker, "")} for k, (v, s) in enumerate(look.items())},
+        lacking=lambda *endings: lacking(contents.missing, endings),
+        population=POPULATIONS["both"],
+    )
+
+
+def render(
+    template: str, look: Mapping[str, Look], figures: Sequence[Figure], svgs: Mapping[str, str], **content: object
+) -> str:
+    """A page from its template and what every page needs: style, script and its hash, figures inlined in `look`."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tcmax.report", "templates"),
         autoescape=True,
@@ -77,33 +106,16 @@ def page(
         undefined=jinja2.StrictUndefined,
     )
     script = environment.get_template("report.js").render()
-    drawn = [Drawn(figure, inline(svgs[figure.name], figure, look)) for figure in figures]
-    return environment.get_template("report.html.j2").render(
-        title=experiment.settings.title,
-        name=experiment.name,
-        date=date,
+    return environment.get_template(template).render(
         version=__version__,
-        sizes=_sizes(contents),
-        seeds=len(experiment.settings.seeds),
-        headline=headline(claims),
-        tally=tally(claims),
-        cards=claims,
-        tables={table.name: table for table in tables},
-        figures=drawn,
-        matrices=[matrix for d in contents.datasets if (matrix := _matrix(contents, d)) is not None],
-        missing=contents.missing,
-        has_claims=experiment.settings.claims is not None,
-        trust=trust(contents),
-        article=article,
-        looks={v: {"index": k, "shape": SHAPES.get(s.marker, "")} for k, (v, s) in enumerate(look.items())},
-        colours=[(k, look[v].colour, on_dark(look[v].colour)) for k, v in enumerate(look)],
+        figures=[Drawn(figure, inline(svgs[figure.name], figure, look)) for figure in figures],
+        colours=[(k, found.colour, on_dark(found.colour)) for k, found in enumerate(look.values())],
         style=Markup(environment.get_template("report.css").render()),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         download=download,
         shared_caption=shared_caption,
-        lacking=lambda *endings: lacking(contents.missing, endings),
-        population=POPULATIONS["both"],
+        **content,
     )
 
 

@@ -1,25 +1,21 @@
 """The page of `tcmax theory`: tables and figures of the THEORY record, each with the statement it bears on."""
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 import seaborn as sns
-from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
-from tcmax import __version__, records
+from tcmax import records
 from tcmax.files import write_text
-from tcmax.report.figures import Figure, shared_caption
-from tcmax.report.html import Drawn, download, inline, on_dark
+from tcmax.report.figures import Figure
+from tcmax.report.html import render
 from tcmax.report.numbers import fixed, show
 from tcmax.report.palette import MUTED, Look
 from tcmax.report.tables import Block, Cell, Column, Row, Table
@@ -68,30 +64,9 @@ def sections(data: pd.DataFrame, settings: dict[str, Any]) -> list[Section]:
 
 
 def _page(made: Sequence[Section], svgs: dict[str, str], settings: dict[str, Any], date: str | None) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tcmax.report", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    script = environment.get_template("report.js").render()
     look = {str(k): found for k, found in enumerate(LOOKS)}
     figures = [figure for section in made for figure in section.figures]
-    return environment.get_template("theory.html.j2").render(
-        title=settings["title"],
-        date=date,
-        version=__version__,
-        sections=made,
-        figures=[Drawn(figure, inline(svgs[figure.name], figure, look)) for figure in figures],
-        looks={},
-        colours=[(k, found.colour, on_dark(found.colour)) for k, found in enumerate(LOOKS)],
-        style=Markup(environment.get_template("report.css").render()),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        download=download,
-        shared_caption=shared_caption,
-    )
+    return render("theory.html.j2", look, figures, svgs, title=settings["title"], date=date, sections=made, looks={})
 
 
 def _table(name: str, title: str, caption: str, stub: str, columns: Sequence[Column], rows: Sequence[Row]) -> Table:
