@@ -12,9 +12,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from tcmax import records
 from tcmax.experiment import Experiment, ExperimentSettings
+
+
+def one_claim(folder: Path, **claim: Any) -> Path:
+    """A claims file that says: a is larger than b. Keys may be replaced, or added."""
+    whole = {
+        "id": "c",
+        "text": "A is larger.",
+        "source": {"document": "d", "section": "s"},
+        "origin": "written before",
+        "subject": "a",
+        "rivals": "b",
+        "metric": "nll",
+        "relation": "greater",
+        **claim,
+    }
+    path = folder / "claims.yaml"
+    path.write_text(yaml.safe_dump({"claims": [whole]}), encoding="utf-8")
+    return path
 
 
 def write_items(

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
-from scored import write_items
+from scored import one_claim, write_items
 
 from tcmax import records
 from tcmax.audit.discrepancies import audit_discrepancies, conclusions
@@ -51,18 +50,11 @@ def experiment_of(variants=VARIANTS, **changes):
     return Experiment(Path("made-up.yaml"), ExperimentSettings.model_validate(settings))
 
 
-def claim(**changes):
-    return {
-        "id": "bound-beats-together",
-        "text": "The bound is better.",
-        "source": {"document": "d", "section": "s"},
-        "origin": "written before",
-        "subject": "bound",
-        "rivals": ["together"],
-        "metric": "accuracy",
-        "relation": "greater",
-        **changes,
-    }
+CLAIM = {"id": "bound-beats-together", "subject": "bound", "rivals": ["together"], "metric": "accuracy"}
+
+
+def claims_file(folder, **changes):
+    return one_claim(folder, **{**CLAIM, **changes})
 
 
 @pytest.fixture
@@ -77,8 +69,7 @@ def matrices():
 @pytest.fixture
 def judged(tmp_path, matrices):
     write_items(tmp_path / "made-up" / "toy", matrices, seeds=range(SEEDS))
-    path = tmp_path / "claims.yaml"
-    path.write_text(yaml.safe_dump({"claims": [claim()]}), encoding="utf-8")
+    path = claims_file(tmp_path)
     lines = audit_discrepancies(experiment_of(), tmp_path, path)
     return tmp_path, lines
 
@@ -126,7 +117,7 @@ def test_a_conclusion_changes_where_the_flipped_variants_take_their_places(judge
     }
     assert judged[1][-1] == "1 of 2 deviations would have changed a conclusion (3 judged again)."
     assert "bound-beats" not in judged[1][0]
-    assert "The bound is better. supported -> contradicted" in judged[1][0]
+    assert "A is larger. supported -> contradicted" in judged[1][0]
 
 
 def test_flipped_variants_take_no_part_in_other_comparisons(judged):
@@ -138,8 +129,7 @@ def test_flipped_variants_take_no_part_in_other_comparisons(judged):
 
 
 def test_claims_name_their_variants_and_an_experiment_flips_something(tmp_path):
-    path = tmp_path / "claims.yaml"
-    path.write_text(yaml.safe_dump({"claims": [claim(rivals="all others", relation="largest of")]}), encoding="utf-8")
+    path = claims_file(tmp_path, rivals="all others", relation="largest of")
     with pytest.raises(TcmaxError, match="bound-beats-together: name the variants"):
         conclusions(experiment_of(), path)
     plain = experiment_of({label: VARIANTS[label] for label in ("alone", "together", "released")})

@@ -1,8 +1,7 @@
 """Leaving out one seed, group or dataset: what turns a verdict, found by brute force too."""
 
 import numpy as np
-import yaml
-from scored import made_up, write_items
+from scored import made_up, one_claim, write_items
 
 from tcmax import records
 from tcmax.audit.claims import audit_claims
@@ -38,19 +37,7 @@ def found(tmp_path, by_dataset, groups=None, **claim):
             seeds=range(SEEDS),
             groups={"speaker": SPEAKERS} if groups else None,
         )
-    path = tmp_path / "claims.yaml"
-    content = {
-        "id": "c",
-        "text": "A is larger.",
-        "source": {"document": "d", "section": "s"},
-        "origin": "written before",
-        "subject": "a",
-        "rivals": "b",
-        "metric": "nll",
-        "relation": "greater",
-        **claim,
-    }
-    path.write_text(yaml.safe_dump({"claims": [content]}))
+    path = one_claim(tmp_path, **claim)
     experiment = made_up("ab", tuple(by_dataset), seeds=range(SEEDS))
     return influence_on(experiment, tmp_path, path)
 
@@ -114,10 +101,7 @@ def test_the_better_of_two_is_chosen_again_without_the_seed(tmp_path):
         seeds=range(SEEDS),
         validation=validation,
     )
-    path = tmp_path / "claims.yaml"
-    claim = {"id": "c", "text": "t", "source": {"document": "d", "section": "s"}, "origin": "written before"}
-    claim |= {"subject": ["a", "c"], "rivals": "b", "metric": "nll", "relation": "greater"}
-    path.write_text(yaml.safe_dump({"claims": [claim]}))
+    path = one_claim(tmp_path, subject=["a", "c"])
     verdict, influence = influence_on(made_up("abc", seeds=range(SEEDS)), tmp_path, path)
     assert influence.tried["seed"] == SEEDS
     assert verdict == "supported"
@@ -125,11 +109,7 @@ def test_the_better_of_two_is_chosen_again_without_the_seed(tmp_path):
 
 def written(tmp_path, content, seeds):
     write_items(tmp_path / "made-up" / "toy", content, seeds=seeds)
-    path = tmp_path / "claims.yaml"
-    claim = {"id": "c", "text": "t", "source": {"document": "d", "section": "s"}, "origin": "written before"}
-    claim |= {"subject": "a", "rivals": "b", "metric": "nll", "relation": "greater", "population": "seeds"}
-    path.write_text(yaml.safe_dump({"claims": [claim]}))
-    return influence_on(made_up("ab", seeds=range(5)), tmp_path, path)
+    return influence_on(made_up("ab", seeds=range(5)), tmp_path, one_claim(tmp_path, population="seeds"))
 
 
 def test_three_seeds_are_the_fewest_and_none_of_them_leaves(tmp_path):
@@ -159,10 +139,7 @@ def test_a_diverged_run_that_leaves_no_longer_divides_the_two_readings(tmp_path)
     content = {"a": {"correct.own": a[:4]}, "b": {"correct.own": b}}
     folder = tmp_path / "made-up" / "toy"
     write_items(folder, content, seeds=range(SEEDS), labels=[i % 6 for i in range(ITEMS)], diverged={"a": [4]})
-    path = tmp_path / "claims.yaml"
-    claim = {"id": "c", "text": "t", "source": {"document": "d", "section": "s"}, "origin": "written before"}
-    claim |= {"subject": "a", "rivals": "b", "metric": "accuracy", "relation": "greater"}
-    path.write_text(yaml.safe_dump({"claims": [claim]}))
+    path = one_claim(tmp_path, metric="accuracy")
     experiment = made_up("ab", seeds=range(SEEDS))
     verdict, influence = influence_on(experiment, tmp_path, path)
     assert verdict == "undetermined"  # removed: supported; at chance: open

@@ -4,8 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-import yaml
-from scored import made_up, write_items
+from scored import made_up, one_claim, write_items
 
 from tcmax import records
 from tcmax.audit.judging import RememberingBoard
@@ -36,21 +35,7 @@ def written(tmp_path, by_dataset, **claim):
     """An experiment whose items are given as dataset -> variant -> column -> matrix, and its one claim."""
     for dataset, content in by_dataset.items():
         write_items(tmp_path / "made-up" / dataset, content, seeds=range(SEEDS))
-    path = tmp_path / "claims.yaml"
-    content = {
-        "id": "c",
-        "text": "A is larger.",
-        "source": {"document": "d", "section": "s"},
-        "origin": "written before",
-        "subject": "a",
-        "rivals": "b",
-        "metric": "nll",
-        "relation": "greater",
-        "selection": "last",
-        **claim,
-    }
-    path.write_text(yaml.safe_dump({"claims": [content]}))
-    return made_up("ab", tuple(by_dataset), seeds=range(SEEDS)), path
+    return made_up("ab", tuple(by_dataset), seeds=range(SEEDS)), one_claim(tmp_path, **{"selection": "last", **claim})
 
 
 def judged(tmp_path, by_dataset, **claim):
