@@ -10,8 +10,9 @@ from typing import Any
 
 from tcmax import provenance
 from tcmax.data.base import PARTS, data_root
+from tcmax.data.clip_leakage import leakage, leakage_text
 from tcmax.data.clip_maker import ClipMaker, resolve_quirks
-from tcmax.data.clips import ClipSet, Listed, clip_set, find_media, leakage, leakage_text, read_lists
+from tcmax.data.clips import SPLITS, ClipSet, Listed, clip_set, find_media, read_lists
 from tcmax.data.store import SKIPPED, Array, Effort, Layout, Store, build
 from tcmax.errors import TcmaxError
 from tcmax.files import write_json, write_text
@@ -54,7 +55,7 @@ def prepare_media(
 ) -> str:
     """Prepare a set's store from the media below `source`, or what is missing of it, and say what came of it.
 
-    Beside the store stand items.csv (each row's clip, label, groups and part of the released split) and leakage.json.
+    Beside the store stand items.csv (each row's clip, label, groups and part in every split) and leakage.json.
 
     store: default `store_folder`. root: the data root, where the set's lists are; default $TCMAX_DATA.
 
@@ -141,18 +142,27 @@ def _settings(chosen: ClipSet, choices: Choices, quirks: Mapping[str, Any]) -> d
 
 
 def _write_items(path: Path, listed: Listed, built: Store) -> None:
-    """A line for each row of the store: what it is, and its part in the released split ("" when it was skipped)."""
-    fold = listed.released_fold(built.ready)
-    part_of = {row: part for part in PARTS for row in fold.part(part).tolist()}
+    """A line for each row of the store: what it is, and its part in each split ("" for none, as when it was skipped).
+
+    "split" is the released one; the folds of others have a column each, called <id in SPLITS>_<fold>.
+    """
+    folds = {"split": listed.released_fold(built.ready)}
+    for name, split in SPLITS.items():
+        if split.clip_set == listed.clip_set.id:
+            folds |= {f"{name}_{number}": fold for number, fold in enumerate(listed.folds(name, built.ready))}
+    part_of = {
+        column: {row: part for part in PARTS for row in fold.part(part).tolist()} for column, fold in folds.items()
+    }
     groups = {f"group_{name}": listed.groups[name] for name in listed.clip_set.groups}
     table = io.StringIO()
     lines = csv.writer(table, lineterminator="\n")
-    lines.writerow(("row", "item", "clip", "list", "split", "label", "class", *groups))
+    lines.writerow(("row", "item", "clip", "list", *folds, "label", "class", *groups))
     for row, (item, clip, part, label) in enumerate(
         zip(listed.items, listed.clips, listed.parts, listed.labels.tolist(), strict=True)
     ):
+        parts = (of_rows.get(row, "") for of_rows in part_of.values())
         names = (ids[row] for ids in groups.values())
-        lines.writerow((row, item, clip, part, part_of.get(row, ""), label, listed.class_names[label], *names))
+        lines.writerow((row, item, clip, part, *parts, label, listed.class_names[label], *names))
     write_text(path, table.getvalue())
 
 

@@ -22,8 +22,8 @@ from tcmax.errors import TcmaxError
 from tcmax.prepare import Choices, prepare_media
 
 EMOTIONS = ("NEU", "HAP", "SAD", "FEA", "DIS", "ANG")
-TRAIN = [f"10{number:02d}_IEO_{EMOTIONS[number % 6]}_XX" for number in range(10)]
-TEST = ["1001_DFA_SAD_XX", "1099_DFA_ANG_XX"]
+TRAIN = [f"10{number + 1:02d}_IEO_{EMOTIONS[number % 6]}_XX" for number in range(10)]
+TEST = ["1001_DFA_SAD_XX", "1091_DFA_ANG_XX"]
 SMALL = Choices(size=32, shard_items=4)
 
 
@@ -109,6 +109,7 @@ def test_each_row_has_a_line_with_its_label_groups_and_part(prepared):
         "clip": "1001_DFA_SAD_XX",
         "list": "test",
         "split": "test",
+        **{f"crema-d-actors_{fold}": part for fold, part in enumerate(["train", "val", "test", "train", "train"])},
         "label": "2",
         "class": "SAD",
         "group_actor": "1001",
@@ -177,7 +178,7 @@ def test_damaged_clips_are_listed_and_the_rest_is_prepared(root, source, tmp_pat
 
 
 def test_bad_requests_are_one_sentence(root, source, tmp_path):
-    with pytest.raises(TcmaxError, match=r"no clip of crema-d lies below .*; files are called as 1000_IEO_NEU_XX\.wav"):
+    with pytest.raises(TcmaxError, match=r"no clip of crema-d lies below .*; files are called as 1001_IEO_NEU_XX\.wav"):
         prepare_media("crema-d", root, tmp_path / "s", root, SMALL)
     with pytest.raises(TcmaxError, match="frames of 8 pixels are not prepared"):
         prepare_media("crema-d", source, tmp_path / "s", root, Choices(size=8))

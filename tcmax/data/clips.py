@@ -1,20 +1,19 @@
-"""Published sets of audio-visual clips: their lists, their groups, and what their splits leak.
+"""Published sets of audio-visual clips: their lists, their groups, their splits.
 
 One literal description per set. Lists are read below the data root, as published, splits/<SET>/<part>.csv; the media
 lie anywhere below a folder of the user's and are found by file name. Where there is no validation list, the last fifth
-of the train list, in list order, validates, as in the papers (`tcmax.data.base.file_order_cut`).
+of the train list, in list order, validates, as in the papers (`tcmax.data.base.file_order_cut`). Splits that keep
+apart what the papers' do not are datasets of their own (SPLITS).
 """
 
 import csv
 import io
-import math
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -70,7 +69,7 @@ CLIP_SETS: dict[str, ClipSet] = {
         lists={"train": "splits/CREMAD/train.csv", "test": "splits/CREMAD/test.csv"},
         header=(),
         classes=("NEU", "HAP", "SAD", "FEA", "DIS", "ANG"),
-        name=r"(?P<actor_sentence>(?P<actor>\d{4})_(?P<sentence>[A-Z]{3}))_[A-Z]{3}_(LO|MD|HI|XX|X)",
+        name=r"(?P<actor_sentence>(?P<actor>10(0[1-9]|[1-8]\d|9[01]))_(?P<sentence>[A-Z]{3}))_[A-Z]{3}_(LO|MD|HI|XX|X)",
         groups=("actor", "sentence"),
         sound=(".wav",),  # eleven groups of its mp3 files hold the sound of other clips
         picture=(".flv", ".mp4", ".avi"),
@@ -211,14 +210,101 @@ class Listed:
             fold = file_order_cut(fold)
         return _only(fold, keep)
 
+    def folds(self, name: str, ready: np.ndarray | None = None) -> tuple[Fold, ...]:
+        """The folds of a dataset id: of SPLITS, or the papers' split. `ready` as above."""
+        if name not in SPLITS:
+            return (self.released_fold(ready),)
+        keep = np.ones(len(self.items), dtype=bool) if ready is None else ready
+        return tuple(_only(fold, keep) for fold in SPLITS[name].folds(self))
+
+
+@dataclass(frozen=True)
+class Split:
+    """A division of a set whose parts share nothing that makes clips dependent: a dataset under an id of its own.
+
+    clip_set: id of the set, and of its store. apart: a group, or "clip", of which no id is in two parts.
+    folds: from the set's lists, whatever could be prepared. what: in words.
+    """
+
+    clip_set: str
+    apart: str
+    folds: "Callable[[Listed], tuple[Fold, ...]]"
+    what: str
+
+    @property
+    def official_validation(self) -> bool:
+        """As of a `Dataset`."""
+        return "val" in CLIP_SETS[self.clip_set].lists
+
+
+# Which of five folds tests an actor, 1001 to 1091: balanced by sex, the folds of `crema-d-ratings`.
+_ACTOR_FOLDS = "2142414103221033023210400432312141032212444113040044301204031130323321304400343142024120123"
+_LAST_GROUPS = ("g22", "g23", "g24", "g25")  # of 25 in each class
+
+
+def _by_actor(listed: Listed) -> tuple[Fold, ...]:
+    """Fold k tests the actors of part k, validates on those of part k + 1 (cyclically), trains on the other three."""
+    part = np.array([int(_ACTOR_FOLDS[int(actor) - 1001]) for actor in listed.groups["actor"]])
+    folds = []
+    for test in range(5):
+        val = (test + 1) % 5
+        rest = ~np.isin(part, (test, val))
+        folds.append(Fold(np.flatnonzero(rest), np.flatnonzero(part == val), np.flatnonzero(part == test)))
+    return tuple(folds)
+
+
+def _by_group(listed: Listed) -> tuple[Fold, ...]:
+    """Of the train list, the last four groups of each class validate."""
+    fold = listed.listed_fold()
+    validates = np.array([group.endswith(_LAST_GROUPS) for group in listed.groups["group"]])[fold.train]
+    return (Fold(fold.train[~validates], fold.train[validates], fold.test),)
+
+
+def _each_once(listed: Listed) -> tuple[Fold, ...]:
+    """A clip stays in the last of the lists that name it, test after val after train, unless that names it twice."""
+    fold = listed.listed_fold()
+    times = {part: Counter(listed.clips[row] for row in fold.part(part)) for part in PARTS}
+
+    def kept(part: str) -> np.ndarray:
+        later = PARTS[PARTS.index(part) + 1 :]
+        once = [
+            times[part][listed.clips[row]] == 1 and not any(listed.clips[row] in times[other] for other in later)
+            for row in fold.part(part)
+        ]
+        return fold.part(part)[np.array(once, dtype=bool)]
+
+    return (Fold(**{part: kept(part) for part in PARTS}),)
+
+
+SPLITS: dict[str, Split] = {
+    "crema-d-actors": Split(
+        clip_set="crema-d",
+        apart="actor",
+        folds=_by_actor,
+        what="five folds by actor, over all clips of both lists; fold k validates on the actors that fold k + 1 tests",
+    ),
+    "ave-once": Split(
+        clip_set="ave",
+        apart="clip",
+        folds=_each_once,
+        what="the lists without videos that a later one of train, val, test names too, or that one names twice",
+    ),
+    "ucf101-groups": Split(
+        clip_set="ucf101",
+        apart="group",
+        folds=_by_group,
+        what="of the train list, groups 22 to 25 of each class validate, which no official split tests; test as listed",
+    ),
+}
+
 
 def _only(fold: Fold, keep: np.ndarray) -> Fold:
     return Fold(**{part: fold.part(part)[keep[fold.part(part)]] for part in PARTS})
 
 
 def clip_set(name: str) -> ClipSet:
-    """The set of that id or alias. Raises TcmaxError when there is none."""
-    known = ALIASES.get(name, name)
+    """The set of that id or alias, or that a split divides. Raises TcmaxError when there is none."""
+    known = SPLITS[name].clip_set if name in SPLITS else ALIASES.get(name, name)
     if known not in CLIP_SETS:
         raise TcmaxError(f"no raw media of {name!r} can be prepared; known sets are {', '.join(CLIP_SETS)}.")
     return CLIP_SETS[known]
@@ -336,138 +422,3 @@ def find_media(source: Path) -> dict[str, tuple[Path, ...]]:
             if not file.startswith("."):
                 found[stem + extension.lower()].append(Path(folder, file))
     return {name: tuple(sorted(paths)) for name, paths in found.items()}
-
-
-# What the splits leak.
-
-
-def leakage(
-    listed: Listed, ready: np.ndarray | None = None, sources: Sequence[Mapping[str, Mapping[str, Any]]] | None = None
-) -> dict[str, Any]:
-    """Counts of what the parts of the released split share, as plain data; `leakage_text` says it in sentences.
-
-    ready: (n,) bool, rows that could be prepared. sources: per row, name of a media file -> its "sha256", from the
-    store; without it nothing is said about identical files.
-
-    All but the files is counted on the lists as published, whatever could be prepared.
-    """
-    fold = listed.released_fold()
-    rows = {part: fold.part(part).tolist() for part in PARTS}
-    on_list = listed.listed_fold()
-    listed_rows = {part: on_list.part(part).tolist() for part in PARTS if part in listed.clip_set.lists}
-    report: dict[str, Any] = {
-        "dataset": listed.clip_set.id,
-        "listed": {part: len(members) for part, members in listed_rows.items()},
-        "stated": dict(listed.clip_set.stated),
-        "split": _sizes(fold),
-        "balance": {part: _balance(listed.labels[members]) for part, members in listed_rows.items()},
-        "groups": {
-            name: {
-                part: {
-                    "in_part": len({ids[row] for row in rows[part]}),
-                    "also_in_train": len({ids[row] for row in rows[part]} & {ids[row] for row in rows["train"]}),
-                    "on_the_train_list": len(
-                        {ids[row] for row in rows[part]} & {ids[row] for row in listed_rows["train"]}
-                    ),
-                }
-                for part in ("val", "test")
-            }
-            for name, ids in listed.groups.items()
-        },
-        "clips_listed_again": _listed_again(listed, listed_rows),
-    }
-    if ready is not None:
-        report["prepared"] = {part: int(ready[members].sum()) for part, members in listed_rows.items()}
-        report["prepared_split"] = _sizes(listed.released_fold(ready))
-        report["prepared_split_cut_after_dropping"] = _sizes(listed.released_fold(ready, drop_first=True))
-    if sources is not None:
-        report["identical_files"] = _identical_files(listed, rows, sources)
-    return report
-
-
-def _sizes(fold: Fold) -> dict[str, int]:
-    return {part: len(fold.part(part)) for part in PARTS}
-
-
-def _balance(labels: np.ndarray) -> float:
-    """Rows of the largest class over rows of the smallest one that occurs."""
-    counts = np.bincount(labels)
-    return round(float(counts.max() / counts[counts > 0].min()), 2)
-
-
-def _listed_again(listed: Listed, rows: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-    labels_of: dict[str, dict[str, set[int]]] = {part: defaultdict(set) for part in rows}
-    times: dict[str, Counter[str]] = {part: Counter() for part in rows}
-    for part, members in rows.items():
-        for row in members:
-            labels_of[part][listed.clips[row]].add(int(listed.labels[row]))
-            times[part][listed.clips[row]] += 1
-    train = labels_of["train"]
-    return {
-        "within": {part: sum(count > 1 for count in counted.values()) for part, counted in times.items()},
-        "shared_with_train": {part: len(set(labels_of[part]) & set(train)) for part in rows if part != "train"},
-        "shared_with_another_label": {
-            part: sum(clip in train and bool(labels - train[clip]) for clip, labels in labels_of[part].items())
-            for part in rows
-            if part != "train"
-        },
-    }
-
-
-def _identical_files(
-    listed: Listed, rows: Mapping[str, Sequence[int]], sources: Sequence[Mapping[str, Mapping[str, Any]]]
-) -> dict[str, Any]:
-    """Different clips with byte-identical media files."""
-    part_of = {row: part for part, members in rows.items() for row in members}
-    holders: dict[str, dict[str, int]] = defaultdict(dict)  # checksum -> clip -> one of its rows
-    for row, files in enumerate(sources):
-        for written in files.values():
-            holders[written["sha256"]].setdefault(listed.clips[row], row)
-    groups = [sorted(clips.items()) for clips in holders.values() if len(clips) > 1]
-    return {
-        "groups": len(groups),
-        "with_different_labels": sum(len({int(listed.labels[row]) for _, row in clips}) > 1 for clips in groups),
-        "across_parts": sum(len({part_of[row] for _, row in clips}) > 1 for clips in groups),
-        "clips": sorted([clip for clip, _ in clips] for clips in groups),
-    }
-
-
-def leakage_text(report: Mapping[str, Any]) -> str:
-    """The report of `leakage`, a sentence a line."""
-    lines = [f"{report['dataset']}: what the parts of the released split share"]
-    for part, n_rows in report["listed"].items():
-        stated = report["stated"].get(part)
-        against = "" if stated is None else (", as stated" if stated == n_rows else f"; the paper states {stated:,}")
-        made = f", {report['prepared'][part]:,} prepared" if "prepared" in report else ""
-        balance = f"largest class {report['balance'][part]:.2f} times the smallest"
-        lines.append(f"{part} list: {n_rows:,} rows{against}{made}; {balance}")
-    splits = {
-        "split": "split",
-        "prepared_split": "split of what could be prepared",
-        "prepared_split_cut_after_dropping": "the same, cut after the rest was dropped, as released",
-    }
-    lines += [
-        f"{title}: {', '.join(f'{n_rows:,} {part}' for part, n_rows in report[key].items())}"
-        for key, title in splits.items()
-        if key == "split" or report.get(key, report["split"]) != report["split"]
-    ]
-    for name, counted in report["groups"].items():
-        for part, counts in counted.items():
-            line = f"{counts['also_in_train']:,} of {counts['in_part']:,} {name} ids of {part} also occur in train"
-            if part == "test" and counts["on_the_train_list"] != counts["also_in_train"]:
-                line += f" ({counts['on_the_train_list']:,} on the train list)"
-            lines.append(line)
-    again = report["clips_listed_again"]
-    lines += [f"{count} clips are listed more than once in {part}" for part, count in again["within"].items() if count]
-    for part, count in again["shared_with_train"].items():
-        other = again["shared_with_another_label"][part]
-        lines.append(f"{count} clips of {part} are also listed in train, {other} of them with another label")
-    if "identical_files" in report:
-        twins = report["identical_files"]
-        lines.append(
-            f"{twins['groups']} groups of clips have byte-identical files, {twins['with_different_labels']} with "
-            f"different labels, {twins['across_parts']} across parts"
-        )
-    error = 100 * math.sqrt(0.25 / report["listed"]["test"])
-    lines.append(f"were test clips independent, the standard error of an accuracy would be up to {error:.1f} points")
-    return "\n".join(lines)

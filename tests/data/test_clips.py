@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tcmax.data.base import PARTS
-from tcmax.data.clips import CLIP_SETS, clip_set, find_media, leakage, leakage_text, read_lists
+from tcmax.data.clip_leakage import leakage, leakage_text
+from tcmax.data.clips import CLIP_SETS, SPLITS, clip_set, find_media, read_lists
 from tcmax.errors import TcmaxError
 
 CREMA = CLIP_SETS["crema-d"]
@@ -123,8 +124,8 @@ def test_the_report_says_where_a_list_is_not_the_papers(tmp_path):
 
 
 def test_clips_that_cannot_be_prepared_leave_the_split_alone_or_move_it_as_in_the_released_code(tmp_path):
-    rows = "".join(f"10{row:02d}_IEO_HAP_LO,HAP\n" for row in range(10))
-    listed = read_lists(CREMA, write_lists(tmp_path, rows.encode(), b"1099_IEO_HAP_LO,HAP\n"))
+    rows = "".join(f"10{row:02d}_IEO_HAP_LO,HAP\n" for row in range(1, 11))
+    listed = read_lists(CREMA, write_lists(tmp_path, rows.encode(), b"1091_IEO_HAP_LO,HAP\n"))
     ready = np.ones(11, dtype=bool)
     ready[[1, 2, 3, 4, 5]] = False
     fold = listed.released_fold(ready)
@@ -134,6 +135,115 @@ def test_clips_that_cannot_be_prepared_leave_the_split_alone_or_move_it_as_in_th
     text = leakage_text(leakage(listed, ready))
     assert "split: 8 train, 2 val, 1 test\nsplit of what could be prepared: 3 train, 2 val, 1 test\n" in text
     assert "cut after the rest was dropped, as released: 4 train, 1 val, 1 test\n" in text
+
+
+# Splits that keep apart what the papers' do not.
+
+
+def in_two_parts(listed, fold, ids):
+    """Ids that occur in more than one part of a fold, one pair of parts after the other."""
+    held = {part: {ids[row] for row in fold.part(part)} for part in PARTS}
+    return (held["train"] & held["val"]) | (held["train"] & held["test"]) | (held["val"] & held["test"])
+
+
+def test_actors_of_crema_d_are_in_one_part_of_each_fold_and_test_once(real_lists, real_data):
+    listed = real_lists["crema-d"]
+    folds = listed.folds("crema-d-actors")
+    assert [len(fold.test) for fold in folds] == [1551, 1469, 1476, 1470, 1476]  # clips of actors of fold 0 to 4
+    for number, fold in enumerate(folds):
+        assert not in_two_parts(listed, fold, listed.groups["actor"])
+        np.testing.assert_array_equal(fold.val, folds[(number + 1) % 5].test)
+        np.testing.assert_array_equal(
+            np.sort(np.concatenate([fold.train, fold.val, fold.test])), np.arange(len(listed.items))
+        )
+    with (real_data / "crema_d" / "ratings.csv").open(newline="") as stream:
+        published = {row["clip"]: int(row["actor_fold"]) for row in csv.DictReader(stream)}
+    tested = {listed.clips[row]: number for number, fold in enumerate(folds) for row in fold.test}
+    assert tested == published
+
+
+def test_ave_keeps_each_video_once_and_its_test_list_whole(real_lists):
+    listed = real_lists["ave"]
+    (fold,) = listed.folds("ave-once")
+    # Of 3,339 rows 27 pairs are one video twice; 18 videos are on a later list too, one of them among the pairs.
+    assert (len(fold.train), len(fold.val), len(fold.test)) == (3339 - 2 * 27 - 17, 402 - 2, 402)
+    clips = [listed.clips[row] for part in PARTS for row in fold.part(part)]
+    assert len(set(clips)) == len(clips)
+    np.testing.assert_array_equal(fold.test, listed.listed_fold().test)
+    dropped = {listed.items[row] for row in listed.listed_fold().train} - {listed.items[row] for row in fold.train}
+    assert {"-1qyr-IzqKY@train/Ukulele", "-1qyr-IzqKY@train/Accordion"} < dropped
+
+
+def test_a_video_of_two_lists_stays_in_the_later_one(tmp_path):
+    def listing(*rows):
+        lines = ["youtube_id,label", *(f"abcdefghij{number},{label}" for number, label in rows)]
+        return "\n".join(lines).encode()
+
+    train = listing((1, "Violin"), (2, "Banjo"), (3, "Banjo"), (4, "Violin"), (4, "Banjo"))
+    val = listing((2, "Violin"), (5, "Violin"), (6, "Violin"), (6, "Banjo"))
+    test = listing((3, "Violin"), (5, "Banjo"))
+    listed = read_lists(AVE, write_lists(tmp_path, train, test, val, folder="AVE"))
+    (fold,) = listed.folds("ave-once")
+    parts = {part: [listed.items[row] for row in fold.part(part)] for part in PARTS}
+    assert parts == {
+        "train": ["abcdefghij1"],
+        "val": ["abcdefghij2@val/Violin"],
+        "test": ["abcdefghij3@test/Violin", "abcdefghij5@test/Banjo"],
+    }
+
+
+def test_ucf101_validates_on_groups_that_nothing_else_holds(real_lists):
+    listed = real_lists["ucf101"]
+    (fold,) = listed.folds("ucf101-groups")
+    # Clips of g22 to g25: 523 + 523 + 522 + 539 of 9,537; 101 classes of 18 groups each, 4 of which validate.
+    assert (len(fold.train), len(fold.val), len(fold.test)) == (7430, 2107, 3783)
+    groups = listed.groups["group"]
+    assert [len({groups[row] for row in fold.part(part)}) for part in ("train", "val")] == [101 * 14, 101 * 4]
+    assert not in_two_parts(listed, fold, groups)
+    np.testing.assert_array_equal(fold.test, listed.listed_fold().test)
+
+
+def test_the_report_shows_that_safer_splits_share_nothing(reports):
+    found = {name: (name, reports[split.clip_set]["safer"][name]) for name, split in SPLITS.items()}
+    for name, report in found.values():
+        apart = SPLITS[name].apart
+        assert {fold["shared"][apart]["in_two_parts"] for fold in report["folds"]} == {0}
+    actors = found["crema-d-actors"][1]["folds"]
+    assert [fold["shared"]["actor"]["ids"] for fold in actors] == [91] * 5
+    assert {fold["shared"]["sentence"]["in_two_parts"] for fold in actors} == {12}  # every actor speaks all twelve
+    text = leakage_text(reports["ucf101"])
+    assert (
+        "ucf101-groups: 7,430 train, 2,107 val, 3,783 test; in more than one part: 0 of 13,320 clip ids, 0 of " in text
+    )
+    assert "crema-d-actors: 4,415 to 4,497 train, 1,469 to 1,551 val, 1,469 to 1,551 test; " in leakage_text(
+        reports["crema-d"]
+    )
+    assert reports["kinetics-sounds"]["safer"] == {}
+
+
+def test_a_safer_split_is_prepared_as_its_set_and_leaves_out_what_was_skipped(tmp_path):
+    assert clip_set("crema-d-actors") is CREMA
+    train = "".join(f"{actor}_IEO_HAP_LO,HAP\n" for actor in (1001, 1002, 1003, 1004, 1005))
+    listed = read_lists(CREMA, write_lists(tmp_path, train.encode(), b"1002_TIE_HAP_LO,HAP\n"))
+    fold = listed.folds("crema-d-actors")[1]  # the first actors are of folds 2, 1, 4, 2, 4
+    assert (fold.train.tolist(), fold.val.tolist(), fold.test.tolist()) == ([2, 4], [0, 3], [1, 5])
+    ready = np.array([True, False, True, True, False, True])
+    fold = listed.folds("crema-d-actors", ready)[1]
+    assert (fold.train.tolist(), fold.val.tolist(), fold.test.tolist()) == ([2], [0, 3], [5])
+    counts = leakage(listed, ready)["safer"]["crema-d-actors"]["folds"][1]
+    assert (counts["split"], counts["prepared"]) == (
+        {"train": 2, "val": 2, "test": 2},
+        {"train": 1, "val": 2, "test": 1},
+    )
+    assert "crema-d-actors: 2 to 4 train" in leakage_text(leakage(listed, ready))
+    assert listed.folds("crema-d")[0].val.tolist() == [4]
+
+
+def test_files_that_cross_the_parts_of_a_safer_split_are_counted(tmp_path):
+    listed = read_lists(CREMA, write_lists(tmp_path, b"1001_TIE_HAP_LO,HAP\n1002_IEO_SAD_LO,SAD\n"))
+    sources = [{f"{clip}.wav": {"sha256": "equal"}} for clip in listed.clips]
+    folds = leakage(listed, sources=sources)["safer"]["crema-d-actors"]["folds"]
+    assert [fold["identical_files_across_parts"] for fold in folds] == [1, 1, 1, 0, 0]
 
 
 # Damaged lists.
