@@ -130,10 +130,15 @@ def decoupled(logits: Mapping[str, Tensor], labels: Tensor, class_log_prior: Ten
     called more than once. Not twice differentiable (`exact` is). Raises ValueError as `TCMaxLoss` does.
     """
     logits, labels = _checked(logits, labels, None)
-    batch, n_classes = next(iter(logits.values())).shape[-2:]
-    _check_classes(labels, n_classes)
-    log_reference = _log_reference(class_log_prior, n_classes, next(iter(logits.values())))
-    return _Decoupled.apply(labels, log_reference - len(logits) * math.log(batch), *logits.values())
+    first = next(iter(logits.values()))
+    batch, n_classes = first.shape[-2:]
+    # A uniform reference is one number: on small batches each operation saved shows.
+    reference = -math.log(n_classes) if class_log_prior is None else _log_reference(class_log_prior, n_classes, first)
+    try:
+        return _Decoupled.apply(labels, reference - len(logits) * math.log(batch), *logits.values())
+    except RuntimeError:
+        _check_classes(labels, n_classes)  # on a processor, indexing has checked the range: only name what it found
+        raise
 
 
 class _Decoupled(torch.autograd.Function):
@@ -144,29 +149,31 @@ class _Decoupled(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, labels: Tensor, offset: Tensor, *logits: Tensor) -> Tensor:
+    def forward(ctx: Any, labels: Tensor, offset: Tensor | float, *logits: Tensor) -> Tensor:
         weights = torch.stack(logits)  # (M, ..., B, C): the logits, then their exponentials, then the gradient
         index = labels.unsqueeze(-1).expand(*weights.shape[:-1], 1)
         matched = weights.gather(-1, index)
         # A column that is -inf throughout (a class masked out everywhere) must not give inf - inf.
-        top = weights.amax(-2, keepdim=True).nan_to_num_(0.0, 0.0, 0.0)
-        sums = weights.sub_(top).exp_().sum(-2, keepdim=True)
-        columns = sums.log().add_(top).sum(0).squeeze(-2) + offset
-        log_share = columns.log_softmax(-1)
-        log_z = columns.amax(-1) - log_share.amax(-1)
+        top = weights.amax(-2).nan_to_num_(0.0, 0.0, 0.0)
+        sums = weights.sub_(top.unsqueeze(-2)).exp_().sum(-2)
+        columns = top.add_(sums.log()).sum(0).add_(offset)
+        share = columns.softmax(-1)
+        log_z = columns.logsumexp(-1)
         # sums >= 1 unless the column is masked, where the share is 0.
-        weights.mul_(log_share.exp_().unsqueeze(-2) / sums.clamp_(min=1))
+        weights.mul_((share / sums.clamp_(min=1)).unsqueeze(-2))
         batch = labels.shape[-1]
         weights.scatter_(-1, index, -1 / batch, reduce="add")
         ctx.save_for_backward(weights)
-        return log_z - matched.sum((0, -2, -1)) / batch
+        return log_z.sub_(matched.sum((0, -2, -1)), alpha=1 / batch)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():  # with create_graph: a constant gradient would silently drop second derivatives
             raise RuntimeError("the decoupled TCMax loss is differentiable once: use total_correlation.exact instead")
         (weights,) = ctx.saved_tensors
-        return None, None, *(weights * grad[..., None, None]).unbind()
+        scale = grad[..., None, None]
+        # A tensor each, not views of one: autograd takes such a gradient over without a copy.
+        return None, None, *(each * scale for each in weights.unbind())
 
 
 def exact(
@@ -362,6 +369,8 @@ def _checked(inputs: Mapping[str, Tensor], labels: Tensor, head: Head | None) ->
     what = "logits" if head is None else "features"
     if not isinstance(inputs, Mapping) or not inputs:
         raise ValueError(f"{what} are a non-empty dict from modality name to tensor")
+    first: Tensor | None = None
+    rows = torch.Size()
     for name, value in inputs.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise ValueError(f"{what} map modality names to tensors, not {name!r} to {type(value).__name__}")
@@ -369,20 +378,20 @@ def _checked(inputs: Mapping[str, Tensor], labels: Tensor, head: Head | None) ->
             raise ValueError(f"{what} hold the reserved key {JOINT!r}: pass the modalities only")
         if head is None and not value.is_floating_point():
             raise ValueError(f"{what}[{name!r}] are {value.dtype}, not floating point")
-    first_name, first = next(iter(inputs.items()))
-    for name, value in inputs.items():
-        if (value.shape != first.shape) if head is None else (value.shape[:1] != first.shape[:1]):
-            shapes = f"{name!r} {tuple(value.shape)}, {first_name!r} {tuple(first.shape)}"
+        shape = value.shape
+        if len(shape) < (2 if head is None else 1):
+            raise ValueError(f"{what}[{name!r}] have shape {tuple(shape)}, not (..., B, C)")
+        if first is None:
+            first, rows = value, shape[:-1] if head is None else shape[:1]
+        elif (shape != first.shape) if head is None else (shape[:1] != rows):
+            shapes = f"{name!r} {tuple(shape)}, {next(iter(inputs))!r} {tuple(first.shape)}"
             raise ValueError(f"{what} must agree in {'shape' if head is None else 'rows'}: {shapes}")
-    if first.ndim < (2 if head is None else 1):
-        raise ValueError(f"{what}[{first_name!r}] have shape {tuple(first.shape)}, not (..., B, C)")
-    rows = first.shape[:-1] if head is None else first.shape[:1]
     if not isinstance(labels, Tensor) or labels.dtype not in _INTEGERS:
         raise ValueError("labels are an integer tensor")
     if labels.shape != rows and labels.shape != rows[-1:]:
         raise ValueError(f"labels have shape {tuple(labels.shape)}, but {what} have {rows[-1]} rows")
-    if first.numel() == 0:
-        raise ValueError(f"{what}[{first_name!r}] of shape {tuple(first.shape)} are empty")
+    if first is None or first.numel() == 0:
+        raise ValueError(f"{what}[{next(iter(inputs))!r}] are empty")
     if head is None:
         inputs = {name: _widened(value) for name, value in inputs.items()}
     return dict(inputs), labels.long().expand(rows)
