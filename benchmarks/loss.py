@@ -2,9 +2,10 @@
 
     python benchmarks/loss.py [--repeats 25] [--out FILE]
 
-One thread, forward and backward in float32; alternatives are interleaved and the least process time of each is compared:
-what else a machine does only ever adds to it. Ratios are what to read; microseconds belong to the machine. Memory is the largest number of live bytes above entry, from the
-profiler's allocation events. Nothing is written unless --out names a file (JSON).
+One thread, forward and backward in float32; alternatives are interleaved and the least process time of each is
+compared: what else a machine does only ever adds to it. Ratios are what to read; microseconds belong to the machine.
+Memory is the largest number of live bytes above entry, from the profiler's allocation events. Nothing is written unless
+--out names a file (JSON).
 """
 
 import argparse
