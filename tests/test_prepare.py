@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 from tcmax import prepare
 from tcmax.cli import app
 from tcmax.data import media
-from tcmax.data.clip_maker import QUIRKS, ClipMaker, crop_start, resolve_quirks
+from tcmax.data.clip_maker import QUIRKS, ClipMaker, resolve_quirks
 from tcmax.data.clips import CLIP_SETS
+from tcmax.data.sound_crop import crop_start
 from tcmax.data.store import Effort, Store
 from tcmax.errors import TcmaxError
 from tcmax.prepare import Choices, prepare_media
@@ -64,16 +65,16 @@ def test_a_store_holds_the_features_of_every_clip(prepared, source):
     _, store = prepared
     assert store.items == (*TRAIN, *TEST)
     assert store.shape("audio") == (12, 1, 129, 862)
-    assert store.shape("visual") == (12, 3, 3, 32, 32)
+    assert store.shape("visual") == (12, 3, 32, 32, 3)
     assert store.ready.all()
     clip, row = TRAIN[4], 4
     sound = media.decode_audio(source / "AudioWAV" / f"{clip}.wav", 22_050)
     start = crop_start("crema-d", clip, 0)
     expected = media.log_spectrogram(media.tiled_crop(sound.samples, start))
     np.testing.assert_array_equal(store.rows("audio", np.array([row]))[0], expected)
-    # 2.0 s give two frames: the last is repeated. Axes are colour, frame, row, column.
+    # 2.0 s give two frames: the last is repeated. Axes are frame, row, column, colour.
     frames = store.rows("visual", np.array([row]))[0]
-    np.testing.assert_allclose(frames.mean(axis=(0, 2, 3)), [20, 80, 80], atol=2)
+    np.testing.assert_allclose(frames.mean(axis=(1, 2, 3)), [20, 80, 80], atol=2)
     assert store.facts[row] == {
         "sound_start": start,
         "sound_damaged_packets": 0,
@@ -90,8 +91,8 @@ def test_frames_keep_their_rows_columns_and_colours(tmp_path):
     frame[:16, :, 0] = 200  # the top is red, the right edge is blue
     frame[:, 48:, 2] = 200
     rows, _ = maker(write_media(tmp_path / "clip.mkv", [frame] * 2, 1), frames=2)(0)
-    assert rows["visual"].shape == (3, 2, 16, 16)
-    red, green, blue = rows["visual"][:, 0].astype(int)
+    assert rows["visual"].shape == (2, 16, 16, 3)
+    red, green, blue = rows["visual"][0].transpose(2, 0, 1).astype(int)
     assert red[:4].min() > 190 > 10 > red[7:].max()
     assert blue[:, 13:].min() > 190 > 10 > blue[:, :11].max()
     assert green.max() < 10
@@ -221,7 +222,7 @@ def test_a_store_of_another_seed_or_switch_is_not_continued(prepared, root, sour
 def test_fidelities_fill_every_switch_and_single_ones_override():
     reference, release = resolve_quirks(), resolve_quirks("release")
     assert reference == {name: quirk.values[0] for name, quirk in QUIRKS.items()}
-    assert all(reference[name] != release[name] for name in QUIRKS)
+    assert {name for name in QUIRKS if reference[name] == release[name]} == {"sound.crop"}
     assert all(quirk.release in quirk.values for quirk in QUIRKS.values())
     mixed = resolve_quirks("release", {"flow.transposed": "False", "frames.order": "uniform"})
     assert mixed == {**release, "flow.transposed": False, "frames.order": "uniform"}
@@ -301,16 +302,29 @@ def test_a_filterbank_is_refused_for_a_broken_recording_or_constant_as_released(
     assert rows["audio"].shape == (1, 1024, 128)
 
 
+def test_ten_seconds_of_sound_are_kept_where_crops_are_drawn_in_each_epoch(tmp_path):
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, tone(3.0, rate_hz=22_050), 22_050, subtype="FLOAT")
+    settings = {"audio": "spectrogram", "sound": ((path,),), "picture": ()}
+    whole, facts = maker(path, **settings, quirks=resolve_quirks(chosen={"sound.crop": "each_epoch"}))(0)
+    once, _ = maker(path, **settings)(0)
+    np.testing.assert_allclose(whole["audio"], np.tile(tone(3.0, rate_hz=22_050), 4)[:220_500], atol=1e-6)
+    crop = whole["audio"][facts["sound_start"] :][:110_250]
+    np.testing.assert_array_equal(media.log_spectrogram(crop), once["audio"])
+    with pytest.raises(TcmaxError, match="no sound of test is cropped"):
+        maker(path, audio="filterbank", quirks=resolve_quirks(chosen={"sound.crop": "each_epoch"}))
+
+
 def test_every_set_says_what_a_row_holds():
     shapes = {}
     for name, chosen in CLIP_SETS.items():
         make = ClipMaker(name, None, (), (), (), chosen.audio, chosen.frames, chosen.flow)
         shapes[name] = {array: shape for array, (shape, _) in make.arrays().items()}
-    spectrogram, three = (1, 129, 862), (3, 3, 224, 224)
+    spectrogram, three = (1, 129, 862), (3, 224, 224, 3)
     assert shapes == {
         "crema-d": {"audio": spectrogram, "visual": three},
         "ave": {"audio": spectrogram, "visual": three},
         "kinetics-sounds": {"audio": (1, 1024, 128), "visual": three},
-        "vggsound": {"audio": spectrogram, "visual": (3, 4, 224, 224)},
+        "vggsound": {"audio": spectrogram, "visual": (4, 224, 224, 3)},
         "ucf101": {"visual": three, "flow": (20, 224, 224)},
     }

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tcmax.data import media
+from tcmax.data.sound_crop import STFT_RATE_HZ, STFT_SHAPE, TILED_SECONDS, crop_start
 from tcmax.errors import TcmaxError
 from tcmax.seeding import derive
 
@@ -50,6 +51,12 @@ QUIRKS: dict[str, Quirk] = {
         values=(False, True),
         release=True,
     ),
+    "sound.crop": Quirk(
+        section="§1.3",
+        what="the crop of sound is drawn once, or anew in each epoch (OGM-GE on VGGSound): ten seconds are then stored",
+        values=("once", "each_epoch"),
+        release="once",
+    ),
     "sound.constant_for_failure": Quirk(
         section="§1.3",
         what="a filterbank that cannot be computed is a constant, instead of a clip that is skipped and listed",
@@ -78,12 +85,6 @@ def resolve_quirks(fidelity: str = "reference", chosen: Mapping[str, str] | None
     return values
 
 
-def crop_start(dataset: str, clip: str, seed: int) -> int:
-    """First sample of a clip's crop, uniform on 0..5 s at 22,050 Hz, both ends included."""
-    longest = (media.TILED_SECONDS - media.STFT_SECONDS) * media.STFT_RATE_HZ
-    return derive("sound crop", dataset, clip, seed) % (longest + 1)
-
-
 @dataclass(frozen=True)
 class ClipMaker:
     """Makes the rows of a store of clips (a `tcmax.data.store.Maker`).
@@ -91,6 +92,8 @@ class ClipMaker:
     clips: (n) names. sound, picture: per row the files found for it, best first; () when the set has no such modality,
     and an empty tuple in a row whose file is missing. expected: what to call the missing file.
     audio, frames, flow: as of a ClipSet. size: side of frames and flow in pixels. seed: of the sound crop.
+
+    Raises TcmaxError when crops are to be drawn in each epoch from sound that is not cropped.
     """
 
     dataset: str
@@ -106,14 +109,24 @@ class ClipMaker:
     quirks: Mapping[str, Any] = field(default_factory=resolve_quirks)
     limits: media.Limits = field(default_factory=media.Limits)
 
+    def __post_init__(self) -> None:
+        if self.quirks["sound.crop"] == "each_epoch" and self.audio != "spectrogram":
+            raise TcmaxError(f"sound.crop cannot be each_epoch: no sound of {self.dataset} is cropped.")
+
     def arrays(self) -> dict[str, tuple[tuple[int, ...], str]]:
-        """Shape and type of a row of each array: audio as its feature, visual (3, F, size, size), flow (2 n, ...)."""
+        """Shape and type of a row of each array.
+
+        audio is its feature, or samples where crops are drawn in each epoch; visual (F, size, size, 3), the colours of
+        a pixel together, which is how they are read fastest; flow (2 n, size, size).
+        """
         arrays: dict[str, tuple[tuple[int, ...], str]] = {}
-        if self.audio:
-            shape = media.STFT_SHAPE if self.audio == "spectrogram" else media.FBANK_SHAPE
-            arrays["audio"] = (shape, "float32")
+        if self.audio == "spectrogram":
+            whole = self.quirks["sound.crop"] == "each_epoch"
+            arrays["audio"] = ((TILED_SECONDS * STFT_RATE_HZ,) if whole else STFT_SHAPE, "float32")
+        elif self.audio:
+            arrays["audio"] = (media.FBANK_SHAPE, "float32")
         if self.frames:
-            arrays["visual"] = ((3, self.frames, self.size, self.size), "uint8")
+            arrays["visual"] = ((self.frames, self.size, self.size, 3), "uint8")
         if self.flow:
             arrays["flow"] = ((2 * self.flow, self.size, self.size), "float16")
         return arrays
@@ -157,9 +170,11 @@ class ClipMaker:
 
     def _audio(self, path: Path, row: int, facts: dict[str, Any]) -> np.ndarray:
         if self.audio == "spectrogram":
-            sound = media.decode_audio(path, media.STFT_RATE_HZ, media.TILED_SECONDS, self.limits)
+            sound = media.decode_audio(path, STFT_RATE_HZ, TILED_SECONDS, self.limits)
             facts["sound_start"] = crop_start(self.dataset, self.clips[row], self.seed)
             facts["sound_damaged_packets"] = sound.damaged_packets
+            if self.quirks["sound.crop"] == "each_epoch":
+                return media.tiled(sound.samples)
             return media.log_spectrogram(media.tiled_crop(sound.samples, facts["sound_start"]))
         try:
             sound = media.decode_audio(path, media.FBANK_RATE_HZ, media.FBANK_SECONDS, self.limits)
@@ -191,7 +206,7 @@ class ClipMaker:
             "width": picture.width,
             "damaged_packets": picture.damaged_packets,
         }
-        return np.ascontiguousarray(picture.frames[chosen].transpose(3, 0, 1, 2))
+        return picture.frames[chosen]
 
     def _flow(self, path: Path, facts: dict[str, Any]) -> np.ndarray:
         copies = self.quirks["flow.copies"]

@@ -19,6 +19,15 @@ import av.error
 import numpy as np
 from av.stream import Disposition
 
+from tcmax.data.sound_crop import (
+    N_STARTS,
+    STFT_HOP,
+    STFT_RATE_HZ,
+    STFT_SECONDS,
+    STFT_SHAPE,
+    STFT_WINDOW,
+    TILED_SECONDS,
+)
 from tcmax.errors import TcmaxError
 from tcmax.files import explained
 
@@ -31,13 +40,6 @@ _NO_DECLARED_LENGTH = ("mp3", "mpeg", "mpegvideo", "mpegts")  # their length is 
 _RIFF = ("avi", "wav")  # FFmpeg shortens their declared length to what is there, so their header is read here
 _WHOLE = 0.9  # of its declared length: what lacks more is refused as truncated
 _ROUNDING_SECONDS = 0.0005  # containers that count milliseconds round 1.0 s down
-
-# Log-magnitude spectrogram of CREMA-D, AVE and VGGSound.
-STFT_RATE_HZ = 22_050
-STFT_SECONDS = 5  # of sound in one feature
-TILED_SECONDS = 10  # a shorter recording is repeated beyond this, so that a crop can start anywhere in 0-5 s
-STFT_WINDOW, STFT_HOP = 256, 128
-STFT_SHAPE = (1, STFT_WINDOW // 2 + 1, 1 + STFT_SECONDS * STFT_RATE_HZ // STFT_HOP)
 
 # Filterbank of Kinetics-Sounds.
 FBANK_RATE_HZ = 16_000
@@ -242,18 +244,22 @@ def decode_flow(
     return Picture(np.stack(fields), np.array(seconds), reading.height, reading.width, reading.damaged)
 
 
-def tiled_crop(samples: np.ndarray, start: int) -> np.ndarray:
-    """STFT_SECONDS of sound from sample `start`, (110250,), clipped to [-1, 1].
+def tiled(samples: np.ndarray) -> np.ndarray:
+    """TILED_SECONDS of sound, (220500,), clipped to [-1, 1].
 
-    samples: (n,) at STFT_RATE_HZ; when it is shorter than TILED_SECONDS it is repeated 1 + floor(TILED_SECONDS /
-    length) times first. start: 0 to (TILED_SECONDS - STFT_SECONDS) seconds, in samples.
+    samples: (n,) at STFT_RATE_HZ; when it is shorter it is repeated 1 + floor(TILED_SECONDS / length) times.
     """
-    length, longest = STFT_SECONDS * STFT_RATE_HZ, TILED_SECONDS * STFT_RATE_HZ
-    if not 0 <= start <= longest - length:
-        raise ValueError(f"a crop starts at sample 0 to {longest - length}, not {start}")
+    longest = TILED_SECONDS * STFT_RATE_HZ
     if len(samples) < longest:
         samples = np.tile(samples, 1 + longest // len(samples))
-    return np.clip(samples[start : start + length], -1.0, 1.0)
+    return np.clip(samples[:longest], -1.0, 1.0)
+
+
+def tiled_crop(samples: np.ndarray, start: int) -> np.ndarray:
+    """STFT_SECONDS of the sound `tiled` so, from sample `start` on: (110250,). start: 0 to N_STARTS - 1."""
+    if not 0 <= start < N_STARTS:
+        raise ValueError(f"a crop starts at sample 0 to {N_STARTS - 1}, not {start}")
+    return tiled(samples)[start : start + STFT_SECONDS * STFT_RATE_HZ]
 
 
 def log_spectrogram(samples: np.ndarray) -> np.ndarray:
