@@ -17,7 +17,8 @@ from typing import IO, TYPE_CHECKING, Any
 from tcmax import provenance, records
 from tcmax.console import Progress
 from tcmax.data import DATASETS
-from tcmax.data.base import Dataset
+from tcmax.data.base import Dataset, data_root
+from tcmax.data.clips import CLIP_SETS, LEAKAGE, SPLITS, media_folder, store_folder
 from tcmax.encoders import ENCODERS
 from tcmax.errors import TcmaxError
 from tcmax.experiment import Cell, DatasetSettings, Experiment
@@ -82,6 +83,21 @@ def prepare(experiment: Experiment, name: str, results: Path) -> Path:
     path = results / experiment.name / name / "data.json"
     write_json(path, data_record(dataset))
     return path
+
+
+def store_report(experiment: Experiment, dataset: str) -> Path | None:
+    """The leakage report of the store of raw media that a dataset reads; it changes when the store does.
+
+    None when a dataset reads none, or when there is neither the store nor media to make it from ($TCMAX_SOURCES).
+    """
+    if experiment.settings.datasets[dataset].features is not None or experiment.lacking(dataset) is not None:
+        return None
+    name = DATASETS.canonical(dataset)
+    ours = DATASETS.target(name).startswith("tcmax.data.")
+    if not ours or name not in (*CLIP_SETS, *SPLITS) or data_root() is None:
+        return None
+    path = store_folder(name) / LEAKAGE
+    return path if path.is_file() or media_folder(name) is not None else None
 
 
 def _module(target: str) -> str:

@@ -12,12 +12,12 @@ from tcmax import provenance
 from tcmax.data.base import PARTS, data_root
 from tcmax.data.clip_leakage import leakage, leakage_text
 from tcmax.data.clip_maker import ClipMaker, resolve_quirks
-from tcmax.data.clips import SPLITS, ClipSet, Listed, clip_set, find_media, read_lists
-from tcmax.data.store import SKIPPED, Array, Effort, Layout, Store, build
+from tcmax.data.clips import LEAKAGE, SPLITS, ClipSet, Listed, clip_set, find_media, read_lists, store_folder
+from tcmax.data.store import MANIFEST, SKIPPED, Array, Effort, Layout, Store, build
 from tcmax.errors import TcmaxError
-from tcmax.files import write_json, write_text
+from tcmax.files import read_json, sha256, write_json, write_text
 
-LEAKAGE, ITEMS = "leakage.json", "items.csv"
+ITEMS = "items.csv"
 # What decodes and computes: other versions may give other bytes, so a store is not continued under them.
 _LIBRARIES = ("av", "numpy", "opencv-python-headless", "pillow", "torch", "torchaudio")
 
@@ -37,14 +37,6 @@ class Choices:
     shard_items: int = 64
 
 
-def store_folder(name: str, root: Path | None = None) -> Path:
-    """Where the store of a set stands unless the user says otherwise: <data root>/stores/<set>."""
-    root = root or data_root()
-    if root is None:
-        raise TcmaxError("where to? Give a folder with --store, or set the environment variable TCMAX_DATA.")
-    return root / "stores" / clip_set(name).id
-
-
 def prepare_media(
     name: str,
     source: Path,
@@ -55,7 +47,8 @@ def prepare_media(
 ) -> str:
     """Prepare a set's store from the media below `source`, or what is missing of it, and say what came of it.
 
-    Beside the store stand items.csv (each row's clip, label, groups and part in every split) and leakage.json.
+    Beside the store stand items.csv (each row's clip, label, groups and part in every split) and leakage.json,
+    which is written anew only when the store or its lists changed.
 
     store: default `store_folder`. root: the data root, where the set's lists are; default $TCMAX_DATA.
 
@@ -78,9 +71,10 @@ def prepare_media(
         shard_items=choices.shard_items,
     )
     built = build(folder, layout, make, effort, f"prepare {chosen.id}")
-    report = leakage(listed, built.ready, built.sources)
-    write_json(folder / LEAKAGE, report)
     _write_items(folder / ITEMS, listed, built)
+    report = {**leakage(listed, built.ready, built.sources), "store": sha256(folder / MANIFEST)}
+    if not _holds(folder / LEAKAGE, report):  # its date says when the store changed
+        write_json(folder / LEAKAGE, report)
     card = chosen.card
     about = [
         card.title,
@@ -89,6 +83,20 @@ def prepare_media(
         *(f"note: {note}" for note in card.notes),
     ]
     return "\n".join([*about, leakage_text(report), *_outcome(built)])
+
+
+def store_key(name: str) -> str:
+    """What a store that the DAG makes depends on besides lists and media: the default choices, and the code."""
+    settings = _settings(clip_set(name), Choices(), resolve_quirks())
+    del settings["libraries"]  # a store is kept when one of them is updated
+    return provenance.digest(settings)
+
+
+def _holds(path: Path, value: Any) -> bool:
+    try:
+        return bool(read_json(path) == value)
+    except TcmaxError:
+        return False
 
 
 def _maker(chosen: ClipSet, listed: Listed, source: Path, choices: Choices) -> ClipMaker:

@@ -12,15 +12,17 @@ from media_files import grey_clock, tone, write_media
 from stores import tree
 from typer.testing import CliRunner
 
-from tcmax import prepare
+from tcmax import experiment, jobs, prepare, provenance
 from tcmax.cli import app
-from tcmax.data import media
+from tcmax.data import DATASETS, media
 from tcmax.data.clip_maker import QUIRKS, ClipMaker, resolve_quirks
-from tcmax.data.clips import CLIP_SETS
+from tcmax.data.clips import CLIP_SETS, LEAKAGE, media_folder
 from tcmax.data.sound_crop import crop_start
 from tcmax.data.store import Effort, Store
 from tcmax.errors import TcmaxError
-from tcmax.prepare import Choices, prepare_media
+from tcmax.files import sha256
+from tcmax.prepare import Choices, prepare_media, store_key
+from tcmax.registry import Entry
 
 EMOTIONS = ("NEU", "HAP", "SAD", "FEA", "DIS", "ANG")
 TRAIN = [f"10{number + 1:02d}_IEO_{EMOTIONS[number % 6]}_XX" for number in range(10)]
@@ -125,7 +127,7 @@ def test_the_command_says_what_leaks_and_what_was_made(prepared):
     assert "1 groups of clips have byte-identical files, 1 with different labels, 1 across parts" in text
     assert "licence: Open Database License 1.0" in text
     assert text.endswith(f"prepared 12 of 12 rows in {store.folder}")
-    kept = json.loads((store.folder / prepare.LEAKAGE).read_text())
+    kept = json.loads((store.folder / LEAKAGE).read_text())
     assert kept["identical_files"]["clips"] == [[TRAIN[0], TEST[1]]]
 
 
@@ -214,6 +216,84 @@ def test_a_store_of_another_seed_or_switch_is_not_continued(prepared, root, sour
         prepare_media("crema-d", source, folder, root, dataclasses.replace(SMALL, seed=1))
     with pytest.raises(TcmaxError, match=r"begun with other settings \(quirks\)"):
         prepare_media("crema-d", source, folder, root, dataclasses.replace(SMALL, fidelity="release"))
+
+
+def test_a_report_is_written_again_only_when_it_changed(prepared, root, source):
+    report = prepared[1].folder / LEAKAGE
+    written = report.stat().st_mtime_ns
+    prepare_media("crema-d", source, report.parent, root, SMALL)
+    assert report.stat().st_mtime_ns == written
+    report.write_text("{}")
+    prepare_media("crema-d", source, report.parent, root, SMALL)
+    assert json.loads(report.read_text())["store"] == sha256(report.parent / "manifest.json")
+
+
+# What the DAG knows of stores.
+
+
+def test_media_of_a_set_are_a_folder_of_its_name_below_the_folder_of_sources(tmp_path, monkeypatch):
+    monkeypatch.delenv("TCMAX_SOURCES", raising=False)
+    assert media_folder("crema-d") is None
+    monkeypatch.setenv("TCMAX_SOURCES", str(tmp_path))
+    assert media_folder("crema-d") is None
+    (tmp_path / "crema-d").mkdir()
+    assert media_folder("crema-d") == media_folder("crema-d-actors") == tmp_path / "crema-d"
+
+
+@pytest.fixture
+def with_stores(tmp_path, monkeypatch):
+    """An experiment on a dataset of clips, one of features, and one without files; no media, an empty data root."""
+    for name in ("crema-d-actors", "ave"):
+        monkeypatch.setitem(DATASETS.entries, name, Entry("tcmax.data.digits:halves"))
+    monkeypatch.setenv("TCMAX_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("TCMAX_SOURCES", str(tmp_path / "media"))
+    encoder = "{encoder: {name: mlp, hidden: [4]}"
+    (tmp_path / "stores.yaml").write_text(f"""
+name: stores
+title: Stores
+seeds: [0]
+training: {{epochs: 1, batch_size: 8, learning_rate: 0.1}}
+datasets:
+  crema-d-actors: {encoder}}}
+  ave: {encoder}, features: own.npz}}
+  digits-halves: {encoder}}}
+  ucf101: {{encoder: {{name: nobody}}, needs: an encoder}}
+variants:
+  joint: {{method: joint, head: concat}}
+""")
+    return experiment.load(tmp_path / "stores.yaml")
+
+
+def test_a_dataset_waits_for_its_store_where_there_is_one_or_can_be(with_stores, tmp_path, monkeypatch):
+    report = tmp_path / "data" / "stores" / "crema-d" / LEAKAGE
+    reports = {name: jobs.store_report(with_stores, name) for name in with_stores.settings.datasets}
+    assert set(reports.values()) == {None}
+    (tmp_path / "media" / "crema-d").mkdir(parents=True)  # media: the store can be made
+    (tmp_path / "media" / "ave").mkdir()
+    (tmp_path / "media" / "ucf101").mkdir()
+    reports = {name: jobs.store_report(with_stores, name) for name in with_stores.settings.datasets}
+    assert reports == {"crema-d-actors": report, "ave": None, "digits-halves": None, "ucf101": None}
+    monkeypatch.delenv("TCMAX_SOURCES")
+    report.parent.mkdir(parents=True)
+    report.write_text("{}")  # no media, but the store is there
+    assert jobs.store_report(with_stores, "crema-d-actors") == report
+    monkeypatch.delenv("TCMAX_DATA")
+    assert jobs.store_report(with_stores, "crema-d-actors") is None
+
+
+def test_a_dataset_of_another_package_brings_its_own_files(with_stores, tmp_path, monkeypatch):
+    (tmp_path / "media" / "crema-d").mkdir(parents=True)
+    monkeypatch.setitem(DATASETS.entries, "crema-d-actors", Entry("another.package:load"))
+    assert jobs.store_report(with_stores, "crema-d-actors") is None
+
+
+def test_a_store_is_due_again_when_what_makes_it_changed_but_not_for_a_library(monkeypatch):
+    key = store_key("crema-d")
+    assert key == store_key("crema-d-actors") != store_key("ave")
+    monkeypatch.setattr(prepare, "_LIBRARIES", ("numpy",))
+    assert store_key("crema-d") == key
+    monkeypatch.setattr(provenance, "data_code", lambda module: {module: "changed"})
+    assert store_key("crema-d") != key
 
 
 # Switches.

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tcmax.data.base import PARTS, Card, Fold, file_order_cut
+from tcmax.data.base import PARTS, Card, Fold, data_root, file_order_cut
 from tcmax.errors import TcmaxError
 from tcmax.files import explained
 
@@ -55,6 +55,8 @@ class ClipSet:
 _MIRRORED = "lists as released with TCMax (github.com/hubaak/TCMax), media from the authors of the set"
 _HEADER = ("youtube_id", "label")
 _VIDEO = (".mp4", ".webm", ".mkv", ".avi", ".flv", ".mpg")
+
+LEAKAGE = "leakage.json"  # beside a store: what its splits leak, and which store it is
 
 CLIP_SETS: dict[str, ClipSet] = {
     "crema-d": ClipSet(
@@ -308,6 +310,21 @@ def clip_set(name: str) -> ClipSet:
     if known not in CLIP_SETS:
         raise TcmaxError(f"no raw media of {name!r} can be prepared; known sets are {', '.join(CLIP_SETS)}.")
     return CLIP_SETS[known]
+
+
+def store_folder(name: str, root: Path | None = None) -> Path:
+    """Where the store of a set stands unless the user says otherwise: <data root>/stores/<set>."""
+    root = root or data_root()
+    if root is None:
+        raise TcmaxError("where to? Give a folder with --store, or set the environment variable TCMAX_DATA.")
+    return root / "stores" / clip_set(name).id
+
+
+def media_folder(name: str) -> Path | None:
+    """Where the DAG finds the raw media of a set, $TCMAX_SOURCES/<set>; None when there is no such folder."""
+    sources = os.environ.get("TCMAX_SOURCES")
+    folder = Path(sources) / clip_set(name).id if sources else None
+    return folder if folder is not None and folder.is_dir() else None
 
 
 def read_lists(chosen: ClipSet, root: Path) -> Listed:

@@ -164,7 +164,10 @@ class Store:
     def __post_init__(self) -> None:
         path = Path(self.folder) / MANIFEST
         if not path.is_file():
-            raise TcmaxError(f"{self.folder} holds no finished store (no {MANIFEST}); run `tcmax prepare` (again).")
+            raise TcmaxError(
+                f"{self.folder} holds no finished store (no {MANIFEST}); run `tcmax prepare DATASET --source MEDIA`, "
+                "which also continues one that was interrupted."
+            )
         manifest = read_json(path)
         if manifest.get("schema_version") != VERSION:
             raise TcmaxError(f"{path} has the format {manifest.get('schema_version')}, not {VERSION}.")

@@ -244,6 +244,14 @@ def test_files_that_cross_the_parts_of_a_safer_split_are_counted(tmp_path):
     sources = [{f"{clip}.wav": {"sha256": "equal"}} for clip in listed.clips]
     folds = leakage(listed, sources=sources)["safer"]["crema-d-actors"]["folds"]
     assert [fold["identical_files_across_parts"] for fold in folds] == [1, 1, 1, 0, 0]
+    assert [fold["shared"]["sentence"] for fold in folds[2:4]] == [
+        {"ids": 2, "in_two_parts": 1},
+        {"ids": 2, "in_two_parts": 0},
+    ]
+
+
+def test_only_ave_has_a_validation_list_that_no_protocol_replaces():
+    assert [name for name, split in SPLITS.items() if split.official_validation] == ["ave-once"]
 
 
 # Damaged lists.

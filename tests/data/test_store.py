@@ -87,7 +87,7 @@ def test_killed_at_random_moments_and_resumed_it_is_identical(finished, source, 
 
 def test_what_was_interrupted_is_not_taken_for_a_store(finished, source, tmp_path):
     make_shard(prepared(tmp_path / "s"), layout(), FromFiles(source), 0, {}, lambda row: None)
-    with pytest.raises(TcmaxError, match=r"holds no finished store .* run `tcmax prepare`"):
+    with pytest.raises(TcmaxError, match=r"holds no finished store .* run `tcmax prepare DATASET --source MEDIA`"):
         Store(tmp_path / "s")
 
 
@@ -120,7 +120,7 @@ def test_a_store_that_was_harmed_is_repaired_and_until_then_found_out(finished, 
             array.unlink()
         case "lose the manifest":
             (folder / "manifest.json").unlink()
-    with pytest.raises(TcmaxError, match=r"run `tcmax prepare`|delete it and build it again|cannot read"):
+    with pytest.raises(TcmaxError, match=r"run `tcmax prepare|delete it and build it again|cannot read"):
         Store(folder).verify()
     build(folder, layout(), FromFiles(source))
     assert tree(folder) == tree(finished.folder)

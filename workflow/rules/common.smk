@@ -38,12 +38,13 @@ wildcard_constraints:
 
 
 def data_files(wildcards):
-    """A user's own feature file, when the dataset is one."""
-    settings = experiment_called(wildcards.experiment).settings.datasets
-    chosen = (
-        settings[wildcards.dataset].features if wildcards.dataset in settings else None
-    )
-    return [chosen] if chosen else []
+    """A user's own feature file, or the store of raw media, when the dataset is or needs one."""
+    chosen = experiment_called(wildcards.experiment)
+    if wildcards.dataset not in chosen.settings.datasets:
+        return []
+    features = chosen.settings.datasets[wildcards.dataset].features
+    file = features or jobs.store_report(chosen, wildcards.dataset)
+    return [file] if file else []
 
 
 def block_key(wildcards):

@@ -1,0 +1,49 @@
+"""The DAG makes the store of a set whose raw media are here: once, and not again when nothing changed."""
+
+from pathlib import Path
+
+import pytest
+import soundfile
+from media_files import grey_clock, tone, write_media
+from projects import copy_project, run
+
+from tcmax.data.clips import LEAKAGE
+from tcmax.data.store import Store
+
+CLIPS = {"train": ["1001_IEO_HAP_LO", "1002_IEO_SAD_LO"], "test": ["1003_IEO_ANG_LO"]}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project beside a data root with short lists of CREMA-D, and its media."""
+    project = copy_project(tmp_path_factory.mktemp("project"))
+    lists = project / "data" / "splits" / "CREMAD"
+    lists.mkdir(parents=True)
+    (project / "media" / "crema-d").mkdir(parents=True)
+    for part, names in CLIPS.items():
+        (lists / f"{part}.csv").write_text("".join(f"{name},{name.split('_')[2]}\n" for name in names))
+        for name in names:
+            write_media(project / "media" / "crema-d" / f"{name}.flv", grey_clock(1.2))
+            soundfile.write(project / "media" / "crema-d" / f"{name}.wav", tone(1.2, rate_hz=16_000), 16_000)
+    return project
+
+
+def prepare(project: Path, *arguments: str) -> str:
+    """What Snakemake says when it is asked for the store."""
+    report = project / "data" / "stores" / "crema-d" / LEAKAGE
+    command = ("snakemake", str(report), "--cores", "1", *arguments, "--config", "experiment=tiny")
+    done = run(project, *command, check=False)
+    return done.stdout + done.stderr
+
+
+def test_a_missing_store_is_made_once_from_the_media_at_hand(project: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TCMAX_DATA", str(project / "data"))
+    monkeypatch.setenv("TCMAX_SOURCES", str(project / "media"))
+    prepare(project)
+    store = Store(project / "data" / "stores" / "crema-d")
+    assert store.items == (*CLIPS["train"], *CLIPS["test"])
+    assert store.ready.all()
+    assert "prepared 3 of 3 rows" in (project / "data" / "stores" / "crema-d.log").read_text()
+    (project / "media").rename(project / "moved")
+    monkeypatch.setenv("TCMAX_SOURCES", str(project / "moved"))
+    assert "Nothing to be done" in prepare(project, "--dry-run")
