@@ -9,5 +9,6 @@ ENCODERS = Table(
         "mlp": Entry("tcmax.encoders.mlp:MLP"),
         "cnn": Entry("tcmax.encoders.cnn:CNN"),
         "resnet18": Entry("tcmax.encoders.resnet:ResNet18"),
+        "identity": Entry("tcmax.encoders.identity:Identity"),
     },
 )

@@ -6,10 +6,11 @@ from torchvision.models import resnet18
 
 from tcmax.encoders import ENCODERS
 from tcmax.encoders.cnn import CNN, CNNParameters
+from tcmax.encoders.identity import Identity, IdentityParameters
 from tcmax.encoders.mlp import MLP, MLPParameters
 from tcmax.encoders.resnet import ResNet18, ResNet18Parameters
 
-SHAPES = {"mlp": (3, 5), "cnn": (2, 16, 9), "resnet18": (2, 33, 40)}
+SHAPES = {"mlp": (3, 5), "cnn": (2, 16, 9), "resnet18": (2, 33, 40), "identity": (3, 5)}
 
 
 @pytest.mark.parametrize("kind", sorted(ENCODERS.entries))
@@ -49,6 +50,13 @@ def test_the_perceptron_is_linear_relu_for_each_width():
         expected = (hidden @ two.weight.T + two.bias).clamp_min(0)
     torch.testing.assert_close(encoder(x), expected)
     assert (encoder.width, len(encoder.layers)) == (4, 5)
+
+
+def test_the_identity_has_nothing_to_learn():
+    encoder = Identity((2, 3), IdentityParameters())
+    x = torch.arange(12.0).reshape(2, 2, 3)
+    torch.testing.assert_close(encoder(x), torch.arange(12.0).reshape(2, 6))
+    assert list(encoder.parameters()) == []
 
 
 def test_the_convolutional_encoder_averages_over_space():
