@@ -8,7 +8,7 @@ Nine kinds of Parquet file carry everything between the stages (docs/records.md 
     SCORES        one file per dataset: those scores, averaged per run
     EVIDENCE      one row per estimate or comparison, with its interval, variance parts and family
     VERDICTS      one row per claim
-    DISCREPANCIES one row per conclusion and flipped switch: the verdict before and after
+    DISCREPANCIES one row per dataset, conclusion and flipped switch: the verdict before and after
     THEORY        computed values of known laws, beside what a formula says
 
 Files are validated when written and when read, carry `schema_version`, and never hold a date, a host or a
@@ -282,6 +282,7 @@ MULTIVERSE = Kind(
 DISCREPANCIES = Kind(
     name="discrepancies",
     columns={
+        "dataset": TEXT,
         "switch": TEXT,
         "value": TEXT,
         "claim": STRING,
@@ -291,7 +292,7 @@ DISCREPANCIES = Kind(
     },
     families={},
     nullable=frozenset(),
-    unique=("switch", "value", "claim"),
+    unique=("dataset", "switch", "value", "claim"),
 )
 
 KINDS = {

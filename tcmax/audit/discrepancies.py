@@ -2,9 +2,9 @@
 
 Every variant with one switch flipped is compared with the same variant as published: paired over seeds and items, with
 Holm's correction over all flips of a metric on a dataset. A conclusion is a claim of the experiment, or that a variant
-is more accurate than the reference variant. It is judged twice: as published, and with every variant that has the
-switch flipped in the place of its own (a protocol switch: only where all sides have it). A deviation would have
-changed it where the two verdicts differ in their word.
+is more accurate than the reference variant, each on one dataset: a switch may act on one and not on another. It is
+judged twice: as published, and with every variant that has the switch flipped in the place of its own (a protocol
+switch: only where all sides have it). A deviation would have changed it where the two verdicts differ in their word.
 """
 
 import re
@@ -41,7 +41,10 @@ def audit_discrepancies(experiment: Experiment, results: Path, claims_path: Path
     columns = {name: [row[name] for row in rows] for name in records.DISCREPANCIES.columns}
     records.write(folder / "discrepancies.parquet", records.DISCREPANCIES, columns, {"experiment": experiment.name})
     changed = [row for row in rows if row["before"] != row["after"]]
-    lines = [f"{row['switch']} = {row['value']}: {row['text']} {row['before']} -> {row['after']}" for row in changed]
+    lines = [
+        f"{row['switch']} = {row['value']}, {row['dataset']}: {row['text']} {row['before']} -> {row['after']}"
+        for row in changed
+    ]
     tried = len(deviations(experiment.flips))
     switches = len({(row["switch"], row["value"]) for row in changed})
     return [*lines, f"{switches} of {tried} deviations would have changed a conclusion ({len(rows)} judged again)."]
@@ -69,7 +72,8 @@ def effects(board: RememberingBoard, flips: Sequence[Flip]) -> Iterator[dict[str
 
 
 def conclusions(experiment: Experiment, claims_path: Path | None) -> list[Claim]:
-    """The testable claims, and for every variant as published that it is more accurate than the reference variant.
+    """On each dataset the testable claims, and for every variant as published that it is more accurate than the reference
+    variant.
 
     Raises TcmaxError for a claim about "all others": which these are would change with what is flipped.
     """
@@ -102,7 +106,7 @@ def conclusions(experiment: Experiment, claims_path: Path | None) -> list[Claim]
                 relation="greater",
             )
         )
-    return found
+    return [claim.model_copy(update={"datasets": (d,)}) for claim in found for d in datasets_of(claim, experiment)]
 
 
 def changes(
@@ -114,9 +118,11 @@ def changes(
         on = {dataset: boards[dataset] for dataset in datasets_of(claim, experiment)}
         return word_of(readings_of(claim, experiment, on, populations_of(claim)), claim.population)
 
-    before = {claim.id: verdict(claim) for claim in claims}
+    before = [verdict(claim) for claim in claims]
     for (switch, value), places in deviations(experiment.flips).items():
-        for claim in claims:
+        for claim, word in zip(claims, before, strict=True):
+            (dataset,) = datasets_of(claim, experiment)
+            here = {base: flipped for base, flipped in places.items() if flipped in experiment.variants_on(dataset)}
             named = {
                 label
                 for contender in (claim.subject, *(claim.rivals or ()), claim.variants)
@@ -124,14 +130,15 @@ def changes(
             }
             # What happens around every method is flipped on both sides of a comparison, or its sides differ in it.
             around = switch in SWITCHES and PROTOCOL in SWITCHES[switch].scope
-            if named <= set(places) if around else named & set(places):
+            if named <= set(here) if around else named & set(here):
                 yield {
+                    "dataset": dataset,
                     "switch": switch,
                     "value": value,
                     "claim": claim.id,
                     "text": " ".join(claim.text.split()),
-                    "before": before[claim.id],
-                    "after": verdict(_switched(claim, places, f"{claim.id}|{switch}={value}")),
+                    "before": word,
+                    "after": verdict(_switched(claim, here, f"{claim.id}|{switch}={value}")),
                 }
 
 

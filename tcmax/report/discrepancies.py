@@ -32,7 +32,7 @@ def discrepancies(contents: Contents) -> Table:
                 cells += _cells(row)
                 if row is not None:
                     data.append(_record(dataset, flip, metric, row))
-            changed = _changed(contents, flip)
+            changed = _changed(contents, dataset, flip)
             cells.append(Cell("; ".join(changed) or "none", order=float(len(changed))))
             what = SWITCHES[flip.switch].what if flip.switch in SWITCHES else ""
             rows.append(Row(_short(flip), tuple(cells), flip.variant, what, experiment.title(flip.base)))
@@ -52,8 +52,8 @@ def discrepancies(contents: Contents) -> Table:
         f"Each of {switches} flipped alone: the variant with the switch minus the same variant as published, in the "
         f"accuracy, the Jensen-Shannon divergence and the entropy of the prediction, paired, with the 95 % interval "
         f"for {POPULATIONS['both']} (bold: excludes 0) and p after Holm over all flips of a metric. Changed "
-        "conclusions: claims of this experiment, and comparisons with its reference variant, whose verdict has "
-        "another word when the variant with the switch stands in the place of the published one. A word may change by "
+        "conclusions: claims of this experiment, and comparisons with its reference variant, whose verdict on this "
+        "dataset has another word when the variant with the switch stands in the place of the published one. A word may change by "
         f"a hair: that two verdicts differ is no evidence that their numbers do. {FIXED}"
     )
     return Table("discrepancies", "Deviations of released code", caption, tuple(blocks), pd.DataFrame(data), inert)
@@ -141,11 +141,12 @@ def _cells(row: pd.Series | None) -> list[Cell]:
     ]
 
 
-def _changed(contents: Contents, flip: Flip) -> list[str]:
+def _changed(contents: Contents, dataset: DatasetContents, flip: Flip) -> list[str]:
     rows = contents.discrepancies
     if rows is None:
         return []
-    here = rows[(rows["switch"] == flip.switch) & (rows["value"] == str(flip.value).lower())]
+    of_flip = (rows["switch"] == flip.switch) & (rows["value"] == str(flip.value).lower())
+    here = rows[of_flip & (rows["dataset"] == dataset.id)]
     here = here[here["before"] != here["after"]]
     return [f"{row['claim']}: {row['before']} → {row['after']}" for _, row in here.iterrows()]
 

@@ -108,6 +108,7 @@ def test_a_conclusion_changes_where_the_flipped_variants_take_their_places(judge
     path = judged[0] / "made-up" / "discrepancies.parquet"
     rows = records.read(path, records.DISCREPANCIES).to_pandas().astype(str)
     found = {(row.switch, row.claim): (row.before, row.after) for row in rows.itertuples()}
+    assert set(rows["dataset"]) == {"toy"}
     assert found == {
         # 0.9 against 0.7 becomes 0.3 against 0.7: both sides are flipped.
         ("shared_head.average", "bound-beats-together"): ("supported", "contradicted"),
@@ -118,6 +119,26 @@ def test_a_conclusion_changes_where_the_flipped_variants_take_their_places(judge
     assert judged[1][-1] == "1 of 2 deviations would have changed a conclusion (3 judged again)."
     assert "bound-beats" not in judged[1][0]
     assert "A is larger. supported -> contradicted" in judged[1][0]
+
+
+def test_each_dataset_has_conclusions_and_flips_of_its_own(tmp_path, matrices):
+    here = {label: variant for label, variant in VARIANTS.items() if label != "bound.average"}
+    experiment = experiment_of(datasets={"toy": {}, "other": {"variants": list(here)}})
+    write_items(tmp_path / "made-up" / "toy", matrices, seeds=range(SEEDS))
+    weaker = {**matrices, "together.average": matrices["bound.split"]}  # 0.2 in place of 0.7
+    write_items(tmp_path / "made-up" / "other", {label: weaker[label] for label in here}, seeds=range(SEEDS))
+    lines = audit_discrepancies(experiment, tmp_path, claims_file(tmp_path))
+    path = tmp_path / "made-up" / "discrepancies.parquet"
+    rows = records.read(path, records.DISCREPANCIES).to_pandas().astype(str)
+    found = {(row.dataset, row.claim): (row.before, row.after) for row in rows.itertuples()}
+    assert found == {
+        ("toy", "bound-beats-together"): ("supported", "contradicted"),
+        ("toy", "together-beats-alone"): ("supported", "supported"),
+        ("toy", "bound-beats-alone"): ("supported", "contradicted"),
+        ("other", "bound-beats-together"): ("supported", "supported"),  # only the weaker side has a flip here
+        ("other", "together-beats-alone"): ("supported", "contradicted"),
+    }
+    assert lines[-1] == "1 of 2 deviations would have changed a conclusion (5 judged again)."
 
 
 def test_flipped_variants_take_no_part_in_other_comparisons(judged):
