@@ -22,7 +22,8 @@ from tcmax.report.choices import choices
 from tcmax.report.contents import Contents
 from tcmax.report.costs import costs
 from tcmax.report.discrepancies import discrepancies, forest
-from tcmax.report.figures import Figure, figures
+from tcmax.report.figure import Figure
+from tcmax.report.figures import figures
 from tcmax.report.html import page
 from tcmax.report.latex import macros
 from tcmax.report.paper import write_paper

@@ -7,7 +7,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from tcmax.audit.discrepancies import MEASURED
 from tcmax.experiment import Flip
 from tcmax.report.contents import Contents, DatasetContents
-from tcmax.report.figures import Figure
+from tcmax.report.figure import Figure
 from tcmax.report.numbers import count, fixed, joined, show, show_p
 from tcmax.report.palette import INK, MUTED
 from tcmax.report.tables import FIXED, POPULATIONS, Block, Cell, Column, Row, Table

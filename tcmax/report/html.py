@@ -17,7 +17,7 @@ from markupsafe import Markup
 from tcmax import __version__
 from tcmax.report.cards import Card, headline, tally
 from tcmax.report.contents import Contents, DatasetContents, Missing
-from tcmax.report.figures import Figure, shared_caption
+from tcmax.report.figure import Figure, shared_caption
 from tcmax.report.numbers import count, show, show_p
 from tcmax.report.palette import BAND, INK, MUTED, PAPER, Look, looks
 from tcmax.report.tables import POPULATIONS, Table

@@ -7,7 +7,7 @@ from tcmax import __version__
 from tcmax.files import write_text
 from tcmax.report.cards import Card, headline, tally
 from tcmax.report.contents import Contents
-from tcmax.report.figures import Figure, shared_caption
+from tcmax.report.figure import Figure, shared_caption
 from tcmax.report.latex import Latex, compile_pdf, environment
 from tcmax.report.tables import Table
 

@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from tcmax import records
 from tcmax.files import write_text
-from tcmax.report.figures import Figure
+from tcmax.report.figure import Figure
 from tcmax.report.html import render
 from tcmax.report.numbers import fixed, show
 from tcmax.report.palette import MUTED, Look

@@ -12,7 +12,8 @@ from tcmax.errors import TcmaxError
 from tcmax.experiment import Experiment
 from tcmax.report.build import build_report
 from tcmax.report.contents import Contents
-from tcmax.report.figures import Figure, figures, negatives, shared_caption
+from tcmax.report.figure import Figure, shared_caption
+from tcmax.report.figures import figures, negatives
 from tcmax.report.palette import looks
 
 

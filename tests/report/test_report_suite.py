@@ -6,9 +6,9 @@ from small_report import experiment_in, write_records
 
 from tcmax.metrics.item_scores import ItemScores
 from tcmax.report.contents import Contents
-from tcmax.report.figures import improvement, profiles, ranks
 from tcmax.report.signature import signature
 from tcmax.report.suite import in_practice, standings, suite_scores
+from tcmax.report.suite_figures import improvement, profiles, ranks
 from tcmax.report.tables import comparisons, numbers, table1
 from tcmax.stats.ranking import rank_variants
 
