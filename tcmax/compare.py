@@ -157,73 +157,17 @@ def family(
     suffix: str,
 ) -> Iterator[dict[str, Any]]:
     """Rows of one family of comparisons, population by population."""
-    by_population: dict[Population, list[dict[str, Any]]] = {population: [] for population in POPULATIONS}
+    rows: list[dict[str, Any]] = []
     differences: dict[str, Compared] = {}
     for a, b in pairs:
-        stem = f"{board.dataset}|{metric}|{readout}|{a}-vs-{b}"
         compared = board.difference(scores[a], scores[b])
-        common = {
-            "kind": "comparison",
-            "dataset": board.dataset,
-            "selection": board.selection,
-            "metric": metric,
-            "readout": readout,
-            "a": a,
-            "b": b,
-            "estimator": board.estimator(metric),
-            "unit": METRICS[metric].unit,
-        }
-        rival_note = "the rival was picked by its score on these items" if suffix == "|best rival" else None
-        if isinstance(compared, str):
-            for population in POPULATIONS:
-                by_population[population].append(
-                    blank(
-                        id=f"{stem}|{population}{suffix}",
-                        **common,
-                        population=population,
-                        pairing="none",
-                        level=LEVEL,
-                        n_seeds=0,
-                        n_items=board.n_items,
-                        n_diverged=len(scores[a].diverged) + len(scores[b].diverged),
-                        notes=[compared, rival_note, *board.notes],
-                    )
-                )
-            continue
-        differences[stem] = compared
-        sign_flip = sign_flip_of(compared, stem)
-        effect, size, remarks = effect_of(compared, metric)
-        at_chance = _at_chance(board, a, b, metric, readout) if compared.n_diverged else None
-        for population in POPULATIONS:
-            c = compared.crossed
-            by_seeds = population != "items"
-            normality = by_seeds and sign_flip is not None and sign_flip.floor > LEVEL
-            by_population[population].append(
-                blank(
-                    id=f"{stem}|{population}{suffix}",
-                    **common,
-                    population=population,
-                    pairing=compared.pairing,
-                    n_diverged=compared.n_diverged,
-                    n_groups=c.n_groups if board.groups else None,
-                    effect=effect,
-                    effect_size=size,
-                    sign_flip_p=sign_flip.p_value if by_seeds and sign_flip else None,
-                    sign_flip_floor=sign_flip.floor if by_seeds and sign_flip else None,
-                    notes=[
-                        refusal(c, population),
-                        rival_note,
-                        at_chance and at_chance[population],
-                        f"rests on normality of {c.n_seeds} seed effects" if normality else None,
-                        *remarks,
-                        *compared.notes,
-                        *board.notes,
-                    ],
-                    **measured(c, population, LEVEL, margin=0.0),
-                )
-            )
-    for population, rows in by_population.items():
-        tested = {row["id"]: row for row in rows if row["p"] is not None}
+        stem = f"{board.dataset}|{metric}|{readout}|{a}-vs-{b}"
+        if not isinstance(compared, str):
+            differences[stem] = compared
+        rows += _rows_of_pair(board, metric, readout, (a, b), scores, compared, stem, suffix)
+    for population in POPULATIONS:
+        chosen = [row for row in rows if row["population"] == population]
+        tested = {row["id"]: row for row in chosen if row["p"] is not None}
         if tested:
             p = {identity: row["p"] for identity, row in tested.items()}
             holm = adjust(p, name)
@@ -235,7 +179,74 @@ def family(
             named = {"correction": holm.method, "family": f"{name}; tests: {len(p)}"}
             for row, *corrected in zip(tested.values(), holm.adjusted, by_units, q, strict=True):
                 row |= {**named, **dict(zip(("p_adjusted", "p_max_t", "q_value"), corrected, strict=True))}
-        yield from rows
+        yield from chosen
+
+
+def _rows_of_pair(
+    board: Board,
+    metric: str,
+    readout: str,
+    pair: tuple[str, str],
+    scores: Mapping[str, Score],
+    compared: Compared | str,
+    stem: str,
+    suffix: str,
+) -> Iterator[dict[str, Any]]:
+    """One row per population; compared: the difference, or why there is none."""
+    a, b = pair
+    common: dict[str, Any] = {
+        "kind": "comparison",
+        "dataset": board.dataset,
+        "selection": board.selection,
+        "metric": metric,
+        "readout": readout,
+        "a": a,
+        "b": b,
+        "estimator": board.estimator(metric),
+        "unit": METRICS[metric].unit,
+    }
+    rival_note = "the rival was picked by its score on these items" if suffix == "|best rival" else None
+    if isinstance(compared, str):
+        nothing = {
+            "pairing": "none",
+            "level": LEVEL,
+            "n_seeds": 0,
+            "n_items": board.n_items,
+            "n_diverged": len(scores[a].diverged) + len(scores[b].diverged),
+            "notes": [compared, rival_note, *board.notes],
+        }
+        for population in POPULATIONS:
+            yield blank(id=f"{stem}|{population}{suffix}", population=population, **common, **nothing)
+        return
+    c = compared.crossed
+    sign_flip = sign_flip_of(compared, stem)
+    effect, size, remarks = effect_of(compared, metric)
+    at_chance = _at_chance(board, a, b, metric, readout) if compared.n_diverged else None
+    for population in POPULATIONS:
+        by_seeds = population != "items"
+        normality = by_seeds and sign_flip is not None and sign_flip.floor > LEVEL
+        yield blank(
+            id=f"{stem}|{population}{suffix}",
+            population=population,
+            **common,
+            pairing=compared.pairing,
+            n_diverged=compared.n_diverged,
+            n_groups=c.n_groups if board.groups else None,
+            effect=effect,
+            effect_size=size,
+            sign_flip_p=sign_flip.p_value if by_seeds and sign_flip else None,
+            sign_flip_floor=sign_flip.floor if by_seeds and sign_flip else None,
+            notes=[
+                refusal(c, population),
+                rival_note,
+                at_chance and at_chance[population],
+                f"rests on normality of {c.n_seeds} seed effects" if normality else None,
+                *remarks,
+                *compared.notes,
+                *board.notes,
+            ],
+            **measured(c, population, LEVEL, margin=0.0),
+        )
 
 
 def max_t_of(board: Board, differences: Mapping[str, Compared], population: Population, name: str) -> Family | None:
