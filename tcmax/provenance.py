@@ -171,7 +171,13 @@ def digest(value: Any) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of this package, Python and the libraries that can change a number; absent ones are left out."""
-    found = {"tcmax": __version__, "python": platform.python_version()}
+    return {"tcmax": __version__, "python": platform.python_version(), **_library_versions()}
+
+
+@cache
+def _library_versions() -> dict[str, str]:
+    """Looked up once: reading packages' metadata takes 30 ms, and a block of runs asks at each of them."""
+    found = {}
     for name in _VERSIONED:
         try:
             found[name] = metadata.version(name)
