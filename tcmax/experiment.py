@@ -123,6 +123,7 @@ class ExperimentSettings(_Settings):
     """One experiment file, config/<name>.yaml.
 
     inert_switches: switches of tcmax/switches.py that cannot act in this experiment, and why, for a study of switches.
+    residence: where the rows of a dataset in files are held while training (docs/raw-media.md); it changes no number.
     imported: where results come from that were not trained here (docs/foreign-results.md). Such an experiment has no
     training settings, and its datasets and methods are names only.
     """
@@ -134,6 +135,7 @@ class ExperimentSettings(_Settings):
     selection: Literal["last", "best_val"] = "last"
     precision: Literal["float32", "float64"] = "float32"
     device: Literal["cpu", "cuda"] = "cpu"
+    residence: Literal["auto", "gpu", "ram", "mapped"] = "auto"
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 60.0
     half_precision_logits: bool = False
     reference_variant: str | None = None

@@ -27,6 +27,7 @@ from tcmax.fusion import HEADS
 from tcmax.methods import METHODS
 
 if TYPE_CHECKING:
+    from tcmax.training.loading import Held
     from tcmax.training.loop import Run, RunResult
     from tcmax.training.spec import RunSpec
 
@@ -225,6 +226,7 @@ def train_block(experiment: Experiment, cell: Cell, block: int, results: Path) -
     if cell.dataset not in experiment.settings.datasets:
         known = ", ".join(experiment.settings.datasets)
         raise TcmaxError(f"{experiment.path}: there is no dataset {cell.dataset!r}; known: {known}.")
+    from tcmax.training.loading import hold
     from tcmax.training.loop import pick_device
 
     dataset = load_dataset(experiment, cell.dataset)
@@ -232,6 +234,7 @@ def train_block(experiment: Experiment, cell: Cell, block: int, results: Path) -
     fingerprint = dataset.fingerprint()
     _check_prepared(results / experiment.name / cell.dataset / "data.json", fingerprint)
     context = context_of(experiment, cell, dataset, fingerprint, results)
+    held = None  # until a run needs it
     seeds = experiment.blocks[block]
     entries = []
     with Progress(f"{cell.dataset} fold {cell.fold} {cell.variant}", len(seeds)) as progress:
@@ -240,7 +243,8 @@ def train_block(experiment: Experiment, cell: Cell, block: int, results: Path) -
                 entry = _finished(context, seed)
                 kept = entry is not None
                 if entry is None:
-                    entry = _train_one(context, seed, device, progress)
+                    held = held or hold(dataset, device, experiment.settings.residence)
+                    entry = _train_one(context, seed, device, held, progress)
             entries.append(entry)
             progress.advance(f"seed {seed} {'kept' if kept else entry['status']}")
     manifest = context.folder(seeds[0]).parent / f"block_{block}.json"
@@ -297,7 +301,7 @@ def _entry(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _train_one(context: Context, seed: int, device: Any, progress: Progress) -> dict[str, Any]:
+def _train_one(context: Context, seed: int, device: Any, held: "Held", progress: Progress) -> dict[str, Any]:
     from tcmax.training import checkpoint
     from tcmax.training.loop import Run
 
@@ -306,7 +310,7 @@ def _train_one(context: Context, seed: int, device: Any, progress: Progress) -> 
         leftover.unlink(missing_ok=True)
     saved = folder / "checkpoint.pt"
     started, began = provenance.now(), time.perf_counter()
-    run = Run(context.spec, seed, context.dataset, device)
+    run = Run(context.spec, seed, context.dataset, device, held)
     checkpoint.restore(saved, run, key)
     resumed_from = run.state.epoch
     keep = checkpoint.every(context.experiment.settings.checkpoint_seconds, saved, key)
@@ -322,6 +326,7 @@ def _train_one(context: Context, seed: int, device: Any, progress: Progress) -> 
         "resumed_from_epoch": resumed_from,
         "peak_memory_mib": _peak_memory_mib(device),
         "device": str(device),
+        "residence": held.place,
         "versions": provenance.versions(),
         "hardware": provenance.hardware(),
         "claims_sha256": claims_hash(context.experiment),

@@ -66,6 +66,14 @@ SWITCHES: dict[str, Switch] = {
         original=False,
         release=True,
     ),
+    "protocol.flow_never_flipped": Switch(
+        scope=(PROTOCOL,),
+        section="§1.5, §1.10 P6",
+        what="frames flip one by one and flow never, so that motion contradicts what is seen; not a clip as a whole",
+        reference=False,
+        original=False,
+        release=True,
+    ),
     "shared_head.average": Switch(
         scope=("shared-head",),
         section="§2.1, §3.2",

@@ -211,37 +211,37 @@ def test_loading_an_experiment_needs_no_torch():
 
 # --- what a config names and an installation lacks
 
-ABSENT = {"crema-d": {"encoder": {"name": "resnet152"}, "needs": "clips, and an encoder"}}
+ABSENT = {"lost-films": {"encoder": {"name": "resnet152"}, "needs": "clips, and an encoder"}}
 
 
 def test_a_dataset_that_needs_preparation_is_planned_but_not_available(written):
     experiment = load(written(datasets={**tiny.raw()["datasets"], **ABSENT}))
     check_parts(experiment)
-    assert experiment.lacking("crema-d") == "clips, and an encoder"
+    assert experiment.lacking("lost-films") == "clips, and an encoder"
     assert experiment.lacking("tiny") is None
-    assert Cell("crema-d", 0, "tcmax") in list(experiment.cells())
+    assert Cell("lost-films", 0, "tcmax") in list(experiment.cells())
 
 
 def test_needs_says_nothing_once_dataset_and_encoders_are_there(written, monkeypatch):
     path = written(datasets=ABSENT)
-    monkeypatch.setitem(DATASETS.entries, "crema-d", Entry("tiny:dataset"))
-    assert load(path).lacking("crema-d") == "clips, and an encoder"  # the encoder is still missing
+    monkeypatch.setitem(DATASETS.entries, "lost-films", Entry("tiny:dataset"))
+    assert load(path).lacking("lost-films") == "clips, and an encoder"  # the encoder is still missing
     monkeypatch.setitem(ENCODERS.entries, "resnet152", Entry("tcmax.encoders.mlp:MLP"))
-    assert load(path).lacking("crema-d") is None
+    assert load(path).lacking("lost-films") is None
 
 
 def test_without_needs_an_unknown_dataset_or_encoder_is_a_mistake(written):
     for change, sentence in (
-        ({}, "unknown dataset 'crema-d'"),
+        ({}, "unknown dataset 'lost-films'"),
         ({"features": "f.yaml"}, "unknown encoder 'resnet152'"),
     ):
         with pytest.raises(TcmaxError, match=sentence):
-            load(written(datasets={"crema-d": {"encoder": {"name": "resnet152"}, **change}}))
+            load(written(datasets={"lost-films": {"encoder": {"name": "resnet152"}, **change}}))
 
 
 def test_training_settings_are_checked_even_where_the_data_is_not_there(written):
-    with pytest.raises(TcmaxError, match=r"datasets\.crema-d\.training\.epochs"):
-        load(written(datasets={"crema-d": {**ABSENT["crema-d"], "training": {"epochs": 0}}}))
+    with pytest.raises(TcmaxError, match=r"datasets\.lost-films\.training\.epochs"):
+        load(written(datasets={"lost-films": {**ABSENT["lost-films"], "training": {"epochs": 0}}}))
 
 
 @pytest.mark.parametrize("trials", [-1, 2.5, "many"])

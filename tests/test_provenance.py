@@ -70,7 +70,7 @@ CONSTANTS = [
     ("fusion/base.py", "first = first + logits", "first = logits + first", set(VARIANTS)),
     ("encoders/mlp.py", "nn.ReLU()", "nn.GELU()", set(VARIANTS)),
     ("encoders/cnn.py", "kernel_size=3", "kernel_size=5", set()),
-    ("training/loop.py", "EVALUATION_BATCH = 1024", "EVALUATION_BATCH = 512", set(VARIANTS)),
+    ("training/loading.py", "PASS_ITEMS = 1024", "PASS_ITEMS = 512", set(VARIANTS)),
     ("model.py", 'derive(*root, "init", path)', 'derive(*root, "start", path)', set(VARIANTS)),
     ("seeding.py", "digest_size=8", "digest_size=9", set(VARIANTS)),
     ("methods/base.py", "set_to_none=True", "set_to_none=False", set(VARIANTS)),

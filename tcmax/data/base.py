@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tcmax.data.views import Stored
 from tcmax.errors import TcmaxError
 
 PARTS = ("train", "val", "test")
@@ -76,6 +77,7 @@ class Dataset:
     card: licence, source, citation.
     facts: leakage and split facts worth printing, short sentences.
     official_validation: the source itself names the validation items (as AVE does), so that no protocol cuts its own.
+    stored: modality name -> its rows in files, for what is too large for `inputs`; checked when they were written.
 
     Raises TcmaxError when the arrays contradict each other.
     """
@@ -90,6 +92,7 @@ class Dataset:
     groups: Mapping[str, np.ndarray] = field(default_factory=dict)
     facts: tuple[str, ...] = ()
     official_validation: bool = False
+    stored: Mapping[str, Stored] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         problem = self._problem()
@@ -98,15 +101,17 @@ class Dataset:
 
     def _problem(self) -> str | None:
         n = len(self.labels)
-        if not self.inputs:
+        if not self.modalities:
             return "no modality"
-        for name, array in self.inputs.items():
+        for name in self.modalities:
             if name in RESERVED:
                 return f"a modality may not be called {name!r}, {RESERVED[name]}"
             if not _NAME.fullmatch(name):
                 return f"modality {name!r}: names become columns, so only letters, digits, '_' and '-'"
-            if len(array) != n:
-                return f"modality {name!r} has {len(array)} rows, the labels have {n}"
+            n_rows = self.stored[name].n_items if name in self.stored else len(self.inputs[name])
+            if n_rows != n:
+                return f"modality {name!r} has {n_rows} rows, the labels have {n}"
+        for name, array in self.inputs.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 return f"modality {name!r} holds NaN or infinite values"
         for name, ids in self.groups.items():
@@ -144,11 +149,13 @@ class Dataset:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Modality names in the order of `inputs`."""
-        return tuple(self.inputs)
+        """Modality names in the order of `inputs`, then of `stored`."""
+        return (*self.inputs, *self.stored)
 
     def shape(self, modality: str) -> tuple[int, ...]:
-        """Shape of one item of a modality, without the batch axis."""
+        """Shape of one item of a modality as a model gets it, without the batch axis."""
+        if modality in self.stored:
+            return self.stored[modality].view.shape
         return tuple(self.inputs[modality].shape[1:])
 
     def fingerprint(self) -> str:
@@ -166,6 +173,8 @@ class Dataset:
 
         for name, array in self.inputs.items():
             add(f"input {name}", array)
+        for name, stored in self.stored.items():
+            add(f"stored {name}", np.array([stored.digest]))
         add("labels", self.labels.astype(np.int64))
         add("classes", np.array(self.class_names, dtype=object))
         add("items", self.items)

@@ -24,7 +24,6 @@ from tcmax.data.sound_crop import (
     STFT_HOP,
     STFT_RATE_HZ,
     STFT_SECONDS,
-    STFT_SHAPE,
     STFT_WINDOW,
     TILED_SECONDS,
 )

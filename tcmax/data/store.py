@@ -203,13 +203,22 @@ class Store:
         """(n_items, ...) of an array."""
         return (self.manifest["n_items"], *self.manifest["arrays"][array]["shape"])
 
+    def dtype(self, array: str) -> np.dtype:
+        """Of an array."""
+        return np.dtype(self.manifest["arrays"][array]["dtype"])
+
+    def content(self, array: str) -> str:
+        """SHA-256 over the recorded checksums of an array's files: equal for equal rows in shards of equal size."""
+        written = (record["files"][array]["sha256"] for record in self._records)
+        return hashlib.sha256("".join(written).encode()).hexdigest()
+
     def rows(self, array: str, rows: np.ndarray) -> np.ndarray:
         """Rows of an array, in the order asked for, read through memory maps.
 
         rows: (k,) int64 in [0, n_items). Raises TcmaxError when a shard is missing or has another shape.
         """
         rows = np.asarray(rows, dtype=np.int64)
-        found = np.empty((len(rows), *self.shape(array)[1:]), dtype=self.manifest["arrays"][array]["dtype"])
+        found = np.empty((len(rows), *self.shape(array)[1:]), dtype=self.dtype(array))
         size = self.manifest["shard_items"]
         for shard in np.unique(rows // size).tolist():
             places = np.flatnonzero(rows // size == shard)

@@ -7,7 +7,7 @@ the whole `step`. What it remembers between steps lives in buffers, so that chec
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -43,20 +43,20 @@ class Batch:
     rows: Tensor
 
 
-@dataclass(frozen=True)
-class TrainPart:
-    """The train part of a fold, for methods that look at it outside a step (prototypes, held-out losses).
-
-    inputs: modality -> (n_train, ...). labels: (n_train,) int64.
+class TrainPart(Protocol):
+    """The train part of a fold as an epoch sees it, for methods that look at it outside a step (prototypes, held-out
+    losses). labels: (n_train,) int64. pass_items: how many a pass without gradients may take.
     """
 
-    inputs: dict[str, Tensor]
-    labels: Tensor
+    @property
+    def labels(self) -> Tensor: ...
+
+    @property
+    def pass_items(self) -> int: ...
 
     def batch(self, positions: Tensor) -> Batch:
         """The items at these positions, (B,) int64 in 0..n_train-1."""
-        inputs = {name: x.index_select(0, positions) for name, x in self.inputs.items()}
-        return Batch(inputs, self.labels.index_select(0, positions), positions)
+        ...
 
 
 @dataclass

@@ -6,8 +6,6 @@ from torch import Tensor
 from tcmax.methods.base import TrainPart
 from tcmax.model import MultimodalClassifier, Outputs
 
-CHUNK = 1024  # items per forward pass, for memory alone
-
 
 def outputs_of(model: MultimodalClassifier, train: TrainPart, positions: Tensor) -> Outputs:
     """Outputs for the items at `positions`, (n,) int64 and not empty, in that order.
@@ -16,7 +14,7 @@ def outputs_of(model: MultimodalClassifier, train: TrainPart, positions: Tensor)
     """
     model.eval()
     with torch.no_grad():
-        chunks = [model(train.batch(part).inputs) for part in positions.split(CHUNK)]
+        chunks = [model(train.batch(part).inputs) for part in positions.split(train.pass_items)]
     model.train()
     return Outputs(
         {name: torch.cat([chunk.features[name] for chunk in chunks]) for name in chunks[0].features},

@@ -17,13 +17,12 @@ from torch import Tensor
 from tcmax.data.base import Dataset
 from tcmax.errors import TcmaxError
 from tcmax.fusion.base import total
-from tcmax.methods.base import Method, Progress, TrainPart
+from tcmax.methods.base import Method, Progress
 from tcmax.model import MultimodalClassifier
 from tcmax.seeding import derive, generator
 from tcmax.sgd import SGD
+from tcmax.training.loading import Held, hold, part_of
 from tcmax.training.spec import RunSpec
-
-EVALUATION_BATCH = 1024
 
 Logits = dict[str, np.ndarray]  # read-out -> (val + test items, C)
 
@@ -70,23 +69,23 @@ class RunResult:
 class Run:
     """One seed of one cell: build, train epoch by epoch, hand out what the selection rules kept.
 
-    device: a torch device that exists. Raises TcmaxError when the method cannot train this model.
+    device: a torch device that exists. held: where rows are that a dataset has in files, for several runs on it.
+    Raises TcmaxError when the method cannot train this model.
     """
 
-    def __init__(self, spec: RunSpec, seed: int, dataset: Dataset, device: torch.device) -> None:
+    def __init__(
+        self, spec: RunSpec, seed: int, dataset: Dataset, device: torch.device, held: Held | None = None
+    ) -> None:
         self.spec, self.seed, self.device = spec, seed, device
         self.fold = spec.parts(dataset)
         dtype = torch.float64 if spec.precision == "float64" else torch.float32
         self.held_out = np.concatenate([self.fold.val, self.fold.test])
         self.held_out_labels = dataset.labels[self.held_out]
 
-        def tensors(rows: np.ndarray) -> dict[str, Tensor]:
-            return {name: torch.from_numpy(x[rows]).to(device, dtype) for name, x in dataset.inputs.items()}
-
-        self.train_part = TrainPart(
-            tensors(self.fold.train), torch.from_numpy(dataset.labels[self.fold.train]).to(device)
-        )
-        self.held_out_inputs = tensors(self.held_out)
+        held = held or hold(dataset, device)
+        settings = (device, dtype, held, spec.root(seed), spec.switches["protocol.flow_never_flipped"])
+        self.train_part = part_of(dataset, self.fold.train, *settings)
+        self.held_out_part = part_of(dataset, self.held_out, *settings)
         self.model = spec.build_model(dataset, seed).to(device)
         self.method = spec.build_method(dataset).to(device)
         try:
@@ -141,18 +140,17 @@ class Run:
         # The order depends on (dataset, fold, seed, epoch) alone, so that variants of one seed see the same batches.
         order = generator(*self.spec.root(self.seed), "order", epoch).permutation(n_train)
         size = self.spec.training["batch_size"]
-        starts = range(0, n_train, size)  # the last, shorter batch is kept
         progress = Progress(
-            epoch, self.epochs, 0, len(starts), (*self.spec.root(self.seed), self.spec.method[0]), self.device
+            epoch, self.epochs, 0, -(-n_train // size), (*self.spec.root(self.seed), self.spec.method[0]), self.device
         )
         logged: dict[str, list[tuple[float, Tensor]]] = {}
         self.optimizer.forget_counts()
         self.model.forget_passes()
         self.model.train()
         self.method.train()
-        self.method.begin_epoch(self.model, self.train_part, progress)
-        for progress.step, start in enumerate(starts):
-            batch = self.train_part.batch(torch.from_numpy(order[start : start + size]).to(self.device))
+        train = self.train_part.in_epoch(epoch)
+        self.method.begin_epoch(self.model, train, progress)
+        for progress.step, batch in enumerate(train.batches(order, size)):
             for name, value in self.method.step(self.model, batch, self.optimizer, progress).items():
                 weight = 1.0 if name.startswith("count.") else len(batch.labels) / n_train
                 logged.setdefault(name, []).append((weight, value))
@@ -191,9 +189,8 @@ class Run:
         pieces: dict[str, list[np.ndarray]] = {}
         self.model.eval()
         with torch.no_grad():
-            for start in range(0, len(self.held_out), EVALUATION_BATCH):
-                chosen = slice(start, start + EVALUATION_BATCH)
-                outputs = self.model({name: x[chosen] for name, x in self.held_out_inputs.items()})
+            for inputs in self.held_out_part.in_order():
+                outputs = self.model(inputs)
                 for name, value in outputs.logits.items():
                     pieces.setdefault(name, []).append(value.cpu().numpy())
         return {name: np.concatenate(parts) for name, parts in pieces.items()}

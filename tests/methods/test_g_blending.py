@@ -8,8 +8,8 @@ import tiny
 import torch
 
 from tcmax.errors import TcmaxError
-from tcmax.methods.base import TrainPart
 from tcmax.sgd import SGD
+from tcmax.training.loading import Arrays
 from tcmax.training.loop import Run
 from tcmax.training.spec import resolve_run
 
@@ -56,7 +56,7 @@ def losses_by_hand(w, x, y):
 def setup(variant, dataset=None):
     model, method, dataset = steps.parts(variant, dataset=dataset)
     whole = steps.batch_of(dataset, size=26)
-    return model, method, TrainPart(whole.inputs, whole.labels), dataset
+    return model, method, Arrays(whole.inputs, whole.labels), dataset
 
 
 @pytest.mark.parametrize("shapes", [tiny.SHAPES, THREE], ids=["two", "three"])
@@ -145,7 +145,7 @@ def test_assertion_26_weights_do_not_see_how_many_items_are_held_out(names):
     method.begin_epoch(model, part, steps.progress())
     held_out = method.held_out.clone()
     again = {name: torch.cat([x, x[held_out]]) for name, x in part.inputs.items()}
-    doubled = TrainPart(again, torch.cat([part.labels, part.labels[held_out]]))
+    doubled = Arrays(again, torch.cat([part.labels, part.labels[held_out]]))
     parts = [(part, held_out), (doubled, torch.cat([held_out, torch.ones(int(held_out.sum()), dtype=torch.bool)]))]
 
     def losses():

@@ -4,8 +4,8 @@ import steps
 import tiny
 import torch
 
-from tcmax.methods.base import TrainPart
 from tcmax.methods.passes import outputs_of
+from tcmax.training.loading import Arrays
 
 IMAGES = {"a": (1, 6, 6), "b": (2, 4, 4)}
 CNN = {"name": "cnn", "channels": [3, 4]}
@@ -18,8 +18,8 @@ def test_outputs_are_those_of_evaluation_mode_in_the_order_asked_for_whatever_th
         model({name: 2 * x + 1 for name, x in batch.inputs.items()})  # running statistics far from a batch's own
     before = {name: value.clone() for name, value in model.state_dict().items()}
     positions = torch.tensor([20, 3, 3, 11, 0])
-    monkeypatch.setattr("tcmax.methods.passes.CHUNK", 2)
-    outputs = outputs_of(model, TrainPart(batch.inputs, batch.labels), positions)
+    monkeypatch.setattr("tcmax.training.loading.PASS_ITEMS", 2)
+    outputs = outputs_of(model, Arrays(batch.inputs, batch.labels), positions)
     assert all(module.training for module in model.modules())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     model.eval()

@@ -11,9 +11,10 @@ import tiny
 import torch
 
 from tcmax.errors import TcmaxError
-from tcmax.methods.base import Batch, TrainPart
+from tcmax.methods.base import Batch
 from tcmax.methods.pmr import distances
 from tcmax.sgd import SGD
+from tcmax.training.loading import Arrays
 from tcmax.training.loop import Run
 from tcmax.training.spec import resolve_run
 
@@ -78,7 +79,7 @@ def one_step(variant, dataset=None, scale=1.0, epoch=0):
     lean(model)
     batch, rows = steps.batch_of(dataset), dataset.folds[0].train
     whole = steps.batch_of(dataset, size=len(rows))
-    method.begin_epoch(model, TrainPart(whole.inputs, whole.labels), steps.progress(epoch))
+    method.begin_epoch(model, Arrays(whole.inputs, whole.labels), steps.progress(epoch))
     for name in model.modalities:
         method.prototypes(name).mul_(scale)
     before = longhand.weights(model)
@@ -155,7 +156,7 @@ def test_the_authors_boost_is_all_or_nothing_and_the_releases_beyond_two_goes_to
 
 
 def refresh(method, model, x, y, epoch=0):
-    part = TrainPart({name: torch.from_numpy(v) for name, v in x.items()}, torch.from_numpy(y))
+    part = Arrays({name: torch.from_numpy(v) for name, v in x.items()}, torch.from_numpy(y))
     method.begin_epoch(model, part, steps.progress(epoch))
     return {name: method.prototypes(name).numpy().copy() for name in x}
 
@@ -199,7 +200,7 @@ def test_a_refresh_reads_a_tenth_of_the_train_part_and_other_items_each_epoch(mo
     model, method, dataset = steps.parts(PMR)
     whole = steps.batch_of(dataset, size=26)
     for epoch in (0, 1, 0):
-        method.begin_epoch(model, TrainPart(whole.inputs, whole.labels), steps.progress(epoch))
+        method.begin_epoch(model, Arrays(whole.inputs, whole.labels), steps.progress(epoch))
     assert [len(set(chosen)) for chosen in read] == [3, 3, 3]  # of 26, rounded up
     assert read[0] == read[2] != read[1]
 

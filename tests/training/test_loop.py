@@ -14,7 +14,7 @@ from tcmax.encoders import ENCODERS
 from tcmax.encoders.base import Encoder
 from tcmax.errors import TcmaxError
 from tcmax.registry import Entry
-from tcmax.training import loop
+from tcmax.training import loading
 from tcmax.training.loop import Run, pick_device
 
 every_variant = pytest.mark.parametrize("variant", sorted(tiny.VARIANTS))
@@ -173,7 +173,7 @@ def test_predictions_are_the_models_outputs_in_evaluation_mode_for_val_then_test
 
 def test_evaluation_in_pieces_changes_nothing(monkeypatch):
     whole = runs.digest(runs.make(precision="float64").train())
-    monkeypatch.setattr(loop, "EVALUATION_BATCH", 4)
+    monkeypatch.setattr(loading, "PASS_ITEMS", 4)
     pieces = runs.make(precision="float64").train()
     for name, (_, expected) in whole[0]["last"][1].items():
         np.testing.assert_allclose(pieces.selected["last"].logits[name].ravel(), np.frombuffer(expected), rtol=1e-12)

@@ -26,7 +26,7 @@ ENCODERS = {"tiny": {"encoders": {"left": {"name": "cnn", "channels": [16, 32]},
 
 def test_a_fidelity_picks_the_protocol_of_every_variant():
     names = {name for name, switch in SWITCHES.items() if PROTOCOL in switch.scope}
-    assert len(names) == 3
+    assert len(names) == 4
     for fidelity, expected in (("reference", False), ("original", False), ("release", True)):
         for label, variant in tiny.VARIANTS.items():
             experiment = tiny.experiment(variants={label: {**variant, "fidelity": fidelity}})

@@ -8,7 +8,12 @@ from tcmax.errors import TcmaxError
 from tcmax.methods.ogm import OGMParameters
 from tcmax.training.spec import check_parts, fill, resolve_run
 
-PROTOCOL_SWITCHES = ("protocol.file_order_split", "protocol.released_start", "protocol.aliased_selection")
+PROTOCOL_SWITCHES = (
+    "protocol.file_order_split",
+    "protocol.released_start",
+    "protocol.aliased_selection",
+    "protocol.flow_never_flipped",
+)
 
 
 def resolve(variant=None, dataset=None, fold=0, **changes):
