@@ -68,17 +68,30 @@ def plan(
 @app.command()
 def looks(
     experiment: ExperimentName,
-    at: Annotated[str, typer.Option(help="Numbers of seeds at which to look, fixed beforehand, as 4,8,12,16,20.")],
-    metric: Annotated[str, typer.Option(help="Which metric.")] = "accuracy",
+    at: Annotated[
+        str | None, typer.Option(help="By hand: numbers of seeds at which to look, fixed beforehand, as 4,8,12,16,20.")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="In an experiment with `sequential`: take the look at so many seeds.")
+    ] = None,
+    metric: Annotated[str, typer.Option(help="With --at: which metric.")] = "accuracy",
     results: Results = Path("results"),
 ) -> None:
     """Look at the seeds so far, without the error of peeking: which pairs are decided, which need more seeds."""
-    from tcmax.looks import looks, looks_text
+    from tcmax.looks import looks, looks_text, take_look
 
-    if not all(part.strip().isdigit() for part in at.split(",")):
-        raise TcmaxError(f"--at takes numbers of seeds with commas between them, not {at!r}.")
-    planned = [int(part) for part in at.split(",")]
-    typer.echo(looks_text(looks(_experiment(experiment), results, planned, metric), metric))
+    loaded = _experiment(experiment)
+    if (at is None) == (seeds is None):
+        raise TcmaxError("give --at with the looks planned by hand, or --seeds in an experiment with `sequential`.")
+    if seeds is not None:
+        found = take_look(loaded, results, seeds)
+        metric = loaded.settings.sequential.metric
+    else:
+        numbers = str(at).split(",")
+        if not all(part.strip().isdigit() for part in numbers):
+            raise TcmaxError(f"--at takes numbers of seeds with commas between them, not {at!r}.")
+        found = looks(loaded, results, [int(part) for part in numbers], metric)
+    typer.echo(looks_text(found, metric))
 
 
 @app.command()
@@ -100,14 +113,22 @@ def prepare(
     failed_share: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Stop when more than this share of the clips cannot be prepared.")
     ] = 0.01,
+    weights: Annotated[Path | None, typer.Option(help="mvsa-single: file with the weights of the CLIP model.")] = None,
+    model: Annotated[str, typer.Option(help="mvsa-single: rn50 or vit-b-32.")] = "rn50",
+    labels: Annotated[str, typer.Option(help="mvsa-single: agree or merged (docs/raw-media.md).")] = "agree",
 ) -> None:
     """Load and check a dataset and write its facts for later stages; with --source, make its store from raw media."""
     if source is not None:
         from tcmax.data.store import Effort
-        from tcmax.prepare import Choices, prepare_media
+        from tcmax.prepare import Choices, prepare_media, prepare_tweets
 
-        choices = Choices(size, seed, fidelity, _pairs(switch))
         effort = Effort(processes or os.cpu_count() or 1, failed_share)
+        if dataset == "mvsa-single":
+            if weights is None:
+                raise TcmaxError("mvsa-single needs a CLIP model: give the file of its weights with --weights.")
+            typer.echo(prepare_tweets(source, weights, model, labels, store, effort=effort))
+            return
+        choices = Choices(size, seed, fidelity, _pairs(switch))
         typer.echo(prepare_media(dataset, source, store, choices=choices, effort=effort))
         return
     from tcmax import jobs

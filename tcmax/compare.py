@@ -257,6 +257,8 @@ def max_t_of(board: Board, differences: Mapping[str, Compared], population: Popu
     """
     found = list(differences.values())
     seeds = {compared.crossed.n_seeds for compared in found}
+    if any(c.crossed.spending for c in found):  # max-T knows of no looks
+        return None
     if population == "both" or len(seeds) > 1 or any(c.pairing != "paired" or c.n_diverged for c in found):
         return None
     if population == "seeds":

@@ -29,6 +29,7 @@ from tcmax.metrics.calibration import N_BINS
 from tcmax.metrics.entropy import weak_and_strong
 from tcmax.metrics.item_scores import ItemScores
 from tcmax.seeding import generator
+from tcmax.sequential import Plan, in_words, plan_of
 from tcmax.stats.checks import SelfComparison, self_comparison
 from tcmax.stats.crossed import (
     Crossed,
@@ -43,6 +44,7 @@ from tcmax.stats.crossed import (
 from tcmax.stats.effects import hedges_g_paired
 from tcmax.stats.paired import SignFlip, mcnemar, sign_flip_seeds
 from tcmax.stats.selection import head_optimism
+from tcmax.stats.sequential import Spending
 
 Floats = NDArray[np.float64]
 Contender = tuple[str, ...]
@@ -100,13 +102,23 @@ class Compared:
 class Board:
     """The scores of one dataset under one selection rule.
 
-    groups: the groupings that intervals use, at most two. notes: what a reader should know about them.
+    groups: the groupings that intervals use, at most two. notes: what a reader should know about them. plan: the looks
+    of a sequential design, which correct every comparison. folder: where the scores are, if not in their place.
     """
 
-    def __init__(self, experiment: Experiment, dataset: str, results: Path, selection: str | None = None) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        dataset: str,
+        results: Path,
+        selection: str | None = None,
+        *,
+        plan: Plan | None = None,
+        folder: Path | None = None,
+    ) -> None:
         self.experiment, self.dataset = experiment, dataset
         self.selection = selection or experiment.settings.selection
-        self.folder = results / experiment.name / dataset
+        self.folder = folder or results / experiment.name / dataset
         self.items = ItemScores.read(self.folder / "items.parquet")
         path = self.items.path
         if self.selection not in self.items.selections:
@@ -117,6 +129,14 @@ class Board:
         if missing:
             raise TcmaxError(f"{path} has no runs of {', '.join(missing)}; score the dataset again.")
         self.groups = dict(list(self.items.groups.items())[:MAX_GROUPINGS])
+        self.plan = plan_of(experiment, results, plan)
+        looks = self.plan.looks if self.plan else ()
+        for variant in self.variants if looks else ():
+            if len(self.ran(variant)) not in looks:
+                raise TcmaxError(
+                    f"{path} has {len(self.ran(variant))} seeds of {variant}, which is no look: looks are at "
+                    f"{in_words(looks)} seeds, and no level is left for others."
+                )
         self.column = lru_cache(maxsize=64)(self._column)
 
     @property
@@ -131,6 +151,11 @@ class Board:
             sizes = ", ".join(f"{name} ({len(np.unique(labels))})" for name, labels in self.groups.items())
             left_out = f"; left out: {', '.join(names[MAX_GROUPINGS:])}" if len(names) > MAX_GROUPINGS else ""
             found.append(f"items grouped by {sizes}{left_out}")
+        if self.plan is not None:
+            found.append(
+                f"sequential design, looks at {in_words(self.plan.looks)} seeds: intervals and p of comparisons are "
+                "those of all looks together"
+            )
         n_folds = self.experiment.n_folds(self.dataset)
         if n_folds > 1:
             held = "items" if not names else names[0]
@@ -350,8 +375,10 @@ class Board:
 
     def difference(self, a: Score, b: Score, pairing: Pairing = "paired") -> Compared | str:
         """A − B. Seeds pair when both ran the same seed list, unless the design says that they are independent; a
-        pair with a diverged run is left out. Returns the reason where nothing can be compared."""
-        paired = pairing == "paired" and a.ran == b.ran
+        pair with a diverged run is left out. In a sequential design one of them may have gone on: the seeds that both
+        ran pair. Returns the reason where nothing can be compared."""
+        common, diverged = a.ran & b.ran, {*a.diverged, *b.diverged}
+        paired = pairing == "paired" and (a.ran == b.ran or (self.plan is not None and common in (a.ran, b.ran)))
         seeds_a, seeds_b = list(a.seeds), list(b.seeds)
         if paired:
             seeds_a = seeds_b = [seed for seed in a.seeds if seed in b.seeds]
@@ -365,13 +392,19 @@ class Board:
         if pairing == "paired" and not paired:
             notes.append("the variants ran different seeds: seeds taken as independent")
         return Compared(
-            crossed=self._whole(found),
+            crossed=replace(self._whole(found), spending=self.spending(len(common))),
             pairing="paired" if paired else "independent seeds",
             a=first,
             b=second,
-            n_diverged=len(set(a.diverged) | set(b.diverged)) if paired else len(a.diverged) + len(b.diverged),
+            n_diverged=len(diverged & common) if paired else len(a.diverged) + len(b.diverged),
             notes=tuple(notes),
         )
+
+    def spending(self, n_seeds: int) -> Spending | None:
+        """The look at which so many seeds stand, also where some of them are left out; None in a design without."""
+        if self.plan is None:
+            return None
+        return Spending(next(look for look in self.plan.looks if look >= n_seeds), self.plan.looks)
 
     def estimate(self, score: Score) -> Crossed:
         """Mean score with its variance parts."""

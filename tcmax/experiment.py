@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -119,9 +120,36 @@ class VariantSettings(_Settings):
         return {"name": value} if isinstance(value, str) else value
 
 
+class SequentialSettings(_Settings):
+    """Seeds are added look by look, and only for variants of pairs that are still open (docs/statistics.md).
+
+    looks: numbers of seeds at which pairs are looked at, fixed beforehand; the last one is the whole seed list.
+    metric: what a pair is compared by, in its own read-out.
+    pairs: which pairs are looked at; every variant against the reference variant when not given, or all pairs without
+        one.
+    """
+
+    looks: tuple[Count, ...]
+    metric: Literal["accuracy", "balanced_accuracy", "nll", "brier", "js"] = "accuracy"
+    pairs: tuple[tuple[str, str], ...] | None = None
+
+    @field_validator("looks", "pairs", mode="before")
+    @classmethod
+    def _from_yaml_list(cls, value: Any) -> Any:
+        return tuple(tuple(v) if isinstance(v, list) else v for v in value) if isinstance(value, list) else value
+
+    @field_validator("looks")
+    @classmethod
+    def _increasing(cls, looks: tuple[int, ...]) -> tuple[int, ...]:
+        if len(looks) < 2 or looks[0] < 3 or any(b <= a for a, b in pairwise(looks)):
+            raise ValueError("looks are two or more increasing numbers of seeds, the first one 3 or more")
+        return looks
+
+
 class ExperimentSettings(_Settings):
     """One experiment file, config/<name>.yaml.
 
+    sequential: looks after which seeds are added, in place of all seeds at once.
     inert_switches: switches of tcmax/switches.py that cannot act in this experiment, and why, for a study of switches.
     residence: where the rows of a dataset in files are held while training (docs/raw-media.md); it changes no number.
     imported: where results come from that were not trained here (docs/foreign-results.md). Such an experiment has no
@@ -141,6 +169,7 @@ class ExperimentSettings(_Settings):
     reference_variant: str | None = None
     claims: str | None = None
     pin_code: str | None = None
+    sequential: SequentialSettings | None = None
     inert_switches: dict[str, str] = Field(default_factory=dict)
     imported: str | None = None
     training: TrainingSettings | None = None
@@ -180,6 +209,8 @@ class ExperimentSettings(_Settings):
             raise ValueError("seeds: at least one seed is needed")
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds: a seed is listed twice")
+        if self.sequential is not None:
+            self._sequential(self.sequential)
         if not self.datasets:
             raise ValueError("datasets: at least one dataset is needed")
         if not self.variants:
@@ -200,6 +231,20 @@ class ExperimentSettings(_Settings):
                 if label not in self.variants:
                     raise ValueError(f"datasets.{name}.variants: there is no variant {label!r}")
         return self
+
+    def _sequential(self, sequential: SequentialSettings) -> None:
+        if self.imported is not None:
+            raise ValueError("sequential: imported results have the seeds that they have")
+        if sequential.looks[-1] != len(self.seeds):
+            raise ValueError(
+                f"sequential.looks: the last look is at the whole seed list, {len(self.seeds)} seeds, not at "
+                f"{sequential.looks[-1]}"
+            )
+        for pair in sequential.pairs or ():
+            unknown = [label for label in pair if label not in self.variants]
+            if unknown or pair[0] == pair[1]:
+                what = f"there is no variant {unknown[0]!r}" if unknown else f"{pair[0]!r} is paired with itself"
+                raise ValueError(f"sequential.pairs: {what}")
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -278,9 +323,14 @@ class Experiment:
 
     @cached_property
     def blocks(self) -> tuple[tuple[int, ...], ...]:
-        """The seed list cut into slices of `seeds_per_job`; block k is `blocks[k]`."""
+        """The seed list cut at looks, if there are any, and into slices of `seeds_per_job`; block k is `blocks[k]`."""
         seeds, size = self.settings.seeds, self.settings.seeds_per_job
-        return tuple(seeds[start : start + size] for start in range(0, len(seeds), size))
+        looks = self.settings.sequential.looks if self.settings.sequential else (len(seeds),)
+        return tuple(
+            seeds[start : min(start + size, end)]
+            for begin, end in pairwise((0, *looks))
+            for start in range(begin, end, size)
+        )
 
     @cached_property
     def flips(self) -> tuple[Flip, ...]:

@@ -9,6 +9,7 @@ from tcmax.errors import TcmaxError
 from tcmax.experiment import Cell, Experiment
 from tcmax.files import read_json
 from tcmax.jobs import context_of, run_folder
+from tcmax.sequential import in_words
 
 _RULES = 3  # selection rules, one predictions file each
 
@@ -145,6 +146,9 @@ def plan_text(experiment: Experiment, results: Path) -> str:
         f"{experiment.name}: {runs} runs in {sum(entry.jobs for entry in plans)} training jobs "
         f"({len(experiment.settings.seeds)} seeds, {experiment.settings.seeds_per_job} to a job); {done} are finished."
     )
+    if experiment.settings.sequential:
+        looks = in_words(experiment.settings.sequential.looks)
+        lines.append(f"These are the most: there are looks at {looks} seeds, after which only open pairs get more.")
     if waiting:
         lines.append(
             f"Not available in this installation: {', '.join(waiting)}. Their jobs would end at once, saying so."

@@ -9,15 +9,18 @@ from tcmax import jobs, provenance
 from tcmax.errors import TcmaxError
 from tcmax.experiment import Cell, Experiment, read_yaml
 from tcmax.files import read_json
+from tcmax.sequential import seeds_asked
 
 
-def manifests_of(experiment: Experiment, dataset: str, results: Path) -> list[Path]:
-    """Block manifests of a dataset, in grid order."""
+def manifests_of(experiment: Experiment, dataset: str, results: Path, before: int | None = None) -> list[Path]:
+    """Block manifests of the seeds that were asked for on a dataset, in grid order; `before` as in `seeds_asked`."""
+    asked = seeds_asked(experiment, results, dataset, before)
     return [
         results / experiment.name / cell.dataset / f"fold_{cell.fold}" / cell.variant / f"block_{block}.json"
         for cell in experiment.cells()
         if cell.dataset == dataset
-        for block in range(len(experiment.blocks))
+        for block, seeds in enumerate(experiment.blocks)
+        if set(seeds) <= set(asked[cell.variant])
     ]
 
 
@@ -121,7 +124,9 @@ def _scored(experiment: Experiment, results: Path) -> list[Path]:
 def _labels(experiment: Experiment) -> dict[str, object]:
     """Settings that analysis stages read, as they were."""
     settings = experiment.settings
+    looks = {"sequential": settings.sequential.model_dump()} if settings.sequential else {}
     return {
+        **looks,
         "selection": settings.selection,
         "reference_variant": settings.reference_variant,
         "seeds": list(settings.seeds),

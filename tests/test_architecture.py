@@ -27,13 +27,13 @@ ANALYSIS = (
 # Both sides stand on these; they hold no torch and no statistics.
 GROUND = (
     "tcmax.console",
-    "tcmax.contrasts",
     "tcmax.errors",
     "tcmax.experiment",
     "tcmax.files",
     "tcmax.provenance",
     "tcmax.records",
     "tcmax.registry",
+    "tcmax.sequential",
     "tcmax.switches",
 )
 # These tie the sides together and know the paths.

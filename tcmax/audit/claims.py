@@ -28,6 +28,7 @@ from tcmax.evidence import (
 from tcmax.experiment import Experiment
 from tcmax.files import read_json
 from tcmax.metrics import METRICS
+from tcmax.sequential import in_words, seeds_asked
 from tcmax.stats.crossed import Population
 
 TAU = "Kendall's tau"
@@ -82,8 +83,9 @@ def expected_false_supports(claims: Claims, verdicts: Sequence[Mapping[str, Any]
 def changed_after_training(experiment: Experiment, results: Path, sha256: str) -> bool | None:
     """Whether any run was trained under another claims file; None where that is not known of every run."""
     hashes = []
+    asked = {dataset: seeds_asked(experiment, results, dataset) for dataset in experiment.settings.datasets}
     for cell in experiment.cells():
-        for seed in experiment.settings.seeds:
+        for seed in asked[cell.dataset][cell.variant]:
             folder = results / experiment.name / cell.dataset / f"fold_{cell.fold}" / cell.variant / f"seed_{seed}"
             path = folder / "sidecar.json"
             hashes.append(read_json(path).get("claims_sha256") if path.is_file() else None)
@@ -305,6 +307,8 @@ def _reason(
         found.append(f"for {IN_WORDS['both']}: {words['both']}")
     if words["seeds"] != words["both"]:
         found.append(f"for {IN_WORDS['seeds']}: {words['seeds']}; the difference is what the test items leave open")
+    if part.estimand is not None and part.estimand.spending is not None:
+        found.append(f"corrected for looks at {in_words(part.estimand.spending.looks)} seeds")
     compared = part.compared
     about_seeds = compared is not None and compared.pairing == "paired" and claim.population != "items"
     if compared is not None and about_seeds and 2.0 ** (1 - len(compared.a)) > claim.level:

@@ -17,6 +17,7 @@ from tcmax.seeding import generator
 from tcmax.stats.association import Resampled, resampled_tau
 from tcmax.stats.crossed import average
 from tcmax.stats.paired import wilcoxon_datasets
+from tcmax.stats.sequential import earliest
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def _association(claim: Claim, experiment: Experiment, board: Board, reading: Re
         x, y = ([board.score((variant,), *quantity, reading) for variant in variants] for quantity in named)
     except ValueError as error:
         return replace(part, reason=str(error))
-    if len({score.ran for score in (*x, *y)}) > 1:
+    if len({score.ran for score in (*x, *y)}) > 1 and board.plan is None:
         return replace(part, reason="the variants ran different seeds, which cannot be resampled together")
     seeds = [seed for seed in x[0].seeds if all(seed in score.seeds for score in (*x, *y))]
     if not seeds:
@@ -135,6 +136,7 @@ def _association(claim: Claim, experiment: Experiment, board: Board, reading: Re
     matrices = [np.stack([s.values[[s.seeds.index(seed) for seed in seeds]] for s in side]) for side in (x, y)]
     rng = generator("association", claim.id, board.dataset)
     found = resampled_tau(matrices[0], sign * matrices[1], board.groups, rng)
+    found = replace(found, spending=board.spending(min(len(score.ran) for score in (*x, *y))))
     n_groups = found.units["items"] if board.groups else None
     return replace(part, estimand=found, n_seeds=len(seeds), n_groups=n_groups)
 
@@ -162,7 +164,8 @@ def over_datasets(claim: Claim, parts: Sequence[Part]) -> Part:
         return replace(whole, reason=f"{missing.dataset}: {missing.reason}")
     estimands = [part.estimand for part in parts if part.estimand is not None]
     if general:
-        across = AcrossDatasets(tuple(estimand.estimate for estimand in estimands))
+        spending = earliest(estimand.spending for estimand in estimands)
+        across = AcrossDatasets(tuple(estimand.estimate for estimand in estimands), spending)
         checks = [f"sign-flip floor over {len(parts)} datasets {2.0 ** (1 - len(parts)):g}"]
         if claim.relation != "equal":
             ranks = wilcoxon_datasets(np.array(across.values) - claim.margin)
@@ -190,4 +193,5 @@ def _average_of_draws(estimands: Sequence[Estimand]) -> Resampled:
         estimate=float(np.mean([each.estimate for each in found])),
         draws={p: np.mean([each.draws[p][: length[p]] for each in found], axis=0) for p in populations},
         units={p: min(each.units[p] for each in found) for p in populations},
+        spending=earliest(each.spending for each in found),
     )

@@ -26,6 +26,7 @@ from scipy.special import stdtr, stdtrit
 
 from tcmax.stats.crossed import Crossed, Interval, Needed, Population, interval, one_sided_p, refusal, what_decides
 from tcmax.stats.multiplicity import adjust
+from tcmax.stats.sequential import Spending
 
 Word = Literal["supported", "contradicted", "undetermined", "not testable"]
 Side = Literal["greater", "less"]
@@ -38,6 +39,10 @@ class Estimand(Protocol):
 
     @property
     def estimate(self) -> float: ...
+
+    @property
+    def spending(self) -> Spending | None:
+        """The look of a sequential design at which it stands."""
 
     def refusal(self, population: Population) -> str | None:
         """Why this design cannot speak for the population, or None."""
@@ -59,6 +64,10 @@ class Difference:
     def estimate(self) -> float:
         return self.crossed.estimate
 
+    @property
+    def spending(self) -> Spending | None:
+        return self.crossed.spending
+
     def refusal(self, population: Population) -> str | None:
         return refusal(self.crossed, population)
 
@@ -77,6 +86,7 @@ class AcrossDatasets:
     """
 
     values: tuple[float, ...]
+    spending: Spending | None = None
 
     @property
     def estimate(self) -> float:
@@ -97,13 +107,15 @@ class AcrossDatasets:
 
     def interval(self, population: Population, level: float) -> Interval:
         df = float(len(self.values) - 1)
-        half = float(stdtrit(df, 1 - level / 2)) * self.standard_error
+        here = level if self.spending is None else self.spending.level_here(level)
+        half = float(stdtrit(df, 1 - here / 2)) * self.standard_error
         return Interval(self.estimate, self.estimate - half, self.estimate + half, half, level, df, population)
 
     def p(self, margin: float, population: Population, side: Side) -> float:
         gap = self.estimate - margin if side == "greater" else margin - self.estimate
         error = self.standard_error
-        return float(stdtr(len(self.values) - 1, -gap / error)) if error > 0 else 1.0
+        p = float(stdtr(len(self.values) - 1, -gap / error)) if error > 0 else 1.0
+        return p if self.spending is None else self.spending.p(p)
 
 
 @dataclass(frozen=True)

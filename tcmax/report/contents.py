@@ -14,6 +14,8 @@ import pandas as pd
 from tcmax import records
 from tcmax.experiment import Experiment
 from tcmax.files import read_json
+from tcmax.report.numbers import count
+from tcmax.sequential import plan_of, seeds_asked
 from tcmax.stats.multiplicity import adjust
 from tcmax.stats.ranking import letter_display
 
@@ -79,6 +81,8 @@ class Contents:
     def __init__(self, experiment: Experiment, results: Path) -> None:
         self.experiment = experiment
         self.folder = results / experiment.name
+        self.plan = plan_of(experiment, results)  # of looks, in a sequential design
+        self.seeds = {name: seeds_asked(experiment, results, name) for name in experiment.settings.datasets}
         self.missing: list[Missing] = []
         name = experiment.name
         self.evidence = self._read(
@@ -129,6 +133,12 @@ class Contents:
             self.missing.append(Missing(f"item scores on {title}", items, score))
             items = None
         return DatasetContents(dataset, title, experiment.variants_on(dataset), facts, scores, history, items)
+
+    @property
+    def n_seeds(self) -> str:
+        """How many seeds variants were run with, "12 seeds", or "4 to 12 seeds" where some got more."""
+        counts = {len(seeds) for of_dataset in self.seeds.values() for seeds in of_dataset.values()}
+        return count(max(counts), "seed") if len(counts) == 1 else f"{min(counts)} to {max(counts)} seeds"
 
     @cached_property
     def _estimates(self) -> dict[tuple[str, str, str, str, str], pd.Series]:

@@ -78,7 +78,6 @@ def page(
         name=experiment.name,
         date=date,
         sizes=_sizes(contents),
-        seeds=len(experiment.settings.seeds),
         headline=headline(claims),
         tally=tally(claims),
         cards=claims,
@@ -166,7 +165,7 @@ def _sizes(contents: Contents) -> str:
         (
             count(len(experiment.settings.variants), "method"),
             count(len(contents.datasets), "dataset"),
-            count(len(experiment.settings.seeds), "seed"),
+            contents.n_seeds,
         )
     )
 

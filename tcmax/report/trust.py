@@ -7,6 +7,7 @@ from typing import Any, cast
 import pandas as pd
 
 from tcmax import records
+from tcmax.evidence import LEVEL
 from tcmax.experiment import Experiment
 from tcmax.files import read_json, sha256
 from tcmax.jobs import claims_path
@@ -15,6 +16,7 @@ from tcmax.report.costs import Timings, timings
 from tcmax.report.numbers import count, joined
 from tcmax.report.signature import signature
 from tcmax.report.tables import POPULATIONS
+from tcmax.sequential import in_words, record_path
 from tcmax.switches import SWITCHES
 
 CALIBRATION = Path("calibration/coverage.csv")
@@ -49,6 +51,7 @@ class Trust:
     runs: tuple[Runs, ...]
     timings: tuple[Timings, ...]
     splits: tuple[DatasetContents, ...]
+    looks: tuple[str, ...]
     self_control: tuple[str, ...]
     calibration: tuple[str, ...]
     deviations: tuple[Deviation, ...]
@@ -74,6 +77,7 @@ def trust(contents: Contents) -> Trust:
         runs=tuple(_runs(contents, dataset) for dataset in contents.datasets),
         timings=timings(contents),
         splits=contents.datasets,
+        looks=_looks(contents),
         self_control=_self_control(contents),
         calibration=_calibration(contents),
         deviations=_deviations(contents),
@@ -90,7 +94,7 @@ def trust(contents: Contents) -> Trust:
 
 def _runs(contents: Contents, dataset: DatasetContents) -> Runs:
     experiment = contents.experiment
-    expected = [(variant, seed) for variant in dataset.variants for seed in experiment.settings.seeds]
+    expected = [(variant, seed) for variant, seeds in contents.seeds[dataset.id].items() for seed in seeds]
     state: dict[tuple[str, int], bool] = {}
     if dataset.scores is not None:
         rows = dataset.scores[dataset.scores["metric"] == "diverged"]
@@ -191,6 +195,31 @@ def _calibration(contents: Contents) -> tuple[str, ...]:
         f"{int(near['repetitions'].min())} repetitions each), the simulated design closest to this one "
         f"({count(seeds, 'seed')}, {count(items, 'item')}).",
     )
+
+
+def _looks(contents: Contents) -> tuple[str, ...]:
+    """How seeds were added, which correction the verdicts therefore carry, and what each look found and spent."""
+    plan = contents.plan
+    if plan is None:
+        return ()
+    path = record_path(contents.experiment, contents.folder.parent)
+    kept = read_json(path) if path.is_file() else {"taken": {}}
+    lines = [
+        f"The number of seeds was not fixed: pairs were looked at with {in_words(plan.looks)} seeds, to stop once they "
+        "are decided. Every verdict, and every interval and p of a comparison, is that of all these looks together "
+        f"({100 * (1 - LEVEL):g} % over the whole design; spending boundaries calibrated for t). The ± of a single "
+        "variant is not corrected."
+    ]
+    for n, taken in kept["taken"].items():
+        states = [pair["state"] for pair in taken["pairs"]]
+        found = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+        lines.append(f"Look at {n} seeds, t at {100 * (1 - taken['level']):.2f} %: {found or 'no pair was open'}.")
+    if kept.get("superseded"):
+        lines.append(
+            f"Looks were taken again after runs had changed, {len(kept['superseded'])} times: what the earlier runs "
+            "showed is on record as superseded, and no level accounts for it."
+        )
+    return tuple(lines)
 
 
 def _self_control(contents: Contents) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tcmax.stats.crossed import Interval, Population
+from tcmax.stats.sequential import Spending
 
 __all__ = ["KendallTau", "Resampled", "kendall", "kendall_tau", "resampled_tau"]
 
@@ -40,12 +41,14 @@ class KendallTau:
 class Resampled:
     """A statistic with its resamples by population, such as a rank correlation; percentile intervals.
 
-    draws: population -> (R,) values. units: population -> fewest units (seeds, groups) that were resampled.
+    draws: population -> (R,) values. units: population -> fewest units (seeds, groups) that were resampled. spending:
+    as in `crossed`.
     """
 
     estimate: float
     draws: dict[Population, NDArray[np.float64]] = field(repr=False)
     units: dict[Population, int]
+    spending: Spending | None = None
 
     def refusal(self, population: Population) -> str | None:
         if self.units[population] < MIN_RESAMPLED:
@@ -56,13 +59,15 @@ class Resampled:
         return None
 
     def interval(self, population: Population, level: float) -> Interval:
-        low, high = np.quantile(self.draws[population], [level / 2, 1 - level / 2])
+        here = level if self.spending is None else self.spending.level_here(level)
+        low, high = np.quantile(self.draws[population], [here / 2, 1 - here / 2])
         return Interval(self.estimate, float(low), float(high), float(high - low) / 2, level, math.nan, population)
 
     def p(self, margin: float, population: Population, side: Literal["greater", "less"]) -> float:
         draws = self.draws[population]
         contrary = draws <= margin if side == "greater" else draws > margin
-        return (1 + int(np.count_nonzero(contrary))) / (1 + draws.size)
+        p = (1 + int(np.count_nonzero(contrary))) / (1 + draws.size)
+        return p if self.spending is None else self.spending.p(p)
 
 
 def kendall_tau(x: Floats, y: Floats) -> Floats:

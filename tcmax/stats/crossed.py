@@ -33,6 +33,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 
+from tcmax.stats.sequential import Spending, earliest
+
 __all__ = [
     "Crossed",
     "Interval",
@@ -80,6 +82,8 @@ class Crossed:
     n_discordant  items on which two methods differ in at least one seed; None for a single score
     notes         what was done that a reader should know
     parts         the components of an average over datasets, else empty
+    spending      the look of a sequential design at which this stands: `interval` and `one_sided_p` are then those of
+                  the whole design, all looks together
     """
 
     estimate: float
@@ -94,6 +98,7 @@ class Crossed:
     n_discordant: int | None = None
     notes: tuple[str, ...] = ()
     parts: tuple[Crossed, ...] = ()
+    spending: Spending | None = None
 
     @property
     def seed_variance(self) -> float:
@@ -335,7 +340,8 @@ def average(parts: Sequence[Crossed]) -> Crossed:
 
     V = Σ V_j / J² and Satterthwaite's ν over the components, and the same for a, b and e. Datasets are
     fixed, not sampled: a claim about datasets in general needs the spread of the J estimates instead.
-    n_seeds and n_groups are the smallest, n_items the sum.
+    n_seeds and n_groups are the smallest, n_items the sum. Of looks of a sequential design the earliest counts, whose
+    level is the least.
     """
     if not parts:
         raise ValueError("an average needs at least one component")
@@ -354,6 +360,7 @@ def average(parts: Sequence[Crossed]) -> Crossed:
         group_df=_satterthwaite([p.b for p in parts], [p.group_df for p in parts]),
         notes=tuple(f"component {j + 1}: {note}" for j, p in enumerate(parts) for note in p.notes),
         parts=tuple(parts),
+        spending=earliest([p.spending for p in parts]),
     )
 
 
@@ -365,7 +372,8 @@ def interval(c: Crossed, population: Population, level: float = 0.05) -> Interva
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie strictly between 0 and 1, got {level}")
-    widths = [(_quantile(df, level) * math.sqrt(variance), df) for variance, df in tails(c, population)]
+    here = level if c.spending is None else c.spending.level_here(level)
+    widths = [(_quantile(df, here) * math.sqrt(variance), df) for variance, df in tails(c, population)]
     half_width, df = max(widths)
     return Interval(
         estimate=c.estimate,
@@ -389,7 +397,8 @@ def one_sided_p(
         raise ValueError(f"alternative is greater or less, got {alternative!r}")
     gap = c.estimate - margin if alternative == "greater" else margin - c.estimate
     varying = [(variance, df) for variance, df in tails(c, population) if variance > 0]
-    return max((float(stdtr(df, -gap / math.sqrt(variance))) for variance, df in varying), default=1.0)
+    p = max((float(stdtr(df, -gap / math.sqrt(variance))) for variance, df in varying), default=1.0)
+    return p if c.spending is None else c.spending.p(p)
 
 
 def refusal(c: Crossed, population: Population) -> str | None:
@@ -486,8 +495,12 @@ def what_decides(
     d is the observed difference, or `gain`, the smallest difference of interest. No number of seeds suffices
     if and only if |d − margin| ≤ t_{G−1}·√max(b − e, 0), since h(S′) falls to that limit and never below it.
     This is where the interval would just exclude the margin were the estimate to stay: about even odds for a
-    true difference of that size; `power.seeds_needed` asks for more.
+    true difference of that size; `power.seeds_needed` asks for more. In a sequential design the level is that of the
+    last look.
     """
+    if c.spending is not None:
+        level = c.spending.last.level_here(level)
+        c = _fixed(c)
     gap = abs((c.estimate if gain is None else gain) - margin)
     now = interval(c, population, level)
     if population == "items":
@@ -513,6 +526,11 @@ def what_decides(
         middle = (low + high) // 2
         low, high = (low, middle) if suffices(middle) else (middle, high)
     return Needed(high, gap, floor, population)
+
+
+def _fixed(c: Crossed) -> Crossed:
+    """The same as if its number of seeds had been fixed."""
+    return replace(c, spending=None, parts=tuple(_fixed(part) for part in c.parts))
 
 
 def _quantile(df: float, level: float) -> float:

@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -28,13 +29,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import stdtr, stdtrit
 
-__all__ = ["AnytimeInterval", "Boundaries", "anytime_interval", "log_e", "spending_boundaries"]
+__all__ = ["AnytimeInterval", "Boundaries", "Spending", "anytime_interval", "earliest", "log_e", "spending_boundaries"]
 
 Floats = NDArray[np.float64]
 
 SPREAD = 1.0  # standard deviation of the mixture over effects, in standard deviations of a seed's difference
 SHAPE = 2.0  # of the spending: little is spent on early looks, whose t is worth least
 MIN_SEEDS = 3
+SIMULATED_LEVELS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # of whole designs; others lie between them
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,67 @@ class Boundaries:
         if n_seeds not in self.looks:
             raise ValueError(f"{n_seeds} seeds are no look; looks: {', '.join(map(str, self.looks))}")
         return 2 * self.p_values[self.looks.index(n_seeds)]
+
+
+@dataclass(frozen=True)
+class Spending:
+    """Where a comparison stands in a sequential design: at the look of n_seeds, one of the `looks` fixed beforehand.
+
+    Turns the level of a whole design into that of t at this look, and the p of t at this look into one that is valid
+    for the whole design: p(x) ≤ level/2 exactly where x ≤ level_here(level)/2. Intervals at `level_here` hold at all
+    looks together, so that the rule by which one stopped does not matter, nor which pair made one go on.
+    """
+
+    n_seeds: int
+    looks: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.n_seeds not in self.looks:
+            raise ValueError(f"{self.n_seeds} seeds are no look; looks: {', '.join(map(str, self.looks))}")
+
+    @property
+    def last(self) -> Spending:
+        """The same design at its last look."""
+        return Spending(self.looks[-1], self.looks)
+
+    def level_here(self, level: float) -> float:
+        """The two-sided level of t at this look when all looks together may err `level` of the time.
+
+        Between simulated levels the boundary is interpolated, log against log. Under the smallest one the looks share
+        the level by Bonferroni, which errs on the safe side.
+        """
+        totals, here = self._simulated
+        if level < totals[0]:
+            return level * self._share
+        return float(np.exp(np.interp(math.log(level), np.log(totals), np.log(here))))
+
+    def p(self, p_here: float) -> float:
+        """The one-sided p of the whole design for a one-sided p at this look; 1 where it is beyond any use."""
+        totals, here = self._simulated
+        two_sided = 2 * p_here
+        if two_sided > here[-1]:
+            return 1.0
+        if two_sided < here[0]:
+            return min(two_sided / self._share, totals[0]) / 2
+        return float(np.exp(np.interp(math.log(two_sided), np.log(here), np.log(totals)))) / 2
+
+    @property
+    def _share(self) -> float:
+        """What is first allowed at this look, as a share of the whole."""
+        position = self.looks.index(self.n_seeds)
+        before = self.looks[position - 1] if position else 0
+        return float((self.n_seeds**SHAPE - before**SHAPE) / self.looks[-1] ** SHAPE)
+
+    @property
+    def _simulated(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Levels of whole designs, and those at this look; both increase."""
+        boundaries = [_boundaries(self.looks, level) for level in SIMULATED_LEVELS]
+        return SIMULATED_LEVELS, tuple(found.at(self.n_seeds) for found in boundaries)
+
+
+def earliest(found: Iterable[Spending | None]) -> Spending | None:
+    """Of several comparisons that make one, the look that is spent least on; None in a design without looks."""
+    return min((spending for spending in found if spending is not None), key=lambda s: s.n_seeds, default=None)
 
 
 def log_e(
@@ -175,6 +238,11 @@ def spending_boundaries(
         found.append(float(stdtr(n - 1, -edge)))
         before = n
     return Boundaries(tuple(at), tuple(found), level, shape)
+
+
+@cache
+def _boundaries(looks: tuple[int, ...], level: float) -> Boundaries:
+    return spending_boundaries(looks, level)
 
 
 def _log_e(mean: float, squares: float, n: int, margin: float, side: str, spread: float) -> float:

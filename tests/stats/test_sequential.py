@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from tcmax.stats.sequential import anytime_interval, log_e, spending_boundaries
+from tcmax.stats.sequential import Spending, anytime_interval, earliest, log_e, spending_boundaries
 
 samples = st.lists(st.floats(-3, 3).map(lambda v: round(v, 3)), min_size=2, max_size=15).filter(
     lambda v: np.ptp(v) > 0.1
@@ -147,3 +147,36 @@ def test_bad_input_is_refused():
         log_e([1.0, 2.0], spread=0)
     with pytest.raises(ValueError, match="level"):
         anytime_interval([1.0, 2.0], 0)
+
+
+def test_p_and_level_at_a_look_are_two_readings_of_one_boundary():
+    looks = (3, 5, 8)
+    for n in looks:
+        spending = Spending(n, looks)
+        for level in (0.0005, 0.002, 0.007, 0.01, 0.03, 0.05, 0.12, 0.4):
+            here = spending.level_here(level)
+            assert 0 < here < level
+            assert spending.p(here / 2) == pytest.approx(level / 2, rel=1e-9)
+        for level in (0.01, 0.05):
+            assert spending.level_here(level) == pytest.approx(spending_boundaries(looks, level).at(n))
+        p = [spending.p(x) for x in np.geomspace(1e-12, 1, 400)]
+        assert all(a <= b for a, b in itertools.pairwise(p))
+        assert all(x <= found <= 1 for x, found in zip(np.geomspace(1e-12, 1, 400), p, strict=True))
+    assert Spending(3, looks).last == Spending(8, looks)
+    assert earliest([None, Spending(8, looks), Spending(5, looks)]) == Spending(5, looks)
+    assert earliest([None]) is None
+    with pytest.raises(ValueError, match="4 seeds are no look"):
+        Spending(4, looks)
+
+
+def test_the_smallest_p_of_all_looks_is_still_a_p():
+    looks, repetitions = (3, 5, 8), 20_000
+    values = np.random.default_rng(21).normal(size=(repetitions, 8))
+    least = np.ones(repetitions)
+    for n in looks:
+        tails = scipy.stats.ttest_1samp(values[:, :n], 0.0, axis=1, alternative="greater").pvalue
+        spending = Spending(n, looks)
+        least = np.minimum(least, [spending.p(p) if p < 0.15 else 1.0 for p in tails])
+    for level in (0.0005, 0.005, 0.015, 0.025, 0.04, 0.1):
+        error = math.sqrt(level / repetitions)
+        assert level - 6 * error - 0.3 * level < np.mean(least <= level) < level + 4 * error

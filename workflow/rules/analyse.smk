@@ -1,6 +1,26 @@
 # Analysis: predictions to scores, scores to evidence, evidence to verdicts. No torch from here on.
 
 
+# In experiments with `sequential:` only. What a look asks for decides which blocks are trained next, so that the DAG is
+# drawn again after it.
+checkpoint look:
+    input:
+        manifests_at_look,
+    output:
+        "results/{experiment}/looks/{look}.json",
+    log:
+        "results/{experiment}/log/look_{look}.log",
+    wildcard_constraints:
+        experiment=TRAINED_HERE,
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        key=looks_key,
+    shell:
+        "tcmax looks {wildcards.experiment} --seeds {wildcards.look} > {log} 2>&1"
+
+
 rule score:
     input:
         manifests,
@@ -23,6 +43,7 @@ rule score:
 
 rule compare:
     input:
+        looks_by_hand,
         of_every_dataset("items.parquet", "scores.parquet"),
     output:
         "results/{experiment}/evidence.parquet",
@@ -39,6 +60,7 @@ rule compare:
 
 rule audit:
     input:
+        looks_by_hand,
         of_every_dataset("items.parquet", "scores.parquet", "history.parquet"),
         claims=claims_file,
     output:
@@ -57,6 +79,7 @@ rule audit:
 
 rule multiverse:
     input:
+        looks_by_hand,
         of_every_dataset("items.parquet", "scores.parquet", "history.parquet"),
         claims=claims_file,
     output:
@@ -74,6 +97,7 @@ rule multiverse:
 
 rule discrepancies:
     input:
+        looks_by_hand,
         of_every_dataset("items.parquet", "scores.parquet"),
         claims=claims_file,
     output:

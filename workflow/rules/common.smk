@@ -4,7 +4,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from tcmax import errors, jobs, stages
+from tcmax import errors, jobs, sequential, stages
 from tcmax import experiment as experiments
 
 RESULTS = Path("results")
@@ -31,6 +31,7 @@ SCORED_HERE = "|".join(
 
 wildcard_constraints:
     experiment="|".join(NAMES),
+    look="[0-9]+",
     dataset="[A-Za-z0-9][A-Za-z0-9._-]*",
     fold="[0-9]+",
     variant="[A-Za-z0-9][A-Za-z0-9._-]*",
@@ -60,11 +61,34 @@ def data_key(wildcards):
     return jobs.data_key(experiment_called(wildcards.experiment), wildcards.dataset)
 
 
+def asked_for(chosen, dataset, before=None):
+    """Block manifests of a dataset; of a sequential experiment those that looks (at fewer seeds) ask for."""
+    for look in sequential.looks_of(chosen, before):
+        # Waits for the look: until it is taken nobody knows which seeds there will be.
+        checkpoints.look.get(experiment=chosen.name, look=look)
+        if not sequential.wanted(chosen, RESULTS, look):
+            break
+    return stages.manifests_of(chosen, dataset, RESULTS, before)
+
+
 def manifests(wildcards):
     """Block manifests of a dataset."""
-    return stages.manifests_of(
-        experiment_called(wildcards.experiment), wildcards.dataset, RESULTS
-    )
+    return asked_for(experiment_called(wildcards.experiment), wildcards.dataset)
+
+
+def manifests_at_look(wildcards):
+    """Block manifests of the datasets that a look is at."""
+    chosen, at = experiment_called(wildcards.experiment), int(wildcards.look)
+    return [
+        manifest
+        for dataset in chosen.settings.datasets
+        for manifest in asked_for(chosen, dataset, before=at)
+    ]
+
+
+def looks_key(wildcards):
+    """Hash of the plan of the looks. A look stays taken when code of the statistics changes."""
+    return sequential.plan_key(experiment_called(wildcards.experiment))
 
 
 def stage_key(stage):
@@ -88,6 +112,13 @@ def of_every_dataset(*names):
         ]
 
     return files
+
+
+def looks_by_hand(wildcards):
+    """The record of looks that were taken by hand: they correct every comparison."""
+    chosen = experiment_called(wildcards.experiment)
+    path = sequential.record_path(chosen, RESULTS)
+    return path if chosen.settings.sequential is None and path.is_file() else []
 
 
 def claims_file(wildcards):
