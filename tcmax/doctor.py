@@ -12,6 +12,7 @@ from tcmax.data.base import data_root
 _PARTS = {
     "training": (("torch", "torchvision", "torchaudio", "sklearn"), "pip install 'tcmax[train]'"),
     "datasets from raw media": (("av", "cv2", "PIL"), "pip install 'tcmax[media]'"),
+    "features of CLIP models": (("open_clip", "safetensors"), "pip install 'tcmax[clip]'"),
     "statistics and reports": (
         ("scipy", "statsmodels", "pandas", "seaborn", "matplotlib", "jinja2"),
         "pip install 'tcmax[stats]'",
@@ -27,6 +28,7 @@ def doctor_text() -> str:
     lines += ["Devices", *(f"  {line}" for line in _devices())]
     root = data_root()
     lines += ["Data", f"  TCMAX_DATA    {root or 'not set'}"]
+    lines += [f"  TCMAX_SOURCES {os.environ.get('TCMAX_SOURCES') or 'not set'}"]
     if root is not None:
         lines += [f"  {'readable' if os.access(root, os.R_OK) else 'NOT READABLE'}"]
     missing = _missing(root is not None and os.access(root, os.R_OK))

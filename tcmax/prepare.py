@@ -1,21 +1,30 @@
 """`tcmax prepare DATASET --source DIR`: from a folder of raw media to a tensor store, with a report of what leaks."""
 
+import contextlib
 import csv
 import io
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tcmax import provenance
-from tcmax.data.base import PARTS, data_root
+from tcmax.data.base import PARTS, Card, data_root
 from tcmax.data.clip_leakage import leakage, leakage_text
 from tcmax.data.clip_maker import ClipMaker, resolve_quirks
+from tcmax.data.clip_model import ClipModel, architecture
 from tcmax.data.clips import LEAKAGE, SPLITS, ClipSet, Listed, clip_set, find_media, read_lists, store_folder
+from tcmax.data.features import load_features
+from tcmax.data.mvsa import CARD as TWEET_CARD
+from tcmax.data.mvsa import FEATURES, ID, store_of
 from tcmax.data.store import MANIFEST, SKIPPED, Array, Effort, Layout, Store, build
+from tcmax.data.tweets import CLASSES, LABEL_FILE, TweetMaker, Tweets, read_tweets
 from tcmax.errors import TcmaxError
-from tcmax.files import read_json, sha256, write_json, write_text
+from tcmax.files import read_json, sha256, write_bytes, write_json, write_text
 
 ITEMS = "items.csv"
 # What decodes and computes: other versions may give other bytes, so a store is not continued under them.
@@ -75,14 +84,99 @@ def prepare_media(
     report = {**leakage(listed, built.ready, built.sources), "store": sha256(folder / MANIFEST)}
     if not _holds(folder / LEAKAGE, report):  # its date says when the store changed
         write_json(folder / LEAKAGE, report)
-    card = chosen.card
-    about = [
+    return "\n".join([*_about(chosen.card), leakage_text(report), *_outcome(built)])
+
+
+def prepare_tweets(
+    source: Path,
+    weights: Path,
+    model: str = "rn50",
+    labels: str = "agree",
+    store: Path | None = None,
+    root: Path | None = None,
+    effort: Effort | None = None,
+) -> str:
+    """Prepare MVSA-Single from the images, texts and label file below `source`, and say what came of it.
+
+    weights, model: of `tcmax.data.clip_model`. labels: a rule of `tcmax.data.tweets`. store: its folder, default
+    `tcmax.data.mvsa.store_of`; beside it stands the feature file, of the tweets that could be prepared.
+
+    Raises TcmaxError as `tcmax.data.clip_model`, `tcmax.data.tweets.read_tweets` and `tcmax.data.store.build` do.
+    """
+    source, root = Path(source), root or data_root()
+    if store is None and root is None:
+        raise TcmaxError("where to? Give a folder with --store, or set the environment variable TCMAX_DATA.")
+    folder = store or store_of(model, root or Path())
+    sizes = architecture(model)
+    there = find_media(source)
+    label_files = there.get(LABEL_FILE, ())
+    if len(label_files) != 1:
+        raise TcmaxError(f"{source} holds {len(label_files)} files called {LABEL_FILE}, not one.")
+    tweets = read_tweets(label_files[0], labels, root)
+    ClipModel(sizes, weights)  # refused here, not tweet by tweet
+    make = TweetMaker(
+        source=source,
+        ids=tweets.ids,
+        images=tuple(there.get(f"{tweet}.jpg", ()) for tweet in tweets.ids),
+        texts=tuple(there.get(f"{tweet}.txt", ()) for tweet in tweets.ids),
+        sizes=json.dumps(sizes, sort_keys=True),
+        weights=Path(weights),
+    )
+    layout = Layout(
+        arrays={modality: Array((sizes["embed_dim"],), "float32") for modality in ("image", "text")},
+        items=tweets.ids,
+        settings={
+            "dataset": ID,
+            "model": model,
+            "labels": labels,
+            "weights": sha256(Path(weights)),
+            "code": provenance.data_code("tcmax.data.tweets"),
+            "libraries": _versions("numpy", "open_clip_torch", "pillow", "torch", "torchvision"),
+        },
+    )
+    built = build(folder, layout, make, effort, f"prepare {ID}")
+    _write_features(folder / FEATURES, tweets, built)
+    loaded = load_features(folder / FEATURES, ID)
+    (fold,) = loaded.folds
+    parts = ", ".join(f"{len(fold.part(part)):,} {part}" for part in PARTS)
+    counts = ", ".join(f"{np.sum(loaded.labels == label):,} {name}" for label, name in enumerate(CLASSES))
+    return "\n".join(
+        [
+            *_about(TWEET_CARD),
+            f"labels: {labels}, {len(tweets.ids):,} of {tweets.n_labelled:,} tweets",
+            f"features of {counts}; {parts}; in {folder / FEATURES}",
+            *loaded.facts,
+            *_outcome(built),
+        ]
+    )
+
+
+def _write_features(path: Path, tweets: Tweets, built: Store) -> None:
+    """The tweets that could be prepared, as a feature file (`tcmax.data.features`)."""
+    rows = np.flatnonzero(built.ready)
+    content = io.BytesIO()
+    np.savez(
+        content,
+        inputs_image=built.rows("image", rows),
+        inputs_text=built.rows("text", rows),
+        labels=tweets.labels[rows],
+        class_names=np.array(CLASSES),
+        items=np.array(tweets.ids)[rows],
+        split=np.array(tweets.parts)[rows],
+        group_text=np.array([built.facts[row]["same_text"] for row in rows]),
+        licence=np.array(TWEET_CARD.licence),
+        source=np.array(TWEET_CARD.source),
+    )
+    write_bytes(path, content.getvalue())
+
+
+def _about(card: Card) -> list[str]:
+    return [
         card.title,
         f"licence: {card.licence}",
         f"cite: {card.citation}",
         *(f"note: {note}" for note in card.notes),
     ]
-    return "\n".join([*about, leakage_text(report), *_outcome(built)])
 
 
 def store_key(name: str) -> str:
@@ -132,12 +226,6 @@ def _maker(chosen: ClipSet, listed: Listed, source: Path, choices: Choices) -> C
 
 def _settings(chosen: ClipSet, choices: Choices, quirks: Mapping[str, Any]) -> dict[str, Any]:
     """On what the rows depend besides lists and media."""
-    libraries = {}
-    for library in _LIBRARIES:
-        try:
-            libraries[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:
-            continue
     return {
         "dataset": chosen.id,
         "audio": chosen.audio,
@@ -145,8 +233,17 @@ def _settings(chosen: ClipSet, choices: Choices, quirks: Mapping[str, Any]) -> d
         "seed": choices.seed,
         "quirks": dict(quirks),
         "code": provenance.data_code("tcmax.data.clip_maker"),
-        "libraries": libraries,
+        "libraries": _versions(*_LIBRARIES),
     }
+
+
+def _versions(*libraries: str) -> dict[str, str]:
+    """Of those that are installed."""
+    found = {}
+    for library in libraries:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[library] = metadata.version(library)
+    return found
 
 
 def _write_items(path: Path, listed: Listed, built: Store) -> None:

@@ -22,6 +22,8 @@ DATASETS = Table(
         "leaves100": Entry("tcmax.data.leaves100:load", aliases=("100Leaves",)),
         "newsgroups-m5": Entry("tcmax.data.newsgroups_m5:load", aliases=("News-M5", "NGs")),
         "mosi-features": Entry("tcmax.data.mosi:load"),
+        "mvsa-single-rn50": Entry("tcmax.data.mvsa:rn50"),
+        "mvsa-single-vit-b-32": Entry("tcmax.data.mvsa:vit_b_32"),
         "crema-d-ratings": Entry("tcmax.data.crema_d_ratings:load"),
         "grid-letters": Entry("tcmax.data.grid_letters:quiet"),
         "grid-letters-5db": Entry("tcmax.data.grid_letters:noise_5db"),
