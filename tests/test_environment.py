@@ -79,7 +79,8 @@ def test_extras_build_on_each_other_and_each_serves_one_need():
     assert not names["stats"] & {"torch", "torchvision", "torchaudio", "snakemake"}
     assert "tcmax[loss]" in extras["train"]
     assert "tcmax[train]" in extras["media"]
-    assert set(Requirement(extras["all"][0]).extras) == {"stats", "train", "media"}
+    assert "tcmax[train]" in extras["clip"]
+    assert set(Requirement(extras["all"][0]).extras) == {"stats", "train", "media", "clip"}
     core = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
     assert not core & {"torch", "snakemake", "pandas", "scipy", "matplotlib"}
 
@@ -87,5 +88,15 @@ def test_extras_build_on_each_other_and_each_serves_one_need():
 def test_the_installed_packages_are_the_locked_ones():
     from importlib.metadata import version
 
-    for name in ("torch", "numpy", "pandas", "pyarrow", "snakemake", "pydantic", "av", "opencv-python-headless"):
+    for name in (
+        "torch",
+        "numpy",
+        "pandas",
+        "pyarrow",
+        "snakemake",
+        "pydantic",
+        "av",
+        "opencv-python-headless",
+        "open-clip-torch",
+    ):
         assert Version(version(name)).public == pins()[name].public, name
