@@ -81,6 +81,8 @@ def prepare(experiment: Experiment, name: str, results: Path) -> Path:
             f"{experiment.path}: {name} has {len(dataset.folds)} folds, not {expected}: "
             f"set datasets.{name}.folds to {len(dataset.folds)}."
         )
+    for stored in dataset.stored.values():
+        stored.verify()
     path = results / experiment.name / name / "data.json"
     write_json(path, data_record(dataset))
     return path

@@ -72,7 +72,13 @@ def stored_modalities(chosen: ClipSet, store: Store) -> dict[str, Stored]:
         seen = hashlib.sha256(np.asarray(depends_on).tobytes()).hexdigest()
         shape, dtype = store.shape(name), store.dtype(name)
         found[name] = Stored(
-            shape[0], shape[1:], dtype, partial(store.rows, name), view, f"{store.content(name)} {seen}"
+            n_items=shape[0],
+            row_shape=shape[1:],
+            dtype=dtype,
+            rows=partial(store.rows, name),
+            view=view,
+            digest=f"{store.content(name)} {seen}",
+            verify=partial(store.verify, name),
         )
 
     if chosen.audio and settings["quirks"]["sound.crop"] == "each_epoch":

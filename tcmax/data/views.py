@@ -84,6 +84,7 @@ class Stored:
 
     rows: (k,) int64 row numbers -> (k, *row_shape) of `dtype`, as stored, in that order. view: what becomes of a row.
     digest: checksum of the content of all rows, and of what else the view depends on.
+    verify: compares all rows with their checksums; raises TcmaxError when they are not what was written.
     """
 
     n_items: int
@@ -92,6 +93,7 @@ class Stored:
     rows: Callable[[np.ndarray], np.ndarray]
     view: Frames | Flow | Sound | Feature
     digest: str
+    verify: Callable[[], None]
 
     @property
     def n_bytes(self) -> int:
