@@ -131,31 +131,38 @@ class MCR(Method):
         return {"loss": loss, **terms}
 
     def competition(self, outputs: Outputs, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
-        """R / lambda, and J_Q of single modalities to log."""
+        """R / lambda, and J_Q of single modalities to log; all subsets Q at once."""
         partners = self.draw_partners(batch.labels, progress)
-        here, there = ((o.unimodal, self.head(_detached(o.features))) for o in (outputs, self.moved or outputs))
-        result, influence = torch.zeros((), device=batch.labels.device), {}
-        for moved in self.subsets:
-            signs, head_sign = self.signs(moved)
-            clean = total(_routed(*here, signs, head_sign))
-            exchanged = _routed(*there, signs, head_sign)
-            # (n, B, C): the others' logits stay with their item.
-            mixed = total({name: u[partners] if name in moved else u.unsqueeze(0) for name, u in exchanged.items()})
-            divergence = jensen_shannon(clean, mixed)
-            value = divergence.detach()
-            result = result + divergence + (head_sign - 1) * value  # the number is sum_m sign J_{Q->m} = head_sign J_Q
-            if len(moved) == 1:
-                influence[f"influence.{next(iter(moved))}"] = value
-        return result, influence
+        here = self.both_ways(outputs)
+        there = here if self.moved is None else self.both_ways(self.moved)
+        moved, signs, head_sign = (table.to(partners.device) for table in self.signs())
+        exchanged = _routed(*there, signs, head_sign)  # (Q, M, B, C)
+        clean = (exchanged if there is here else _routed(*here, signs, head_sign)).sum(1)
+        # The logits of Q come from a partner, the others' stay with their item: (Q, n, B, C).
+        come, stay = (torch.where(chosen, exchanged, 0.0).sum(1) for chosen in (moved, ~moved))
+        mixed = stay.unsqueeze(1) + come.index_select(1, partners.flatten()).unflatten(1, partners.shape)
+        divergence = jensen_shannon(clean.unsqueeze(1), mixed)
+        value = divergence.detach()
+        # The number is sum_m sign J_{Q->m} = head_sign J_Q.
+        result = (divergence + (head_sign.flatten() - 1) * value).sum()
+        single = [next(iter(q)) for q in self.subsets if len(q) == 1]
+        return result, {f"influence.{name}": j for name, j in zip(single, value, strict=False)}
 
-    def signs(self, moved: frozenset[str]) -> tuple[dict[str, float], float]:
-        """Sign of J_{Q->m} for each modality, and how often the head sees the gradient of J_Q: in every J_{Q->m}."""
-        strategy = self.hyperparameters.strategy
+    def both_ways(self, outputs: Outputs) -> tuple[Tensor, Tensor]:
+        """Unimodal logits (M, B, C), with gradients to features and head, and from detached features."""
+        head_only = self.head(_detached(outputs.features))
+        names = list(outputs.unimodal)
+        return torch.stack([outputs.unimodal[m] for m in names]), torch.stack([head_only[m] for m in names])
+
+    def signs(self) -> tuple[Tensor, Tensor, Tensor]:
+        """By subset and modality: whether it is moved, (Q, M, 1, 1), and the sign of J_{Q->m}, the same shape; and how
+        often the head sees the gradient of J_Q, which is in every J_{Q->m}, (Q, 1, 1, 1)."""
+        strategy, names = self.hyperparameters.strategy, self.setting.modalities
+        moved = torch.tensor([[name in q for name in names] for q in self.subsets])[..., None, None]
         if strategy == "collaborative":  # one J_Q, without detaching
-            return dict.fromkeys(self.setting.modalities, -1.0), -1.0
-        rival = 1.0 if strategy == "greedy" else 0.0
-        signs = {name: -1.0 if name in moved else rival for name in self.setting.modalities}
-        return signs, sum(signs.values())
+            return moved, -torch.ones(moved.shape), -torch.ones(len(moved), 1, 1, 1)
+        signs = torch.where(moved, -1.0, 1.0 if strategy == "greedy" else 0.0)
+        return moved, signs, signs.sum(1, keepdim=True)
 
     def draw_partners(self, labels: Tensor, progress: Progress) -> Tensor:
         """(n, B): whose features each item gets. An item with no admissible partner keeps its own."""
@@ -185,25 +192,23 @@ class MCR(Method):
 
 
 def jensen_shannon(clean: Tensor, mixed: Tensor) -> Tensor:
-    """Mean over all rows of the divergence (nats) of softmax distributions; logits (B, C) and (n, B, C)."""
-    one, other = clean.log_softmax(-1), mixed.log_softmax(-1)
-    middle = torch.logaddexp(one, other) - log(2)
-    return ((one.exp() * (one - middle) + other.exp() * (other - middle)).sum(-1) / 2).mean()
+    """(...): divergence (nats) of softmax distributions, mean over the rows of the last but one and two axes; logits
+    (..., 1, B, C) and (..., n, B, C)."""
+    with torch.no_grad():  # a logarithm's own derivative cancels: probabilities add up to one, here and in the middle
+        one, other = clean.log_softmax(-1), mixed.log_softmax(-1)
+        middle = torch.logaddexp(one, other) - log(2)
+        one, other = one - middle, other - middle
+    return ((clean.softmax(-1) * one + mixed.softmax(-1) * other).sum(-1) / 2).mean((-2, -1))
 
 
-def _routed(
-    logits: Mapping[str, Tensor], head_only: Mapping[str, Tensor], signs: Mapping[str, float], head_sign: float
-) -> dict[str, Tensor]:
+def _routed(logits: Tensor, head_only: Tensor, signs: Tensor, head_sign: Tensor) -> Tensor:
     """The same logits with gradients multiplied: those to features by the modality's sign, the head's by head_sign.
 
     All J_{Q->m} of one Q are one number and differ in where gradients go, so that one evaluation serves for all.
-    `head_only`: the same logits from detached features.
+    logits, head_only: (M, B, C), the second from detached features. Returns (Q, M, B, C).
     """
-    return {
-        name: (kept := u.detach()) + signs[name] * (u - head_only[name]) + head_sign * (head_only[name] - kept)
-        for name, u in logits.items()
-        if name in signs
-    }
+    kept = logits.detach()
+    return kept + signs * (logits - head_only) + head_sign * (head_only - kept)
 
 
 def _detached(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
