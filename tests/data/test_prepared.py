@@ -1,0 +1,175 @@
+"""Datasets on prepared stores, from media to trained runs: sound with frames, and frames with flow."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import soundfile
+import tiny
+from media_files import tone, write_media
+from typer.testing import CliRunner
+
+from tcmax import jobs
+from tcmax.cli import app
+from tcmax.data import DATASETS
+from tcmax.data.clips import ALIASES, CLIP_SETS, SPLITS
+from tcmax.data.prepared import load
+from tcmax.data.store import Effort, array_path
+from tcmax.errors import TcmaxError
+from tcmax.experiment import Cell
+from tcmax.files import read_json
+from tcmax.prepare import Choices, prepare_media
+from tcmax.training.loop import Run
+
+SMALL = Choices(size=16, shard_items=4, quirks={"frames.order": "uniform"})
+EMOTIONS = CLIP_SETS["crema-d"].classes
+SPOKEN = [f"10{actor:02d}_IEO_{EMOTIONS[actor % 6]}_XX" for actor in range(1, 15)]
+ACTIONS = [f"v_{action}_g{group:02d}_c01" for group in (8, 9, 25, 1) for action in ("Jump", "Run")]
+CNN, MLP = {"name": "cnn", "channels": [2, 2]}, {"name": "mlp", "hidden": [4]}
+
+
+def pattern(name, n_frames=8):
+    """Frames of a texture that moves to the right, of a size that is not square."""
+    texture = np.random.default_rng(list(name.encode())).integers(0, 256, (12, 18, 3)).astype(np.uint8)
+    wide = texture.repeat(4, 0).repeat(4, 1)
+    return [np.roll(wide, 2 * k, axis=1) for k in range(n_frames)]
+
+
+def lists(folder, label, clips, n_train, header=""):
+    folder.mkdir(parents=True)
+    for part, members in (("train", clips[:n_train]), ("test", clips[n_train:])):
+        (folder / f"{part}.csv").write_text(header + "".join(f"{clip},{label(clip)}\n" for clip in members))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A data root with stores of both sets; the one clip of UCF101 without a file is the last on its train list."""
+    root = tmp_path_factory.mktemp("root")
+    media = root / "media"
+    media.mkdir()
+    lists(root / "splits/CREMAD", lambda clip: clip.split("_")[2], SPOKEN, 10)
+    lists(root / "splits/UCF101", lambda clip: clip.split("_")[1], ACTIONS, 6, "idx,label\n")
+    for clip in SPOKEN:
+        write_media(media / f"{clip}.flv", pattern(clip), 4)
+        soundfile.write(media / f"{clip}.wav", tone(2.0, 300, 16_000), 16_000)
+    for clip in ACTIONS[:5] + ACTIONS[6:]:
+        write_media(media / f"{clip}.avi", pattern(clip), 4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(CLIP_SETS, "ucf101", dataclasses.replace(CLIP_SETS["ucf101"], classes=2))
+        for name in ("crema-d", "ucf101"):
+            prepare_media(name, media, None, root, SMALL, Effort(failed_share=0.2))
+        yield root
+
+
+@pytest.fixture(autouse=True)
+def data_root(root, monkeypatch):
+    monkeypatch.setenv("TCMAX_DATA", str(root))
+
+
+def test_a_dataset_has_the_shapes_labels_groups_and_split_of_its_set(root):
+    spoken, actions = load("crema-d"), load("ucf101")
+    shapes = [{name: dataset.shape(name) for name in dataset.modalities} for dataset in (spoken, actions)]
+    frames = (3, 3, 16, 16)
+    assert shapes == [{"audio": (1, 129, 862), "visual": frames}, {"visual": frames, "flow": (20, 16, 16)}]
+    assert spoken.items.tolist() == SPOKEN
+    assert [spoken.class_names[label] for label in spoken.labels] == [clip.split("_")[2] for clip in SPOKEN]
+    assert set(spoken.groups) == {"actor", "sentence"}
+    assert [part.tolist() for part in (spoken.folds[0].train, spoken.folds[0].val, spoken.folds[0].test)] == [
+        list(range(8)),
+        [8, 9],
+        [10, 11, 12, 13],
+    ]
+    assert actions.folds[0].val.tolist() == [4]  # row 5 could not be prepared
+    np.testing.assert_allclose(actions.stored["visual"].view.aspect, [1.5] * 5 + [1] + [1.5] * 2)
+    assert "train list: 6 rows; the paper states 9,537, 5 prepared" in actions.facts[0]
+    safer = load("crema-d-actors")
+    assert len(safer.folds) == 5
+    assert safer.fingerprint() != spoken.fingerprint()
+
+
+def experiment(name, **changes):
+    encoders = {"visual": MLP, "audio" if name == "crema-d" else "flow": CNN}
+    settings = {
+        "seeds": [0],
+        "seeds_per_job": 1,
+        "training": {"epochs": 2, "batch_size": 4, "learning_rate": 0.01},
+        "datasets": {name: {"encoders": encoders}},
+        "variants": {"joint": {"method": "joint"}, "released": {"method": "joint", "fidelity": "release"}},
+    }
+    return tiny.experiment(**{**settings, **changes})
+
+
+def outcome(folder):
+    """The sidecar of a run, and the bytes of all other files."""
+    kept = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+    return read_json(folder / "seed_0" / "sidecar.json"), {name: kept[name] for name in kept if name != "sidecar.json"}
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize(("name", "variant"), [("crema-d", "joint"), ("ucf101", "joint"), ("ucf101", "released")])
+def test_a_prepared_set_trains_to_the_same_bytes_held_anywhere_and_when_killed(name, variant, tmp_path, monkeypatch):
+    cell = Cell(name, 0, variant)
+
+    def train(place):
+        settings = experiment(name, residence=place, checkpoint_seconds=0)
+        jobs.prepare(settings, name, tmp_path / place)
+        jobs.train_block(settings, cell, 0, tmp_path / place)
+        sidecar, files = outcome(tmp_path / place / "tiny" / name / "fold_0" / variant)
+        return (sidecar["residence"], sidecar["resumed_from_epoch"], jobs.block_key(settings, cell, 0)), files
+
+    whole, expected = train("mapped")
+    epoch = Run._epoch
+
+    def dies_in_the_second(run, number):
+        if number == 1:
+            raise Killed
+        epoch(run, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_epoch", dies_in_the_second)
+        with pytest.raises(Killed):
+            train("auto")
+    resumed, files = train("auto")
+    assert files == expected
+    assert len(files) == 6
+    assert (whole, resumed) == (("mapped", 0, whole[2]), ("ram", 1, whole[2]))
+
+
+def test_a_set_that_is_not_prepared_is_one_sentence(root, monkeypatch):
+    command = "run `tcmax prepare {} --source MEDIA`."
+    with pytest.raises(TcmaxError) as refused:
+        load("ave-once")
+    where = root / "stores" / "ave"
+    assert str(refused.value) == f"ave-once is not prepared: there is no finished store in {where}; {command}".format(
+        "ave"
+    )
+    shown = CliRunner().invoke(app, ["data", "info", "vggsound"])
+    assert str(shown.exception).endswith(command.format("vggsound"))
+    monkeypatch.delenv("TCMAX_DATA")
+    with pytest.raises(TcmaxError, match="set TCMAX_DATA to a folder that holds splits/, and run `tcmax prepare cre"):
+        load("crema-d")
+
+
+def test_a_store_of_other_lists_or_with_a_damaged_file_is_refused(root, tmp_path):
+    path = root / "splits/CREMAD/test.csv"
+    content = path.read_text()
+    path.write_text("\n".join(reversed(content.split())))
+    with pytest.raises(TcmaxError, match=r"was prepared from other lists than those below .*; run `tcmax prep"):
+        load("crema-d")
+    path.write_text(content)
+    shard = array_path(root / "stores/crema-d", 1, "visual")
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(TcmaxError, match="is not the file that was written"):
+        jobs.prepare(experiment("crema-d"), "crema-d", tmp_path)
+    shard.write_bytes(whole)
+    jobs.prepare(experiment("crema-d"), "crema-d", tmp_path)
+
+
+def test_every_set_of_clips_and_every_split_can_be_named():
+    for name in (*CLIP_SETS, *SPLITS):
+        assert DATASETS.load(name).args == (name,)
+    assert {DATASETS.canonical(alias) for alias in ALIASES} == set(CLIP_SETS)
