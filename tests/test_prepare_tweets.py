@@ -51,7 +51,7 @@ def source(tmp_path):
         (folder / f"{number}.txt").write_text(f"sunny https://t.co/{number}")
     (folder / "7.txt").write_bytes("café".encode("latin-1"))
     (folder / "8.jpg").write_bytes((folder / "8.jpg").read_bytes()[:300])
-    (folder / "9.txt").unlink()
+    (folder / "10.txt").unlink()
     (folder.parent / "labelResultAll.txt").write_text("\n".join([*lines, "41\tpositive,negative"]) + "\n")
     return folder.parent
 
@@ -61,18 +61,18 @@ def test_tweets_become_features_that_a_config_can_name(source, weights, tmp_path
     text = prepare_tweets(source, weights, labels="merged", effort=Effort(failed_share=0.1))
     folder = tmp_path / "data" / "stores" / "mvsa-single-rn50"
     assert "labels: merged, 40 of 41 tweets" in text
-    assert "features of 19 negative, 0 neutral, 19 positive; 30 train, 4 val, 4 test" in text
+    assert "features of 20 negative, 0 neutral, 18 positive; 30 train, 4 val, 4 test" in text
     assert "prepared 38 of 40 rows" in text
     reasons = Store(folder).failed
-    assert list(reasons) == ["8", "9"]
+    assert list(reasons) == ["8", "10"]
     assert reasons["8"].startswith("data/8.jpg is not a whole image")
-    assert reasons["9"] == "tweet 9 has no text file."
+    assert reasons["10"] == "tweet 10 has no text file."
 
     dataset = DATASETS.load("mvsa-single-rn50")()
     assert dataset.class_names == ("negative", "neutral", "positive")
     assert {name: dataset.shape(name) for name in dataset.modalities} == {"image": (8,), "text": (8,)}
     row = dataset.items.tolist().index("7")
-    assert dataset.labels[row] == 0
+    assert dataset.labels.tolist() == [0 if int(item) % 2 else 2 for item in dataset.items]
     model = ClipModel(TINY, weights)
     np.testing.assert_array_equal(dataset.inputs["image"][row], model.image(source / "data" / "7.jpg"))
     np.testing.assert_array_equal(dataset.inputs["text"][row], model.text("café"))
@@ -104,9 +104,13 @@ def test_what_is_missing_is_said_in_one_sentence(source, weights, tmp_path, monk
         mvsa.vit_b_32()
     with pytest.raises(TcmaxError, match=r"cannot read .*none\.safetensors"):
         prepare_tweets(source, tmp_path / "none.safetensors", labels="merged")
+    (tmp_path / "bad.safetensors").write_bytes(b"nothing")
+    with pytest.raises(TcmaxError, match=r"bad\.safetensors does not hold the weights"):
+        prepare_tweets(source, tmp_path / "bad.safetensors", labels="merged")
+    assert not (tmp_path / "stores").exists()
     with pytest.raises(TcmaxError, match=r"holds 0 files called labelResultAll\.txt, not one"):
         prepare_tweets(source / "data", weights)
-    with pytest.raises(TcmaxError, match=r"1 of 40 items failed, more than the 1\.0% allowed; the first is 9"):
+    with pytest.raises(TcmaxError, match=r"1 of 40 items failed, more than the 1\.0% allowed; the first is 10"):
         prepare_tweets(source, weights, labels="merged")
     refused = CliRunner().invoke(app, ["prepare", "mvsa-single", "--source", str(source)])
     assert str(refused.exception) == "mvsa-single needs a CLIP model: give the file of its weights with --weights."

@@ -10,11 +10,11 @@ TINY: dict[str, Any] = {
 }
 
 
-def write_weights(path: Path) -> Path:
+def write_weights(path: Path, sizes: dict[str, Any] = TINY) -> Path:
     import open_clip
     import torch
     from safetensors.torch import save_file
 
     torch.manual_seed(0)
-    save_file(open_clip.CLIP(**TINY, quick_gelu=True).state_dict(), path)
+    save_file(open_clip.CLIP(**sizes, quick_gelu=True).state_dict(), path)
     return path
