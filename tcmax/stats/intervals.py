@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
 
 MIN_UNITS = 10  # a bootstrap of fewer units is refused: its intervals are far too short
-BLOCK = 2**21  # resampled units held at once, 16 MB
+BLOCK = 2**18  # counts held at once: more would not stay in the cache
 
 
 @dataclass(frozen=True)
@@ -143,9 +143,8 @@ def two_level_bootstrap(
         raise ValueError(f"{n_groups} groups are too few to resample; at least {MIN_UNITS} are needed")
     sums = np.stack([np.bincount(codes, weights=row) for row in d] + [sizes * n_seeds])
     replicates = []
-    for counts in resampled_counts(n_groups, rng, resamples):
-        by_seed = counts @ sums.T  # (block, seeds + 1), the last column counts scores
-        seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=len(counts))
+    for by_seed in _resampled_totals(sums.T, rng, resamples):  # (block, seeds + 1), the last column counts scores
+        seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=len(by_seed))
         replicates.append((seeds * by_seed[:, :-1]).sum(axis=1) / by_seed[:, -1])
     low, high = np.quantile(np.concatenate(replicates), [level / 2, 1 - level / 2])
     return Bounds(float(d.mean()), float(low), float(high), level, n_groups, "two-level", resamples)
@@ -170,15 +169,26 @@ def _resampled_totals(parts: Floats, rng: np.random.Generator, resamples: int) -
     """Totals (block, K) of resampled units. Units with equal contributions are drawn together, by one
     multinomial.
     """
-    distinct, counts = np.unique(parts, axis=0, return_counts=True)
+    distinct, counts = _distinct_rows(parts)
     n_units = len(parts)
-    if 8 * len(distinct) > n_units:
+    if 32 * len(distinct) > n_units:
         yield from (block @ parts for block in resampled_counts(n_units, rng, resamples))
         return
     rows = max(1, BLOCK // len(distinct))
     for start in range(0, resamples, rows):
         block = min(rows, resamples - start)
         yield rng.multinomial(n_units, counts / n_units, size=block) @ distinct
+
+
+def _distinct_rows(values: Floats) -> tuple[Floats, NDArray[np.intp]]:
+    """The different rows and how often each occurs. Rows are sorted by a weighted sum, which is faster than by all
+    their columns; should it be the same for two different rows, all columns are asked."""
+    keys = values @ np.random.default_rng(0).random(values.shape[1])
+    _, first, inverse, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+    if np.array_equal(values[first][inverse], values):
+        return values[first], counts
+    distinct, counts = np.unique(values, axis=0, return_counts=True)
+    return distinct, counts
 
 
 def _bca_probabilities(probabilities: Floats, estimate: float, replicates: Floats, left_out: Floats) -> Floats:
