@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
+from tcmax.stats.crossed import average, crossed, interval, one_sided_p, what_decides
 from tcmax.stats.sequential import Spending, anytime_interval, earliest, log_e, spending_boundaries
 
 samples = st.lists(st.floats(-3, 3).map(lambda v: round(v, 3)), min_size=2, max_size=15).filter(
@@ -180,3 +182,29 @@ def test_the_smallest_p_of_all_looks_is_still_a_p():
     for level in (0.0005, 0.005, 0.015, 0.025, 0.04, 0.1):
         error = math.sqrt(level / repetitions)
         assert level - 6 * error - 0.3 * level < np.mean(least <= level) < level + 4 * error
+
+
+def test_intervals_and_p_of_a_comparison_at_a_look_are_those_of_the_whole_design():
+    rng = np.random.default_rng(3)
+    spending = Spending(5, (3, 5, 8))
+    plain = crossed(rng.normal(0.4, 0.3, (5, 30)) + rng.normal(0.0, 0.3, (5, 1)))
+    looked = replace(plain, spending=spending)
+    for population in ("seeds", "items", "both"):
+        found = interval(looked, population, 0.05)
+        fixed = interval(plain, population, spending_boundaries((3, 5, 8), 0.05).at(5))
+        assert (found.low, found.high) == pytest.approx((fixed.low, fixed.high))
+        assert found.level == 0.05
+        for margin in np.linspace(found.low - 0.2, found.high + 0.2, 9):
+            p = one_sided_p(looked, margin, population)
+            assert p == pytest.approx(spending.p(one_sided_p(plain, margin, population)))
+            assert (p < 0.025) == (found.low > margin)
+    other = replace(plain, estimate=0.1, spending=Spending(8, (3, 5, 8)))
+    assert average([looked, other]).spending == spending
+    last = spending.last.level_here(0.05)
+    near = plain.estimate - 0.02
+    assert what_decides(looked, near) == what_decides(plain, near, last)
+    assert what_decides(looked, near) != what_decides(plain, near, 0.05)
+    assert (
+        what_decides(average([looked, other]), 0.0).n_seeds
+        == what_decides(average([plain, replace(other, spending=None)]), 0.0, last).n_seeds
+    )
