@@ -95,6 +95,21 @@ def looks(
 
 
 @app.command()
+def splits(
+    experiment: ExperimentName,
+    a: Annotated[str, typer.Argument(help="A variant.")],
+    b: Annotated[str, typer.Argument(help="The variant it is compared with.")],
+    metric: Annotated[str, typer.Option(help="Which metric.")] = "accuracy",
+    readout: Annotated[str | None, typer.Option(help="Which prediction; the variant's own when not given.")] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Compare two variants over repeated random splits, one dataset each: for new training and test sets."""
+    from tcmax.splits import compare_splits, splits_text
+
+    typer.echo(splits_text(compare_splits(_experiment(experiment), results, a, b, metric, readout)))
+
+
+@app.command()
 def prepare(
     dataset: Annotated[str, typer.Argument(help="A dataset that the experiment names; with --source, one of clips.")],
     experiment: Annotated[str, typer.Option(help="Experiment that uses it.")] = "digits",

@@ -47,6 +47,7 @@ def write_items(
     validation: Mapping[tuple[str, int], float] | None = None,
     runs: Mapping[tuple[str, str], Sequence[float]] | None = None,
     selection: str = "last",
+    items: Sequence[str] | None = None,
 ) -> Path:
     diverged = diverged or {}
     columns: dict[str, list[Any]] = {"variant": [], "seed": [], "item": [], "label": []}
@@ -61,7 +62,7 @@ def write_items(
         for row, seed in enumerate(finished):
             columns["variant"] += [variant] * n_items
             columns["seed"] += [seed] * n_items
-            columns["item"] += [f"item-{i:05d}" for i in range(n_items)]
+            columns["item"] += items or [f"item-{i:05d}" for i in range(n_items)]
             columns["label"] += list(labels) if labels is not None else [i % 2 for i in range(n_items)]
             for name, of_item in (groups or {}).items():
                 columns[f"group_{name}"] += [str(group) for group in of_item]

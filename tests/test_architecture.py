@@ -45,6 +45,7 @@ CONDUCTORS = (
     "tcmax.plan",
     "tcmax.power_plan",
     "tcmax.prepare",
+    "tcmax.splits",
     "tcmax.stages",
     "tcmax.theory",
     "tcmax.why",

@@ -91,6 +91,18 @@ def test_resampled_tau_moves_as_a_longhand_bootstrap_does(population, two_groupi
     assert draws.mean() == pytest.approx(np.mean(longhand), abs=0.06)
     assert draws.std() == pytest.approx(np.std(longhand), rel=0.12)
     assert found.units == {"seeds": 10, "items": 10 if two_groupings else 15, "both": 10}
+    for margin in (-0.2, 1 / 3, 0.7):  # of 4 variants a third is a value that tau takes
+        reached = sum(tau <= margin + 1e-9 for tau in longhand) / 1000
+        assert found.p(margin, population, "greater") == pytest.approx(reached, abs=0.07)
+        assert found.p(margin, population, "less") == pytest.approx(1 - reached, abs=0.07)
+
+
+def test_p_against_a_margin_counts_the_draws_on_the_other_side_by_hand():
+    draws = np.array([-0.5, -0.2, 0.0, 0.1, 0.1, 0.2, 0.3, 0.4, 0.5])
+    found = Resampled(0.2, {"both": draws}, {"both": 20})
+    for margin, at_most, above in ((0.1, 5, 4), (0.15, 5, 4), (-0.2, 2, 7), (0.5, 9, 0)):
+        assert found.p(margin, "both", "greater") == pytest.approx((1 + at_most) / 10)
+        assert found.p(margin, "both", "less") == pytest.approx((1 + above) / 10)
 
 
 def test_the_populations_of_an_association_differ():
