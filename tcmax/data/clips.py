@@ -240,13 +240,13 @@ class Split:
 
 
 # Which of five folds tests an actor, 1001 to 1091: balanced by sex, the folds of `crema-d-ratings`.
-_ACTOR_FOLDS = "2142414103221033023210400432312141032212444113040044301204031130323321304400343142024120123"
+ACTOR_FOLDS = "2142414103221033023210400432312141032212444113040044301204031130323321304400343142024120123"
 _LAST_GROUPS = ("g22", "g23", "g24", "g25")  # of 25 in each class
 
 
 def _by_actor(listed: Listed) -> tuple[Fold, ...]:
     """Fold k tests the actors of part k, validates on those of part k + 1 (cyclically), trains on the other three."""
-    part = np.array([int(_ACTOR_FOLDS[int(actor) - 1001]) for actor in listed.groups["actor"]])
+    part = np.array([int(ACTOR_FOLDS[int(actor) - 1001]) for actor in listed.groups["actor"]])
     folds = []
     for test in range(5):
         val = (test + 1) % 5

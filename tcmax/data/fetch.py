@@ -6,7 +6,9 @@ are already right are never touched, so a broken download is continued by the sa
 """
 
 import contextlib
+import csv
 import fcntl
+import hashlib
 import io
 import sys
 import tarfile
@@ -21,22 +23,43 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from tcmax.console import Progress
-from tcmax.data import DATASETS, av_digits, crema_d_ratings, grid_letters, leaves100, mfeat, mosi, newsgroups_m5
+from tcmax.data import (
+    DATASETS,
+    av_digits,
+    clip_model,
+    crema_d_ratings,
+    grid_letters,
+    leaves100,
+    mfeat,
+    mosi,
+    mvsa,
+    newsgroups_m5,
+)
 from tcmax.data.base import Card, Dataset, data_root
+from tcmax.data.clips import ACTOR_FOLDS, CLIP_SETS, SPLITS, clip_set, store_folder
 from tcmax.data.containers import gunzip, idx_array, tar_files
 from tcmax.data.download import download
-from tcmax.data.feature_sets import SOURCES_PAGE
+from tcmax.data.feature_sets import SOURCES_PAGE, PublishedArrays, array_digest
+from tcmax.data.matlab import matlab_arrays
+from tcmax.data.store import MANIFEST
 from tcmax.errors import TcmaxError
 from tcmax.files import atomic_path, explained, write_bytes, write_text
 
 # Where the originals lie, by the key under which `fetch` takes other addresses (a mirror of yours). Each list is tried
 # in order. MNIST's own site no longer serves the files; these are the copies that PyTorch and TensorFlow use.
 BASE_URLS: dict[str, tuple[str, ...]] = {
+    "crema-d": (
+        "https://raw.githubusercontent.com/CheyneyComputerScience/CREMA-D/1658cd342dff90010aa843eaeebd53610a08b1dc"
+        "/processedResults",
+    ),
     "fsdd": ("https://github.com/Jakobovski/free-spoken-digit-dataset/archive",),
     "mnist": (
         "https://ossci-datasets.s3.amazonaws.com/mnist",
         "https://storage.googleapis.com/cvdf-datasets/mnist",
         "https://raw.githubusercontent.com/kelas/mnist/283b387221ab46655e600cfcc25d843bb14292b9",
+    ),
+    "multi-view": (
+        "https://raw.githubusercontent.com/zhou572/Multi-view-Datasets/da48f8bf4270c73d57c814a470fcd5fb16d757db",
     ),
     "qmnist": ("https://raw.githubusercontent.com/facebookresearch/qmnist/94061367ec2e099ea18c553c75727ecf849ddb9b",),
 }
@@ -254,6 +277,87 @@ def _write_table(root: Path, file: str, lines: list[str]) -> None:
     write_text(root / file, text)
 
 
+def _build_views(
+    root: Path, originals: _Originals, published: PublishedArrays, file: str, twins: tuple[tuple[int, int], ...] = ()
+) -> None:
+    """The arrays of a MATLAB file that collects views of a set, whatever they are called there.
+
+    twins: pairs of rows that are equal in all views, for the array "dup_group".
+    """
+
+    def accept(path: Path) -> dict[str, np.ndarray]:
+        with explained("read", path):
+            found = matlab_arrays(path.read_bytes(), path, _LIMIT_BYTES)
+        return _published_arrays(found, published.content, twins, path)
+
+    with originals.get("multi-view", file, accept) as (_, arrays):
+        content = io.BytesIO()
+        np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+        write_bytes(root / published.file, content.getvalue())
+
+
+def _published_arrays(
+    found: Sequence[np.ndarray], content: Mapping[str, str], twins: tuple[tuple[int, int], ...], origin: Path
+) -> dict[str, np.ndarray]:
+    """Those of `found` that are the published ones when rows are items, sorted by class, in a type that loses nothing.
+
+    content: name -> `array_digest`. Raises TcmaxError when one of them is not there.
+    """
+    names = {digest: name for name, digest in content.items()}
+    arrays: dict[str, np.ndarray] = {}
+    for vector in (array.ravel() for array in found if array.size and array.size == max(array.shape)):
+        order = np.argsort(vector, kind="stable")
+        label = (vector[order] - vector.min()).astype(np.uint8)  # classes are numbered from 0 or 1
+        if array_digest(label) == content["label"]:
+            arrays["label"] = label
+            break
+    else:
+        raise TcmaxError(f"{origin} does not hold the published labels.")
+    for rows in (turned[order] for array in found for turned in (array, array.T) if len(turned) == len(order)):
+        for dtype in (np.uint8, np.uint16, np.float64):
+            with np.errstate(invalid="ignore"):
+                same = rows.astype(dtype)
+            name = names.get(array_digest(same))
+            if name is not None:
+                arrays[name] = same
+    if "dup_group" in content:
+        arrays["dup_group"] = np.full(len(order), -1, dtype=np.int16)
+        for number, pair in enumerate(twins):
+            arrays["dup_group"][list(pair)] = number
+    absent = set(content) - set(arrays)
+    if absent:
+        raise TcmaxError(f"{origin} does not hold the published {', '.join(sorted(absent))}.")
+    return arrays
+
+
+def _build_ratings(root: Path, originals: _Originals) -> None:
+    """The votes on voice and face of each clip: rows 100,000 q + number of the published table, q = 1 and 2."""
+
+    def accept(path: Path) -> str:
+        with explained("read", path):
+            text = path.read_text(encoding="utf-8-sig", errors="replace")
+        votes: dict[str, dict[str, list[str]]] = {}
+        for row in csv.DictReader(io.StringIO(text)):
+            modality = {"1": "voice", "2": "face"}.get((row.get("") or "")[:1])
+            if modality is not None:
+                counts = [row.get(letter) or "" for letter in crema_d_ratings.EMOTIONS]
+                votes.setdefault(row.get("fileName") or "", {})[modality] = counts
+        lines = "".join(f"{_ratings_line(clip, of)}\n" for clip, of in sorted(votes.items()))
+        if hashlib.sha256(lines.encode()).hexdigest() != crema_d_ratings.CONTENT:
+            raise TcmaxError(f"{path} does not hold the published votes.")
+        return ",".join(crema_d_ratings.COLUMNS) + "\n" + lines
+
+    with originals.get("crema-d", "tabulatedVotes.csv", accept) as (_, table):
+        write_text(root / crema_d_ratings.FILE, table)
+
+
+def _ratings_line(clip: str, votes: Mapping[str, list[str]]) -> str:
+    actor, _, emotion, *_ = [*clip.split("_"), "", ""]
+    known = actor.isascii() and actor.isdigit() and 0 <= int(actor) - 1001 < len(ACTOR_FOLDS)
+    fold = ACTOR_FOLDS[int(actor) - 1001] if known else ""
+    return ",".join((clip, actor, emotion, fold, *votes.get("voice", ()), *votes.get("face", ())))
+
+
 @dataclass(frozen=True)
 class _Recipe:
     """How a dataset's files are checked and made, each in this order (a file may need those before it).
@@ -270,6 +374,17 @@ def _by_hand(card: Card, file: str, read: Callable[[Path], object]) -> _Recipe:
     return _Recipe(card, readers={file: read}, build={})
 
 
+def _of_views(card: Card, published: PublishedArrays, file: str, twins: tuple[tuple[int, int], ...] = ()) -> _Recipe:
+    return _Recipe(
+        card,
+        readers={published.file: published.read},
+        build={published.file: partial(_build_views, published=published, file=file, twins=twins)},
+    )
+
+
+# Rows of mfeat that are equal in all six views.
+_MFEAT_TWINS = ((1265, 1272), (1237, 1271), (1892, 1999), (1148, 1172), (1448, 1521), (605, 774))
+
 _RECIPES = {
     "av-digits": _Recipe(
         card=av_digits.CARD,
@@ -282,20 +397,43 @@ _RECIPES = {
             "av_digits/folds.csv": _build_folds,
         },
     ),
-    **{f"mfeat-{n_views}": _by_hand(mfeat.CARD, mfeat.FILE.file, mfeat.FILE.read) for n_views in range(2, 7)},
-    "leaves100": _by_hand(leaves100.CARD, leaves100.FILE.file, leaves100.FILE.read),
-    "newsgroups-m5": _by_hand(newsgroups_m5.CARD, newsgroups_m5.FILE.file, newsgroups_m5.FILE.read),
+    **{
+        f"mfeat-{n_views}": _of_views(mfeat.CARD, mfeat.FILE, "handwritten.mat", _MFEAT_TWINS)
+        for n_views in range(2, 7)
+    },
+    "leaves100": _of_views(leaves100.CARD, leaves100.FILE, "100Leaves.mat"),
+    "newsgroups-m5": _of_views(newsgroups_m5.CARD, newsgroups_m5.FILE, "NGs.mat"),
     "mosi-features": _by_hand(mosi.CARD, mosi.FILE.file, mosi.FILE.read),
     **{
         f"grid-letters{noise}": _by_hand(grid_letters.CARD, grid_letters.FILE.file, grid_letters.FILE.read)
         for noise in ("", "-5db", "-0db", "-minus5db")
     },
-    "crema-d-ratings": _by_hand(crema_d_ratings.CARD, crema_d_ratings.FILE, crema_d_ratings.ratings),
+    "crema-d-ratings": _Recipe(
+        card=crema_d_ratings.CARD,
+        readers={crema_d_ratings.FILE: crema_d_ratings.ratings},
+        build={crema_d_ratings.FILE: _build_ratings},
+    ),
 }
+
+
+_RECIPES["av-digits-first-fold"] = _RECIPES["av-digits"]
+
+
+def _prepared(name: str, root: Path) -> tuple[Path, str] | None:
+    """For a dataset made from media that a user has: the file that says it is there, and the command that makes it."""
+    if name in CLIP_SETS or name in SPLITS:
+        return store_folder(name, root) / MANIFEST, f"tcmax prepare {clip_set(name).id} --source MEDIA"
+    for model in clip_model.MODELS:
+        if name == f"{mvsa.ID}-{model}":
+            return mvsa.store_of(model, root) / mvsa.FEATURES, f"tcmax prepare {mvsa.ID} --source TWEETS"
+    return None
 
 
 def _recipe(name: str) -> _Recipe:
     known = DATASETS.canonical(name)
+    prepared = _prepared(known, Path())
+    if prepared is not None:
+        raise TcmaxError(f"{known} is made from media that you have: run `{prepared[1]}` (docs/raw-media.md).")
     if known not in _RECIPES:
         raise TcmaxError(f"{known} has no files below the data root: its loader brings its own data.")
     return _RECIPES[known]
@@ -312,6 +450,9 @@ def _cards() -> dict[str, Card]:
     """The card of each dataset, from the module that loads it; none is loaded."""
     cards = {}
     for name in DATASETS.names():
+        if name in CLIP_SETS or name in SPLITS:
+            cards[name] = clip_set(name).card
+            continue
         module = import_module(DATASETS.target(name).partition(":")[0])
         cards[name] = getattr(module, "CARD", Card(name, "not stated", "an installed package", "not stated"))
     return cards
@@ -329,6 +470,10 @@ def _card_lines(name: str, card: Card) -> list[str]:
 
 def _presence(name: str, root: Path | None) -> str:
     """Whether the files are there; not whether they are right, which `check` says."""
+    prepared = _prepared(name, root or Path())
+    if prepared is not None:
+        file, command = prepared
+        return f"in {file.parent}" if root is not None and file.is_file() else f"not here; run `{command}`"
     if name not in _RECIPES:
         return "needs no download"
     if root is not None and all((root / file).is_file() for file in _RECIPES[name].readers):

@@ -8,8 +8,10 @@ import tarfile
 
 import numpy as np
 import pytest
+import scipy.io
+import scipy.sparse
 
-from tcmax.data import av_digits
+from tcmax.data import av_digits, crema_d_ratings, leaves100, mfeat, newsgroups_m5
 from tcmax.data.fetch import FSDD_ARCHIVE, QMNIST_LABELS, check, fetch, info, listing, verify
 from tcmax.errors import TcmaxError
 from tcmax.files import sha256
@@ -183,18 +185,86 @@ def test_what_cannot_be_fetched_says_why(tmp_path, monkeypatch):
     with pytest.raises(TcmaxError, match="digits-halves has no files below the data root"):
         fetch("digits-halves", tmp_path)
     with pytest.raises(
-        TcmaxError, match=r"leaves100 cannot be downloaded by this command: docs/benchmark-datasets\.md"
+        TcmaxError, match=r"grid-letters cannot be downloaded by this command: docs/benchmark-datasets\.md"
     ):
-        fetch("leaves100", tmp_path)
+        fetch("grid-letters", tmp_path)
+    with pytest.raises(TcmaxError, match=r"ave-once is made from media that you have: run `tcmax prepare ave --source"):
+        fetch("ave-once", tmp_path)
     with pytest.raises(TcmaxError, match=r"1 of 1 files of leaves100 .*leaves100\.npz is missing"):
         verify("leaves100", tmp_path)
     with pytest.raises(TcmaxError, match="unknown dataset 'av-digit'; did you mean 'av-digits'"):
         fetch("av-digit", tmp_path)
-    with pytest.raises(TcmaxError, match="no such source of originals: fsd; known: fsdd"):
+    with pytest.raises(TcmaxError, match="no such source of originals: fsd; known: crema-d, fsdd"):
         fetch("av-digits", tmp_path, {"fsd": ("http://127.0.0.1",)})
     for command in (fetch, verify):
         with pytest.raises(TcmaxError, match="set the environment variable TCMAX_DATA"):
             command("av-digits")
+
+
+# Sets that come as one file of a collection.
+
+
+def matlab_file(arrays, label, turned=(), sparse=()):
+    """A .mat as multi-view collections have it: views in a cell called X, classes from 1, not in the order of ours."""
+    order = np.argsort(-label.astype(int), kind="stable")  # the last class first
+    views = np.empty((1, len(arrays)), dtype=object)
+    for place, (name, array) in enumerate(sorted(arrays.items())):
+        rows = array[order].astype(float)
+        rows = rows.T if name in turned else rows
+        views[0, place] = scipy.sparse.csc_matrix(rows) if name in sparse else rows
+    stream = io.BytesIO()
+    scipy.io.savemat(stream, {"X": views, "Y": label[order][:, None] + 1.0}, do_compression=True)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "published", "file", "turned", "sparse"),
+    [
+        ("mfeat-3", mfeat.FILE, "handwritten.mat", ("fou", "pix"), ()),
+        ("leaves100", leaves100.FILE, "100Leaves.mat", (), ()),
+        ("newsgroups-m5", newsgroups_m5.FILE, "NGs.mat", ("view1", "view2", "view3"), ("view2",)),
+    ],
+)
+def test_views_are_found_in_a_matlab_file_whatever_it_calls_them(
+    name, published, file, turned, sparse, server, data_with, tmp_path
+):
+    root = data_with(published.file)
+    with np.load(root / published.file) as stored:
+        arrays = {key: stored[key] for key in published.content if key not in ("label", "dup_group")}
+        label = stored["label"]
+    urls = {"multi-view": (f"{server.url}/views",)}
+    server.content[f"/views/{file}"] = matlab_file(arrays, label, turned, sparse)
+    assert fetch(name, tmp_path, urls, pause_seconds=0.0) == f"ok  {tmp_path / published.file}"
+    with np.load(tmp_path / published.file) as made, np.load(root / published.file) as stored:
+        for key in published.content:
+            assert made[key].dtype == stored[key].dtype
+            np.testing.assert_array_equal(made[key], stored[key])
+
+    (tmp_path / published.file).unlink()
+    lacking = dict(list(arrays.items())[1:])
+    server.content[f"/views/{file}"] = matlab_file(lacking, label)
+    with pytest.raises(TcmaxError, match=f"wrong content .*does not hold the published {next(iter(arrays))}"):
+        fetch(name, tmp_path, urls, pause_seconds=0.0)
+    server.content[f"/views/{file}"] = matlab_file(arrays, np.roll(label, 1))
+    with pytest.raises(TcmaxError, match="does not hold the published"):
+        fetch(name, tmp_path, urls, pause_seconds=0.0)
+    assert not (tmp_path / published.file).exists()
+
+
+def test_ratings_of_crema_d_are_made_from_the_published_votes(server, data_with, tmp_path):
+    root = data_with("crema_d/tabulatedVotes.csv.gz")
+    votes = gzip.decompress((root / "crema_d/tabulatedVotes.csv.gz").read_bytes())
+    urls = {"crema-d": (f"{server.url}/votes",)}
+    server.content["/votes/tabulatedVotes.csv"] = votes.replace(b'"100001",0,0,0,1,10,0', b'"100001",0,0,0,2,9,0')
+    with pytest.raises(TcmaxError, match=r"wrong content .*does not hold the published votes"):
+        fetch("crema-d-ratings", tmp_path, urls, pause_seconds=0.0)
+    server.content["/votes/tabulatedVotes.csv"] = votes[: len(votes) // 2]
+    with pytest.raises(TcmaxError, match="does not hold the published votes"):
+        fetch("crema-d-ratings", tmp_path, urls, pause_seconds=0.0)
+    server.content["/votes/tabulatedVotes.csv"] = votes
+    fetch("crema-d-ratings", tmp_path, urls, pause_seconds=0.0)
+    made, published = crema_d_ratings.load(tmp_path), crema_d_ratings.load(root)
+    assert made.fingerprint() == published.fingerprint()
 
 
 def test_an_unwritable_root_is_named(tmp_path):
@@ -208,7 +278,17 @@ def test_the_list_says_which_datasets_are_here(tmp_path, monkeypatch):
     lines = listing().splitlines()
     assert any(line.startswith("digits-halves") and "needs no download" in line for line in lines)
     assert any(line.startswith("av-digits") and "not here; run `tcmax data fetch av-digits`" in line for line in lines)
-    assert any(line.startswith("mfeat-2") and "not here; see docs/benchmark-datasets.md" in line for line in lines)
+    assert any(line.startswith("mfeat-2") and "not here; run `tcmax data fetch mfeat-2`" in line for line in lines)
+    assert any(
+        line.startswith("mosi-features") and "not here; see docs/benchmark-datasets.md" in line for line in lines
+    )
+    assert any(line.startswith("ave-once") and "run `tcmax prepare ave --source MEDIA`" in line for line in lines)
+    (tmp_path / "stores" / "ave").mkdir(parents=True)
+    (tmp_path / "stores" / "ave" / "manifest.json").write_text("{}")
+    assert any(line.startswith("ave-once") and f"in {tmp_path}/stores/ave" in line for line in listing().splitlines())
+    assert "files: not here; run `tcmax prepare crema-d --source MEDIA`" in info("crema-d-actors")
+    assert "Open Database License" in info("crema-d-actors")
+    assert "run `tcmax prepare mvsa-single --source TWEETS`" in info("mvsa-single-vit-b-32")
     assert "licence" in info("av-digits")
     assert "CC BY-SA" in info("av-digits")
 
