@@ -55,6 +55,7 @@ format: $(STAMP) ## Format everything.
 
 benchmarks: $(STAMP) ## Measure speed and memory as ratios.
 	python benchmarks/loss.py
+	python benchmarks/loading.py
 	python benchmarks/resampling.py
 	python benchmarks/stage.py
 

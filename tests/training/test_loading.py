@@ -7,6 +7,7 @@ import pytest
 import runs
 import tiny
 import torch
+from PIL import Image
 
 from tcmax.data.views import Feature, Flow, Frames, Sound, Stored
 from tcmax.errors import TcmaxError
@@ -133,12 +134,13 @@ def test_held_out_items_are_seen_whole_and_always_alike():
 def test_larger_stored_frames_are_shown_at_the_papers_size(monkeypatch):
     monkeypatch.setattr("tcmax.data.views.SIDE", 6)
     dataset = clips(flow=True)
-    assert dataset.shape("visual") == (2, 3, 6, 6)
-    assert dataset.shape("flow") == (6, 6, 6)
-    for epoch in (None, 0):
-        looks = all_of(part(dataset, epoch=epoch))
-        assert looks["visual"].shape == (26, 2, 3, 6, 6)
-        assert looks["flow"].shape == (26, 6, 6, 6)
+    assert (dataset.shape("visual"), dataset.shape("flow")) == ((2, 3, 6, 6), (6, 6, 6))
+    looks = all_of(part(dataset))
+    assert (looks["visual"].shape, looks["flow"].shape) == ((26, 2, 3, 6, 6), (26, 6, 6, 6))
+    whole = all_of(part(dataset, rows=[3], epoch=None))["visual"][0, 1]
+    small = Image.fromarray(dataset.stored["visual"].rows(3)[1]).resize((6, 6), Image.Resampling.BILINEAR)
+    expected = (np.asarray(small) / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(whole.numpy(), expected.transpose(2, 0, 1), atol=1.1 / 255 / 0.224)
 
 
 def draws(dataset, **settings):
@@ -173,6 +175,16 @@ def test_a_clip_with_flow_is_mirrored_as_a_whole_and_as_released_its_frames_alon
     assert not released["flow"].any()
     assert (released["visual"][..., 0] ^ released["visual"][..., 1]).any()
     assert torch.equal(boxes["visual"], next(draws(dataset))["visual"])  # the switch moves no crop
+
+
+def test_no_more_is_read_ahead_than_is_asked_for_soon():
+    dataset, read = clips(), []
+    visual = dataset.stored["visual"]
+    noted = dataclasses.replace(visual, rows=lambda rows: read.append(len(rows)) or visual.rows(rows))
+    watched = dataclasses.replace(dataset, stored={**dataset.stored, "visual": noted})
+    for number, _ in enumerate(part(watched, "mapped").batches(np.arange(26), 2)):
+        assert len(read) <= number + 1 + loading.AHEAD
+    assert read == [2] * 13
 
 
 def test_an_error_while_reading_ahead_ends_the_batches():
