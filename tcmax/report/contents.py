@@ -154,6 +154,15 @@ class Contents:
         """The evidence row of one estimate, or None."""
         return self._estimates.get((dataset, metric, readout, variant, population))
 
+    def deciding(self, verdict: pd.Series) -> pd.Series | None:
+        """The evidence row that a verdict prints; None where nothing could be estimated."""
+        if self.claim_evidence is None or pd.isna(verdict["estimate"]):
+            return None
+        e = self.claim_evidence
+        rows = e[e["id"].isin(set(verdict["evidence"])) & (e["population"] == verdict["population"])]
+        rows = rows[~rows["id"].str.endswith("|at chance") & (rows["estimate"] == verdict["estimate"])]
+        return None if rows.empty else rows.iloc[0]
+
     def comparisons(self, dataset: str, metric: str, readout: str, role: str, population: str = "both") -> pd.DataFrame:
         """Evidence rows of a family of comparisons; role: "reference", "best rival" or "pair"."""
         if self.evidence is None:

@@ -18,6 +18,7 @@ from tcmax.fusion import HEADS
 from tcmax.methods import METHODS
 from tcmax.report.contents import Contents, DatasetContents
 from tcmax.report.numbers import count, joined, places_for
+from tcmax.report.signature import signed
 from tcmax.report.tables import Block, Cell, Column, Row, Table
 
 
@@ -66,7 +67,14 @@ def costs(contents: Contents) -> Table:
             blocks.append(Block("Method", ((dataset.title, len(columns)),), columns, tuple(rows)))
         notes += _unlike(dataset, found)
         data += [
-            {"dataset": dataset.id, "variant": variant, "quantity": name, "of": of, "value": value}
+            {
+                "dataset": dataset.id,
+                "variant": variant,
+                "quantity": name,
+                "of": of,
+                "value": value,
+                "signature": _signature(contents, dataset, variant, name, of),
+            }
             for variant, values in found.items()
             for name, by_part in values.items()
             for of, value in by_part.items()
@@ -78,6 +86,21 @@ def costs(contents: Contents) -> Table:
         "and the most. Logits: mean norm of a modality's logits of test items, which sets the scale of entropies."
     )
     return Table("costs", "Fair comparison", caption, tuple(blocks), pd.DataFrame(data), tuple(notes))
+
+
+def _signature(contents: Contents, dataset: DatasetContents, variant: str, name: str, of: str) -> str:
+    rule = contents.experiment.settings.selection if name == "logit_scale" else None
+    return signed(
+        metric=name,
+        read_out=of or None,
+        of=variant,
+        dataset=dataset.id,
+        interval="none",
+        estimator="as set" if name in ALIKE else "mean over epochs and runs" if rule is None else "mean over runs",
+        seeds=len(contents.seeds[dataset.id][variant]),
+        selection=rule,
+        correction="none",
+    )
 
 
 def counted(contents: Contents, dataset: DatasetContents, variant: str) -> dict[str, dict[str, float]]:

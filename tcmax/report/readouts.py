@@ -6,6 +6,7 @@ from tcmax import records
 from tcmax.metrics.readout import JOINT_READOUTS
 from tcmax.report.contents import Contents, DatasetContents
 from tcmax.report.numbers import show
+from tcmax.report.signature import signature
 from tcmax.report.tables import POPULATIONS, Block, Cell, Column, Row, Table
 
 TITLES = {"joint": "raw", "joint_entropy_gated": "entropy-gated", "joint_energy_weighted": "energy-weighted"}
@@ -30,10 +31,11 @@ def readouts(contents: Contents) -> Table:
                     continue
                 low, high = (None if pd.isna(row[name]) else float(row[name]) for name in ("low", "high"))
                 number = show(row["estimate"], low, high, row["unit"])
-                cells.append(Cell(number.value, number.half_width, best=mine, order=float(row["estimate"])))
+                line = signature(row)
+                cells.append(Cell(number.value, number.half_width, best=mine, order=float(row["estimate"]), note=line))
                 facts = {"dataset": dataset.id, "variant": variant, "metric": "accuracy", "readout": readout}
                 numbers = {name: row[name] for name in ("unit", "estimate", "low", "high", "n_seeds", "n_items")}
-                data.append({**facts, **numbers, "own": mine, "label": label})
+                data.append({**facts, **numbers, "own": mine, "label": label, "signature": line})
             if any(cell.order is not None for cell in cells):
                 rows.append(Row(contents.experiment.title(variant), tuple(cells), variant, label))
         if any(

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from tcmax.report.contents import Contents
 from tcmax.report.numbers import count, show
+from tcmax.report.signature import signed
 from tcmax.report.tables import FIXED, POPULATIONS, Block, Cell, Column, Row, Table
 from tcmax.seeding import generator
 from tcmax.stats.bayes import MIN_DATASETS, bayesian_signed_rank
@@ -65,6 +66,25 @@ def in_practice(
     )
 
 
+def _rank_signature(contents: Contents, dataset: str, variant: str) -> str:
+    """The line of a set of ranks: it rests on the family of all pairs that the variant is in."""
+    pairs = contents.comparisons(dataset, "accuracy", "own", "pair").dropna(subset=["p_adjusted"])
+    pairs = pairs[(pairs["a"] == variant) | (pairs["b"] == variant)]
+    return signed(
+        metric="accuracy",
+        read_out="own",
+        of=variant,
+        dataset=dataset,
+        interval=f"{100 * (1 - float(pairs['level'].iloc[0])):g}% for all ranks together",
+        population="seeds+items",
+        estimator="set of ranks",
+        seeds=int(pairs["n_seeds"].min()),
+        items=int(pairs["n_items"].min()),
+        selection=contents.experiment.settings.selection,
+        correction=f"{pairs['correction'].iloc[0]} ({pairs['family'].iloc[0]})",
+    )
+
+
 def standings(contents: Contents) -> Table:
     """Confidence sets of ranks in joint accuracy, and the interquartile mean over the suite."""
     experiment = contents.experiment
@@ -82,9 +102,10 @@ def standings(contents: Contents) -> Table:
             best = variant in ties.possibly_best
             text = f"{low}" if low == high else f"{low}–{high}"
             bold = best and len(ties.possibly_best) < len(ties.ranks)
-            cells[variant] = Cell(text, best=bold, order=(low + high) / 2)
+            line = _rank_signature(contents, dataset.id, variant)
+            cells[variant] = Cell(text, best=bold, order=(low + high) / 2, note=line)
             record = {"quantity": "rank", "dataset": dataset.id, "variant": variant, "low": low, "high": high}
-            data.append({**record, "possibly_best": best, "population": "both"})
+            data.append({**record, "possibly_best": best, "population": "both", "signature": line})
         if cells:
             columns.append((dataset.title, Column("rank"), cells))
     suite = suite_scores(contents)
@@ -93,10 +114,22 @@ def standings(contents: Contents) -> Table:
         cells = {}
         for m in means:
             shown = show(m.estimate, m.low, m.high, "proportion", difference=True)
-            cells[m.variant] = Cell(f"{shown.value} {shown.interval}".rstrip(), order=m.estimate)
+            line = signed(
+                metric="accuracy, relative to the dataset's mean",
+                read_out="own",
+                of=m.variant,
+                dataset=f"{m.n_datasets}, fixed",
+                interval="none" if m.low is None else f"{100 * (1 - m.level):g}%",
+                population="seeds",
+                estimator="interquartile mean over runs",
+                seeds=m.n_seeds,
+                selection=experiment.settings.selection,
+                correction="none",
+            )
+            cells[m.variant] = Cell(f"{shown.value} {shown.interval}".rstrip(), order=m.estimate, note=line)
             record = {"quantity": "interquartile mean", "dataset": "all", "variant": m.variant, "estimate": m.estimate}
             sizes = {"level": m.level, "population": "seeds", "n_seeds": m.n_seeds, "n_datasets": m.n_datasets}
-            data.append({**record, "low": m.low, "high": m.high, **sizes})
+            data.append({**record, "low": m.low, "high": m.high, **sizes, "signature": line})
         columns.append(("All datasets", Column("IQM", "pp"), cells))
         fewest = min(m.n_seeds for m in means)
         interval = (

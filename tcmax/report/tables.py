@@ -17,7 +17,7 @@ from tcmax.report.contents import Contents, DatasetContents, Ties
 from tcmax.report.latex import Latex, environment, escape
 from tcmax.report.numbers import count, joined, places_for, scale_of, show, show_p
 from tcmax.report.published import Published, published_values
-from tcmax.report.signature import signature
+from tcmax.report.signature import signature, signed
 
 WIDEST = 6  # columns of numbers that fit the text width of a two-column article
 POPULATIONS = {
@@ -444,13 +444,15 @@ def _comparison_record(dataset: str, role: str, row: pd.Series) -> dict[str, obj
 def verdicts(contents: Contents) -> Table:
     """One row per claim: the verdict for new seeds and items, the one for new seeds, and the deciding number."""
     assert contents.verdicts is not None
-    rows = []
+    rows, lines = [], []
     for _, verdict in contents.verdicts.iterrows():
+        deciding = contents.deciding(verdict)
+        lines.append("" if deciding is None else signature(deciding))
         cells = (
             Cell(verdict["text"]),
             Cell(verdict["verdict"], tone=verdict["verdict"], note=verdict["reason"], best=True),
             Cell(verdict["verdict_seeds"] or "–", tone=verdict["verdict_seeds"] or ""),
-            Cell(deciding_number(verdict), order=_order(verdict["estimate"])),
+            Cell(deciding_number(verdict), order=_order(verdict["estimate"]), note=lines[-1]),
         )
         rows.append(Row(verdict["claim"], cells))
     block = Block(
@@ -474,7 +476,7 @@ def verdicts(contents: Contents) -> Table:
         f"{testable} of {len(rows)} claims are testable here; were none of them true, up to {expected:.3g} would "
         f"still be supported by chance. {FIXED}"
     )
-    data = contents.verdicts.drop(columns=["evidence"])
+    data = contents.verdicts.drop(columns=["evidence"]).assign(signature=lines)
     return Table("verdicts", "Claims and verdicts", caption, (block,), data)
 
 
@@ -510,11 +512,23 @@ def selection(contents: Contents) -> Table:
                 continue
             found = {rule: float(means[rule]["mean"][variant]) for rule in SELECTIONS}
             optimism = found["best_test_oracle"] - found["best_val"]
-            cells = [Cell(show(value, None, None, "proportion").value, order=value) for value in found.values()]
-            cells.append(Cell(show(optimism, None, None, "proportion", difference=True).value, order=optimism))
-            rows.append(Row(contents.experiment.title(variant), tuple(cells), variant))
             n = int(means["last"]["count"][variant])
-            data.append({"dataset": dataset.id, "variant": variant, "n_seeds": n, **found, "optimism": optimism})
+            named = {"metric": "accuracy", "read_out": "own", "of": variant, "dataset": dataset.id}
+            facts = {**named, "interval": "none", "estimator": "mean over seeds", "seeds": n}
+            cells = [
+                Cell(
+                    show(value, None, None, "proportion").value,
+                    order=value,
+                    note=signed(**facts, selection=rule, correction="none"),
+                )
+                for rule, value in found.items()
+            ]
+            line = signed(**facts, selection=", ".join(found), correction="none")
+            shown = show(optimism, None, None, "proportion", difference=True)
+            cells.append(Cell(shown.value, order=optimism, note=line))
+            rows.append(Row(contents.experiment.title(variant), tuple(cells), variant))
+            record = {"dataset": dataset.id, "variant": variant, "n_seeds": n, **found, "optimism": optimism}
+            data.append({**record, "signature": line})
         if rows:
             columns = (*(Column(title, "%") for title in SELECTIONS.values()), Column("optimism", "pp"))
             blocks.append(Block("Method", ((dataset.title, 4),), columns, tuple(rows)))

@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 from small_report import experiment_in, write_records
 
+from tcmax import __version__
 from tcmax.metrics.item_scores import ItemScores
 from tcmax.report.contents import Contents
+from tcmax.report.costs import costs
+from tcmax.report.readouts import readouts
 from tcmax.report.signature import signature
 from tcmax.report.suite import in_practice, standings, suite_scores
 from tcmax.report.suite_figures import improvement, profiles, ranks
-from tcmax.report.tables import comparisons, numbers, table1
+from tcmax.report.tables import comparisons, numbers, selection, table1, verdicts
 from tcmax.stats.ranking import rank_variants
 
 VARIANTS = ("joint", "unimodal", "tcmax")
@@ -115,6 +118,28 @@ def test_every_number_can_print_its_line(two: tuple[Contents, list[ItemScores]])
     lines = comparisons(contents).data["signature"]
     assert lines.str.contains(r"correction:holm \(each variant with unimodal", regex=True).any()
     assert lines.str.contains("pairing:paired").all()
+    by_name = {
+        "readouts": readouts(contents).data,
+        "standings": standings(contents).data,
+        "selection": selection(contents).data,
+        "costs": costs(contents).data,
+        "verdicts": verdicts(contents).data.dropna(subset=["estimate"]),
+    }
+    for name, table in by_name.items():
+        assert table["signature"].str.startswith("metric:").all(), name
+        assert table["signature"].str.contains(f"version:{__version__}", regex=False).all(), name
+        assert table["signature"].str.contains(r"seeds:\d", regex=True).all(), name
+    (accuracy_first, *_) = by_name["readouts"]["signature"]
+    assert "interval:95%" in accuracy_first
+    ranks = by_name["standings"].groupby("quantity")["signature"].first()
+    assert "interval:95% for all ranks together | population:seeds+items | estimator:set of ranks" in ranks["rank"]
+    assert "correction:holm (" in ranks["rank"]
+    assert "estimator:interquartile mean over runs | seeds:6" in ranks["interquartile mean"]
+    assert "selection:last, best_val, best_test_oracle" in by_name["selection"]["signature"].iloc[0]
+    assert "estimator:as set" in by_name["costs"].set_index("quantity")["signature"]["epochs"].iloc[0]
+    verdict = by_name["verdicts"].iloc[0]
+    assert f"seeds:{int(verdict['n_seeds'])} " in verdict["signature"]
+    assert "population:seeds+items" in verdict["signature"]
     bare = signature({**row.to_dict(), "low": None, "n_diverged": 2})
     assert "interval:none" in bare
     assert "diverged:2" in bare
