@@ -53,7 +53,7 @@ PROTOCOL_NOTES = """\
 The split is cut per variant: where a released variant stands beside others, the report's table of fair comparison says
 that they did not train on the same items. Not switches: learning rates and their drops (`training:` in a config), seeds
 (a list in a config), and read-outs (all are scored for every variant). Frame order, audio crops and features belong to
-the preparation of raw media.
+the [preparation of raw media](raw-media.md).
 """
 
 
