@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from stores import make_here
 from tweets_files import TINY, write_weights
 from typer.testing import CliRunner
 
@@ -19,13 +20,7 @@ N = 40
 
 @pytest.fixture(autouse=True)
 def tiny_and_here(monkeypatch):
-    """Models of a tiny size; shards are made in this process, since another would load its libraries for seconds."""
-
-    def make_here(folder, layout, make, effort, title, records, missing):
-        for shard in missing:
-            records[shard] = store.make_shard(folder, layout, make, shard, {}, lambda row: None)
-        store._check_failures(folder, store.failures(records), effort, len(layout.items))
-
+    """Models of a tiny size; shards are made in this process."""
     monkeypatch.setattr(prepare, "architecture", lambda name: TINY)
     monkeypatch.setattr(store, "_make_shards", make_here)
 

@@ -213,7 +213,7 @@ def matlab_file(arrays, label, turned=(), sparse=()):
         rows = rows.T if name in turned else rows
         views[0, place] = scipy.sparse.csc_matrix(rows) if name in sparse else rows
     stream = io.BytesIO()
-    scipy.io.savemat(stream, {"X": views, "Y": label[order][:, None] + 1.0}, do_compression=True)
+    scipy.io.savemat(stream, {"X": views, "Y": label[order][:, None] + 1.0}, do_compression=bool(sparse))
     return stream.getvalue()
 
 
@@ -240,26 +240,33 @@ def test_views_are_found_in_a_matlab_file_whatever_it_calls_them(
             assert made[key].dtype == stored[key].dtype
             np.testing.assert_array_equal(made[key], stored[key])
 
-    (tmp_path / published.file).unlink()
-    lacking = dict(list(arrays.items())[1:])
-    server.content[f"/views/{file}"] = matlab_file(lacking, label)
-    with pytest.raises(TcmaxError, match=f"wrong content .*does not hold the published {next(iter(arrays))}"):
-        fetch(name, tmp_path, urls, pause_seconds=0.0)
-    server.content[f"/views/{file}"] = matlab_file(arrays, np.roll(label, 1))
-    with pytest.raises(TcmaxError, match="does not hold the published"):
-        fetch(name, tmp_path, urls, pause_seconds=0.0)
-    assert not (tmp_path / published.file).exists()
+
+def test_a_matlab_file_of_other_numbers_is_refused(server, data_with, tmp_path):
+    root = data_with(leaves100.FILE.file)
+    with np.load(root / leaves100.FILE.file) as stored:
+        arrays = {key: stored[key] for key in ("margin", "shape", "texture")}
+        label = stored["label"]
+    urls = {"multi-view": (f"{server.url}/views",)}
+    wrong = {
+        "texture": matlab_file({**arrays, "texture": np.roll(arrays["texture"], 1, axis=0)}, label),
+        "margin, shape, texture": matlab_file(arrays, np.roll(label, 1)),
+        "labels": matlab_file(arrays, label // 2),
+    }
+    for lacking, content in wrong.items():
+        server.content["/views/100Leaves.mat"] = content
+        with pytest.raises(TcmaxError, match=f"wrong content .*does not hold the published {lacking}"):
+            fetch("leaves100", tmp_path, urls, pause_seconds=0.0)
+    assert not (tmp_path / leaves100.FILE.file).exists()
 
 
 def test_ratings_of_crema_d_are_made_from_the_published_votes(server, data_with, tmp_path):
     root = data_with("crema_d/tabulatedVotes.csv.gz")
     votes = gzip.decompress((root / "crema_d/tabulatedVotes.csv.gz").read_bytes())
     urls = {"crema-d": (f"{server.url}/votes",)}
-    server.content["/votes/tabulatedVotes.csv"] = votes.replace(b'"100001",0,0,0,1,10,0', b'"100001",0,0,0,2,9,0')
+    changed = votes.replace(b'"100001",0,0,0,1,10,0', b'"100001",0,0,0,2,9,0')
+    assert changed != votes
+    server.content["/votes/tabulatedVotes.csv"] = changed
     with pytest.raises(TcmaxError, match=r"wrong content .*does not hold the published votes"):
-        fetch("crema-d-ratings", tmp_path, urls, pause_seconds=0.0)
-    server.content["/votes/tabulatedVotes.csv"] = votes[: len(votes) // 2]
-    with pytest.raises(TcmaxError, match="does not hold the published votes"):
         fetch("crema-d-ratings", tmp_path, urls, pause_seconds=0.0)
     server.content["/votes/tabulatedVotes.csv"] = votes
     fetch("crema-d-ratings", tmp_path, urls, pause_seconds=0.0)
