@@ -1,5 +1,6 @@
 """The DAG makes the store of a set whose raw media are here: once, and not again when nothing changed."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,18 @@ import soundfile
 from media_files import grey_clock, tone, write_media
 from projects import copy_project, run
 
-from tcmax.data.clips import LEAKAGE
 from tcmax.data.store import Store
 
+EXPERIMENT = """
+name: clips
+title: Clips
+seeds: [0]
+training: {epochs: 1, batch_size: 2, learning_rate: 0.1}
+datasets:
+  crema-d: {encoder: {name: identity}}
+variants:
+  joint: {method: joint, head: concat}
+"""
 CLIPS = {"train": ["1001_IEO_HAP_LO", "1002_IEO_SAD_LO"], "test": ["1003_IEO_ANG_LO"]}
 
 
@@ -17,6 +27,7 @@ CLIPS = {"train": ["1001_IEO_HAP_LO", "1002_IEO_SAD_LO"], "test": ["1003_IEO_ANG
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project beside a data root with short lists of CREMA-D, and its media."""
     project = copy_project(tmp_path_factory.mktemp("project"))
+    (project / "config" / "clips.yaml").write_text(EXPERIMENT)
     lists = project / "data" / "splits" / "CREMAD"
     lists.mkdir(parents=True)
     (project / "media" / "crema-d").mkdir(parents=True)
@@ -29,10 +40,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prepare(project: Path, *arguments: str) -> str:
-    """What Snakemake says when it is asked for the store."""
-    report = project / "data" / "stores" / "crema-d" / LEAKAGE
-    command = ("snakemake", str(report), "--cores", "1", *arguments, "--config", "experiment=tiny")
-    done = run(project, *command, check=False)
+    """What Snakemake says when it is asked for the facts of the dataset, before which the store has to be."""
+    target = "results/clips/crema-d/data.json"
+    done = run(project, "snakemake", target, "--cores", "1", *arguments, "--config", "experiment=clips", check=False)
     return done.stdout + done.stderr
 
 
@@ -44,6 +54,8 @@ def test_a_missing_store_is_made_once_from_the_media_at_hand(project: Path, monk
     assert store.items == (*CLIPS["train"], *CLIPS["test"])
     assert store.ready.all()
     assert "prepared 3 of 3 rows" in (project / "data" / "stores" / "crema-d.log").read_text()
+    facts = json.loads((project / "results" / "clips" / "crema-d" / "data.json").read_text())
+    assert facts["folds"] == [{"train": 1, "val": 1, "test": 1}]
     (project / "media").rename(project / "moved")
     monkeypatch.setenv("TCMAX_SOURCES", str(project / "moved"))
     assert "Nothing to be done" in prepare(project, "--dry-run")
