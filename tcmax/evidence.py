@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from tcmax import records
 from tcmax.errors import TcmaxError
 from tcmax.experiment import Experiment
+from tcmax.files import read_json
 from tcmax.metrics import METRICS, WHOLE_ITEM
 from tcmax.metrics.calibration import N_BINS
 from tcmax.metrics.entropy import weak_and_strong
@@ -54,6 +55,7 @@ Pairing = Literal["paired", "independent seeds"]
 POPULATIONS: tuple[Population, ...] = ("seeds", "items", "both")
 LEVEL = 0.05
 MAX_GROUPINGS = 2
+CUT_APART = "{} validates on the last 20 % of the train list: its training set is not that of the other variants"
 VALIDATION = "accuracy.val.own"  # the quantity of HISTORY by which the better of several variants is chosen
 # Metrics that are no item means but follow from item scores: metric -> stored columns that it needs.
 PSEUDO = {
@@ -119,6 +121,7 @@ class Board:
         self.experiment, self.dataset = experiment, dataset
         self.selection = selection or experiment.settings.selection
         self.folder = folder or results / experiment.name / dataset
+        self._facts = results / experiment.name / dataset / "data.json"
         self.items = ItemScores.read(self.folder / "items.parquet")
         path = self.items.path
         if self.selection not in self.items.selections:
@@ -161,6 +164,14 @@ class Board:
             held = "items" if not names else names[0]
             found.append(f"{n_folds} folds pooled: each fold has its own model, which is confounded with its {held}")
         return tuple(found)
+
+    @cached_property
+    def cut_apart(self) -> frozenset[str]:
+        """Variants that cut the train list, where others do not: their training set is another one."""
+        if self._facts.is_file() and read_json(self._facts).get("official_validation"):
+            return frozenset()
+        cut = frozenset(filter(self.experiment.cuts_train_list, self.variants))
+        return cut if len(cut) < len(self.variants) else frozenset()
 
     @property
     def only_runs(self) -> bool:
@@ -247,6 +258,7 @@ class Board:
             counts[contender[best]] += 1
         chosen = ", ".join(f"{label} {count}" for label, count in counts.items())
         notes = [f"chosen on validation within each seed: {chosen}"]
+        notes += [note for member in members for note in member.notes]
         if reading == "removed" and METRICS[metric].better is not None:
             notes += _optimism(metric, members, validation)
         return Score(tuple(kept), np.array(rows), ran, diverged, tuple(notes))
@@ -261,6 +273,7 @@ class Board:
             values=self._values(variant, metric, readout, at_chance),
             ran=self.ran(variant),
             diverged=tuple(diverged),
+            notes=(CUT_APART.format(variant),) if variant in self.cut_apart else (),
         )
 
     def _values(self, variant: str, metric: str, readout: str, at_chance: bool) -> Floats:

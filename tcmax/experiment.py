@@ -19,6 +19,7 @@ from tcmax.data import DATASETS
 from tcmax.encoders import ENCODERS
 from tcmax.errors import TcmaxError
 from tcmax.files import explained
+from tcmax.switches import SWITCHES
 
 CONFIG_FOLDER = Path("config")
 NO_EXPERIMENTS = ("theory",)  # files in config/ that hold something else
@@ -361,6 +362,14 @@ class Experiment:
         """Labels of the variants that run on a dataset, in config order."""
         chosen = self.settings.datasets[dataset].variants
         return tuple(self.settings.variants) if chosen is None else chosen
+
+    def cuts_train_list(self, variant: str) -> bool:
+        """Whether a variant validates on a part of the train list and so trains on fewer items, as the release does.
+
+        Not on a dataset whose source names the validation items.
+        """
+        settings, name = self.settings.variants[variant], "protocol.file_order_split"
+        return bool(settings.switches.get(name, getattr(SWITCHES[name], settings.fidelity)))
 
     def lacking(self, dataset: str) -> str | None:
         """What has to be prepared before a dataset can be used in this installation; None when nothing has."""

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from tcmax import provenance, records
 from tcmax.console import Progress
-from tcmax.data import DATASETS
+from tcmax.data import DATASETS, mvsa
 from tcmax.data.base import Dataset, data_root
 from tcmax.data.clips import CLIP_SETS, LEAKAGE, SPLITS, media_folder, store_folder
 from tcmax.encoders import ENCODERS
@@ -68,6 +68,7 @@ def data_record(dataset: Dataset) -> dict[str, Any]:
         "class_names": list(dataset.class_names),
         "modalities": {name: list(dataset.shape(name)) for name in dataset.modalities},
         "groups": {name: len(set(ids.tolist())) for name, ids in dataset.groups.items()},
+        "official_validation": dataset.official_validation,
         "folds": [{part: len(fold.part(part)) for part in ("train", "val", "test")} for fold in dataset.folds],
     }
 
@@ -89,17 +90,22 @@ def prepare(experiment: Experiment, name: str, results: Path) -> Path:
 
 
 def store_report(experiment: Experiment, dataset: str) -> Path | None:
-    """The leakage report of the store of raw media that a dataset reads; it changes when the store does.
+    """A file that changes when the store of raw media that a dataset reads does: a leakage report, or MVSA's features.
 
     None when a dataset reads none, or when there is neither the store nor media to make it from ($TCMAX_SOURCES).
     """
     if experiment.settings.datasets[dataset].features is not None or experiment.lacking(dataset) is not None:
         return None
     name = DATASETS.canonical(dataset)
-    ours = DATASETS.target(name).startswith("tcmax.data.")
-    if not ours or name not in (*CLIP_SETS, *SPLITS) or data_root() is None:
+    ours, root = DATASETS.target(name).startswith("tcmax.data."), data_root()
+    if not ours or root is None:
         return None
-    path = store_folder(name) / LEAKAGE
+    if name.startswith(f"{mvsa.ID}-"):
+        path = mvsa.store_of(name.removeprefix(f"{mvsa.ID}-"), root) / mvsa.FEATURES
+        return path if path.is_file() else None
+    if name not in (*CLIP_SETS, *SPLITS):
+        return None
+    path = store_folder(name, root) / LEAKAGE
     return path if path.is_file() or media_folder(name) is not None else None
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from tcmax import records
 from tcmax.compare import compare, max_t_of, self_comparisons
 from tcmax.errors import TcmaxError
 from tcmax.evidence import Board, Compared
+from tcmax.files import write_json
 from tcmax.stats.crossed import crossed_jackknife, crossed_paired, crossed_unpaired, interval, pseudo_values
 
 
@@ -528,3 +530,32 @@ def test_a_method_is_rarely_told_apart_from_itself(tmp_path):
     found = self_comparisons(Board(made_up(variants, seeds=range(8)), "toy", tmp_path))
     assert sum(one.halvings for one in found.values()) == 30 * 20
     assert sum(one.told_apart for one in found.values()) <= 0.05 * 30 * 20
+
+
+def test_a_variant_with_a_training_set_of_its_own_says_so_in_every_comparison(tmp_path):
+    rng = np.random.default_rng(2)
+    content = {name: {"nll.own": rng.normal(size=(3, 20))} for name in "abc"}
+    write_items(tmp_path / "made-up" / "toy", content, validation={(v, s): 0.5 for v in "abc" for s in range(3)})
+    plain = made_up("abc")
+    raw = plain.settings.model_dump()
+    raw["variants"]["a"]["fidelity"] = "release"
+    raw["variants"]["b"] |= {"fidelity": "release", "switches": {"protocol.file_order_split": False}}
+    mixed = replace(plain, settings=type(plain.settings).model_validate(raw))
+    said = "a validates on the last 20 % of the train list: its training set is not that of the other variants"
+
+    def notes(experiment):
+        board = Board(experiment, "toy", tmp_path)
+        scores = {v: board.score((v,), "nll", "own") for v in "abc"}
+        best = board.score(("a", "c"), "nll", "own")
+        return [board.difference(x, scores["b"]).notes for x in (scores["a"], scores["c"], best)]
+
+    assert not any("train list" in note for of_pair in notes(plain) for note in of_pair)
+    first, second, best = notes(mixed)
+    assert (said in first, said in second, said in best) == (True, False, True)
+    write_json(tmp_path / "made-up" / "toy" / "data.json", {"official_validation": True})
+    assert all(said not in of_pair for of_pair in notes(mixed))
+    for label in "bc":
+        raw["variants"][label] |= {"fidelity": "release", "switches": {}}
+    (tmp_path / "made-up" / "toy" / "data.json").unlink()
+    alike = replace(plain, settings=type(plain.settings).model_validate(raw))
+    assert all(said not in of_pair for of_pair in notes(alike))

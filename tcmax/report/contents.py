@@ -154,6 +154,16 @@ class Contents:
         """The evidence row of one estimate, or None."""
         return self._estimates.get((dataset, metric, readout, variant, population))
 
+    @cached_property
+    def cut_apart(self) -> tuple[str, ...]:
+        """Titles of variants that cut the train list where others of the same dataset do not."""
+        found: dict[str, None] = {}
+        for dataset in self.datasets:
+            cut = [v for v in dataset.variants if self.experiment.cuts_train_list(v)]
+            if len(cut) < len(dataset.variants) and not dataset.facts.get("official_validation"):
+                found |= dict.fromkeys(self.experiment.title(v) for v in cut)
+        return tuple(found)
+
     def deciding(self, verdict: pd.Series) -> pd.Series | None:
         """The evidence row that a verdict prints; None where nothing could be estimated."""
         if self.claim_evidence is None or pd.isna(verdict["estimate"]):

@@ -10,7 +10,7 @@ from tcmax.report.contents import Contents, DatasetContents
 from tcmax.report.figure import Figure
 from tcmax.report.numbers import count, fixed, joined, show, show_p
 from tcmax.report.palette import INK, MUTED
-from tcmax.report.tables import FIXED, POPULATIONS, Block, Cell, Column, Row, Table
+from tcmax.report.tables import POPULATIONS, Block, Cell, Column, Row, Table, held_fixed
 from tcmax.switches import SWITCHES
 
 LINEAR, TICKS = 2.0, (-50, -10, -2, -1, 0, 1, 2, 10, 50)  # of the forest's axis, in percentage points
@@ -53,8 +53,8 @@ def discrepancies(contents: Contents) -> Table:
         f"accuracy, the Jensen-Shannon divergence and the entropy of the prediction, paired, with the 95 % interval "
         f"for {POPULATIONS['both']} (bold: excludes 0) and p after Holm over all flips of a metric. Changed "
         "conclusions: claims of this experiment, and comparisons with its reference variant, whose verdict on this "
-        "dataset has another word when the variant with the switch stands in the place of the published one. A word may change by "
-        f"a hair: that two verdicts differ is no evidence that their numbers do. {FIXED}"
+        "dataset has another word when the variant with the switch stands in the place of the published one. A word "
+        f"may change by a hair: that two verdicts differ is no evidence that their numbers do. {held_fixed(contents)}"
     )
     return Table("discrepancies", "Deviations of released code", caption, tuple(blocks), pd.DataFrame(data), inert)
 
@@ -100,7 +100,7 @@ def forest(contents: Contents, dataset: DatasetContents) -> Figure | None:
         caption=(
             "Joint accuracy with a switch flipped minus without it, 95 % interval for "
             f"{POPULATIONS['both']}; dark: p ≤ 0.05 after Holm over all flips. Beyond ±2 the axis is "
-            f"logarithmic. {FIXED}"
+            f"logarithmic. {held_fixed(contents)}"
         ),
         sizes=f"n\u00a0=\u00a0{count(seeds, 'seed')}, {count(int(data['n_items'].max()), 'test item')}.",
         alt=f"Effect of each switch on joint accuracy on {dataset.title}. Told from no effect: {strongest}.",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tcmax.report.contents import Contents
 from tcmax.report.numbers import count, show
 from tcmax.report.signature import signed
-from tcmax.report.tables import FIXED, POPULATIONS, Block, Cell, Column, Row, Table
+from tcmax.report.tables import POPULATIONS, Block, Cell, Column, Row, Table, held_fixed
 from tcmax.seeding import generator
 from tcmax.stats.bayes import MIN_DATASETS, bayesian_signed_rank
 from tcmax.stats.effects import MIN_SEEDS
@@ -93,7 +93,7 @@ def standings(contents: Contents) -> Table:
     caption = (
         f"Rank: the ranks in joint accuracy that remain possible, for {POPULATIONS['both']}; all sets of a dataset "
         "hold together with 95 % confidence (all pairs, Holm). Bold: possibly best, no rival beats it (one-sided "
-        f"0.025, Holm over its rivals). {FIXED}"
+        f"0.025, Holm over its rivals). {held_fixed(contents)}"
     )
     for dataset in contents.datasets:
         ties = contents.ties(dataset.id, "accuracy", "own", "higher")

@@ -25,7 +25,7 @@ POPULATIONS = {
     "seeds": "new seeds on this test set",
     "items": "new test items for these trained models",
 }
-FIXED = "Training set, split and tuning are held fixed."
+FIXED = "Every variant's training set, split and tuning are held fixed."
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,8 @@ def table1(contents: Contents) -> Table:
 
     caption = (
         "Accuracy (%) of each modality by itself and of the joint prediction: mean ± half-width of the 95 % interval "
-        f"for {POPULATIONS['both']} (crossed seeds × items). {_sizes(contents)} {FIXED} {_ties_sentence(contents)} "
+        f"for {POPULATIONS['both']} (crossed seeds × items). {_sizes(contents)} "
+        f"{held_fixed(contents)} {_ties_sentence(contents)} "
         "Bold: no rival beats it (one-sided 0.025, Holm over its rivals)."
     )
     return _estimate_table(contents, "table1", "Accuracy", caption, columns)
@@ -184,8 +185,8 @@ def table2(contents: Contents) -> Table:
     caption = (
         "Jensen-Shannon divergence between the modalities' predictions (nats), raw and after one temperature per run "
         "and modality fitted on validation; pairs: mean over pairs of modalities. Mean ± half-width of the 95 % "
-        f"interval for {POPULATIONS['both']}. {_sizes(contents)} {FIXED} {_ties_sentence(contents)} Nothing is bold: "
-        "neither direction is better by itself."
+        f"interval for {POPULATIONS['both']}. {_sizes(contents)} {held_fixed(contents)} "
+        f"{_ties_sentence(contents)} Nothing is bold: neither direction is better by itself."
     )
     return _estimate_table(contents, "table2", "Jensen-Shannon divergence", caption, columns)
 
@@ -206,7 +207,7 @@ def table3(contents: Contents) -> Table:
     caption = (
         "Entropy of each modality's predictions (nats) and ρ, the weaker modality's entropy over the stronger one's; "
         f"weaker and stronger {by} (reference) or by the variant's own accuracy (own). Mean ± half-width of the "
-        f"95 % interval for {POPULATIONS['both']}. {_sizes(contents)} {FIXED}"
+        f"95 % interval for {POPULATIONS['both']}. {_sizes(contents)} {held_fixed(contents)}"
     )
     return _estimate_table(contents, "table3", "Entropy and its ratio", caption, columns)
 
@@ -391,7 +392,7 @@ def comparisons(contents: Contents) -> Table:
         f"interval for {POPULATIONS['both']} excludes 0, with its 95 % interval for {POPULATIONS['seeds']} and for "
         f"{POPULATIONS['both']}. Sign-flip p: test over seeds, in brackets the smallest p that this number of seeds "
         f"can reach. Holm p: two-sided t test for {POPULATIONS['both']}, corrected within the family that the "
-        f"heading names. {_sizes(contents)} {FIXED}"
+        f"heading names. {_sizes(contents)} {held_fixed(contents)}"
     )
     return Table("comparisons", "Who beats whom", caption, tuple(blocks), pd.DataFrame(data))
 
@@ -474,7 +475,7 @@ def verdicts(contents: Contents) -> Table:
         "Verdicts on the claims. Verdict: for the claim's population, by default new seeds and new test items; seeds "
         "only: for new seeds on this test set. Decisions are one-sided at half the level; intervals are two-sided. "
         f"{testable} of {len(rows)} claims are testable here; were none of them true, up to {expected:.3g} would "
-        f"still be supported by chance. {FIXED}"
+        f"still be supported by chance. {held_fixed(contents)}"
     )
     data = contents.verdicts.drop(columns=["evidence"]).assign(signature=lines)
     return Table("verdicts", "Claims and verdicts", caption, (block,), data)
@@ -594,6 +595,18 @@ def numbers(made: Sequence[Table]) -> dict[str, str]:
             if shown.low:
                 found |= {f"{stem}/pm": shown.half_width, f"{stem}/low": shown.low, f"{stem}/high": shown.high}
     return found
+
+
+def held_fixed(contents: Contents) -> str:
+    """What an interval holds fixed, and which variants trained on other items than the rest."""
+    if not contents.cut_apart:
+        return FIXED
+    own = "its own" if len(contents.cut_apart) == 1 else "their own"
+    verb = "cuts" if len(contents.cut_apart) == 1 else "cut"
+    return (
+        f"{FIXED} They are not alike: {joined(contents.cut_apart)} {verb} {own} validation part off the train list, as "
+        "the release does, so that comparisons with the others compare training sets too."
+    )
 
 
 def _sizes(contents: Contents) -> str:

@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,11 @@ from small_report import experiment_in
 from test_report_latex import needs_latex, pdf_text
 
 from tcmax.experiment import Experiment
+from tcmax.files import write_json
 from tcmax.metrics.item_scores import ItemScores
 from tcmax.report.contents import Contents
 from tcmax.report.published import published_values
-from tcmax.report.tables import comparisons, numbers, selection, table1, table2, table3, tables
+from tcmax.report.tables import FIXED, comparisons, held_fixed, numbers, selection, table1, table2, table3, tables
 from tcmax.stats.crossed import crossed, interval
 from tcmax.stats.ranking import rank_variants
 
@@ -141,3 +143,17 @@ def test_published_values_are_found_by_name_and_column(tmp_path: Path) -> None:
     assert found["crema-d", "mmpareto", "accuracy", "visual"].text == "75.7"
     assert found["crema-d", "tcmax", "accuracy", "own"].source == "TCMax paper, Table 1"
     assert {(dataset, variant) for dataset, variant, _, _ in found} == {("crema-d", "tcmax"), ("crema-d", "mmpareto")}
+
+
+def test_captions_name_the_variants_whose_training_set_is_another_one(tmp_path: Path) -> None:
+    experiment = experiment_in(tmp_path)
+    raw = experiment.settings.model_dump()
+    raw["variants"]["tcmax"]["fidelity"] = "release"
+    mixed = replace(experiment, settings=type(experiment.settings).model_validate(raw))
+    caption = "TCMax-Concat cuts its own validation part off the train list, as the release does"
+    assert caption in held_fixed(Contents(mixed, tmp_path))
+    assert held_fixed(Contents(experiment, tmp_path)) == FIXED
+    facts = tmp_path / "small" / DATASET / "data.json"
+    facts.parent.mkdir(parents=True)
+    write_json(facts, {"official_validation": True})
+    assert held_fixed(Contents(mixed, tmp_path)) == FIXED
