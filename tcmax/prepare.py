@@ -167,7 +167,8 @@ def _write_features(path: Path, tweets: Tweets, built: Store) -> None:
         licence=np.array(TWEET_CARD.licence),
         source=np.array(TWEET_CARD.source),
     )
-    write_bytes(path, content.getvalue())
+    if not path.is_file() or path.read_bytes() != content.getvalue():  # its date says when it changed
+        write_bytes(path, content.getvalue())
 
 
 def _about(card: Card) -> list[str]:

@@ -258,6 +258,7 @@ datasets:
   ave: {encoder}, features: own.npz}}
   digits-halves: {encoder}}}
   ucf101: {{encoder: {{name: nobody}}, needs: an encoder}}
+  mvsa-single-rn50: {encoder}}}
 variants:
   joint: {{method: joint, head: concat}}
 """)
@@ -272,11 +273,21 @@ def test_a_dataset_waits_for_its_store_where_there_is_one_or_can_be(with_stores,
     (tmp_path / "media" / "ave").mkdir()
     (tmp_path / "media" / "ucf101").mkdir()
     reports = {name: jobs.store_report(with_stores, name) for name in with_stores.settings.datasets}
-    assert reports == {"crema-d-actors": report, "ave": None, "digits-halves": None, "ucf101": None}
+    assert reports == {
+        "crema-d-actors": report,
+        "ave": None,
+        "digits-halves": None,
+        "ucf101": None,
+        "mvsa-single-rn50": None,
+    }
     monkeypatch.delenv("TCMAX_SOURCES")
     report.parent.mkdir(parents=True)
     report.write_text("{}")  # no media, but the store is there
     assert jobs.store_report(with_stores, "crema-d-actors") == report
+    features = tmp_path / "data" / "stores" / "mvsa-single-rn50" / "features.npz"
+    features.parent.mkdir()
+    features.write_bytes(b"")
+    assert jobs.store_report(with_stores, "mvsa-single-rn50") == features
     monkeypatch.delenv("TCMAX_DATA")
     assert jobs.store_report(with_stores, "crema-d-actors") is None
 
