@@ -153,15 +153,20 @@ def batches(part: Rows, until: str) -> Callable[[np.ndarray], None]:
 
 
 def rates(epochs: dict[str, Callable[[np.ndarray], None]], n_items: int, repeats: int) -> dict[str, float]:
-    """Items a second of processor time of each way to go through an epoch."""
+    """Items a second of processor time of each way to go through an epoch.
+
+    An epoch is timed after one that is not, as in training, where epochs follow each other: memory that another way
+    has given back would have to be fetched from the system first.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in epochs}
-    for repeat in range(repeats + 1):
+    for repeat in range(repeats):
         order = np.random.default_rng(repeat).permutation(n_items)
         for name, epoch in epochs.items():
+            epoch(order)
             start = time.process_time()
             epoch(order)
             seconds[name].append(time.process_time() - start)
-    return {name: n_items / min(taken[1:]) for name, taken in seconds.items()}  # the first one warms up
+    return {name: n_items / min(taken) for name, taken in seconds.items()}
 
 
 def largest_difference(resize: Callable[[Tensor, Tensor, Tensor, int], Tensor]) -> int:
