@@ -24,6 +24,7 @@ DATASETS = Table(
         "mosi-features": Entry("tcmax.data.mosi:load"),
         "mvsa-single-rn50": Entry("tcmax.data.mvsa:rn50"),
         "mvsa-single-vit-b-32": Entry("tcmax.data.mvsa:vit_b_32"),
+        "clip-like-features": Entry("tcmax.data.clip_like:load"),
         "crema-d-ratings": Entry("tcmax.data.crema_d_ratings:load"),
         "grid-letters": Entry("tcmax.data.grid_letters:quiet"),
         "grid-letters-5db": Entry("tcmax.data.grid_letters:noise_5db"),
