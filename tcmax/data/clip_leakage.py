@@ -162,13 +162,26 @@ def leakage_text(report: Mapping[str, Any]) -> str:
             f"{twins['groups']} groups of clips have byte-identical files, {twins['with_different_labels']} with "
             f"different labels, {twins['across_parts']} across parts"
         )
-    lines += [_safer_text(name, found) for name, found in report["safer"].items()]
-    error = 100 * math.sqrt(0.25 / report["listed"]["test"])
-    lines.append(f"were test clips independent, the standard error of an accuracy would be up to {error:.1f} points")
-    return "\n".join(lines)
+    lines += [f"{name}: {_safer_text(found)}" for name, found in report["safer"].items()]
+    return "\n".join([*lines, _error_text(report["listed"]["test"])])
 
 
-def _safer_text(name: str, found: Mapping[str, Any]) -> str:
+def dataset_facts(report: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """The sentences that hold for the dataset of that id: a set, or one of SPLITS."""
+    lines = leakage_text(report).splitlines()[1:]
+    if name not in report["safer"]:
+        return tuple(lines)
+    found = report["safer"][name]
+    tested = sum(fold["split"]["test"] for fold in found["folds"])
+    return (*lines[: len(report["listed"])], found["what"], _safer_text(found), _error_text(tested))
+
+
+def _error_text(n_tested: int) -> str:
+    error = 100 * math.sqrt(0.25 / n_tested)
+    return f"were test clips independent, the standard error of an accuracy would be up to {error:.1f} points"
+
+
+def _safer_text(found: Mapping[str, Any]) -> str:
     folds = found["folds"]
 
     def sizes(key: str) -> str:
@@ -181,7 +194,10 @@ def _safer_text(name: str, found: Mapping[str, Any]) -> str:
     )
     lacking = any(fold.get("prepared", fold["split"]) != fold["split"] for fold in folds)
     made = f" (prepared: {sizes('prepared')})" if lacking else ""
-    return f"{name}: {sizes('split')}{made}; in more than one part: {shared}"
+    if "identical_files_across_parts" in folds[0]:
+        twins = _range([fold["identical_files_across_parts"] for fold in folds])
+        shared += f", {twins} groups of byte-identical files"
+    return f"{sizes('split')}{made}; in more than one part: {shared}"
 
 
 def _range(counts: Sequence[int]) -> str:

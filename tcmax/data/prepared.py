@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tcmax.data.base import Dataset, data_root
-from tcmax.data.clip_leakage import leakage, leakage_text
+from tcmax.data.clip_leakage import dataset_facts, leakage
 from tcmax.data.clips import SPLITS, ClipSet, clip_set, read_lists, store_folder
 from tcmax.data.sound_crop import STFT_SHAPE
 from tcmax.data.store import MANIFEST, Store
@@ -47,7 +47,7 @@ def load(name: str, root: Path | None = None) -> Dataset:
         folds=folds,
         card=chosen.card,
         groups={group: np.array(listed.groups[group]) for group in chosen.groups},
-        facts=tuple(leakage_text(leakage(listed, store.ready, store.sources)).splitlines()[1:]),
+        facts=dataset_facts(leakage(listed, store.ready, store.sources), name),
         official_validation=SPLITS[name].official_validation if name in SPLITS else "val" in chosen.lists,
         stored=stored_modalities(chosen, store),
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tcmax.data.base import PARTS
-from tcmax.data.clip_leakage import leakage, leakage_text
+from tcmax.data.clip_leakage import dataset_facts, leakage, leakage_text
 from tcmax.data.clips import CLIP_SETS, SPLITS, clip_set, find_media, read_lists
 from tcmax.errors import TcmaxError
 
@@ -219,6 +219,19 @@ def test_the_report_shows_that_safer_splits_share_nothing(reports):
         reports["crema-d"]
     )
     assert reports["kinetics-sounds"]["safer"] == {}
+
+
+def test_a_dataset_says_of_itself_what_its_own_split_shares(reports, real_lists):
+    facts = dataset_facts(reports["crema-d"], "crema-d-actors")
+    assert facts[0] == "train list: 6,698 rows, as stated; largest class 1.20 times the smallest"
+    assert facts[2].startswith("five folds by actor")
+    assert "0 of 91 actor ids" in facts[3]
+    assert facts[4].endswith("up to 0.6 points")  # 7,442 clips are tested over the folds
+    assert not any("also occur in train" in fact for fact in facts)
+    assert "91 of 91 actor ids of test also occur in train" in dataset_facts(reports["crema-d"], "crema-d")
+    sources = [{"clip.flv": {"sha256": clip}} for clip in real_lists["ucf101"].clips]
+    (fact,) = dataset_facts(leakage(real_lists["ucf101"], sources=sources), "ucf101-groups")[3:4]
+    assert fact.endswith("0 of 2,525 group ids, 0 groups of byte-identical files")
 
 
 def test_a_safer_split_is_prepared_as_its_set_and_leaves_out_what_was_skipped(tmp_path):
