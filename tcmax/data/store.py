@@ -226,7 +226,7 @@ class Store:
         return found
 
     def verify(self, array: str | None = None) -> None:
-        """Compare all files, or those of an array, with their checksums; raises TcmaxError naming the first wrong one."""
+        """Compare all files, or those of an array, with their checksums; a TcmaxError names the first that differs."""
         for shard, checksum in enumerate(self.manifest["records"]):
             path = record_path(self.folder, shard)
             if sha256(path) != checksum:
