@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from tcmax import jobs
 from tcmax.cli import app
-from tcmax.data import DATASETS
+from tcmax.data import DATASETS, store
 from tcmax.data.clips import ALIASES, CLIP_SETS, SPLITS
 from tcmax.data.prepared import load
 from tcmax.data.store import Effort, array_path
@@ -41,6 +41,12 @@ def lists(folder, label, clips, n_train, header=""):
         (folder / f"{part}.csv").write_text(header + "".join(f"{clip},{label(clip)}\n" for clip in members))
 
 
+def made_here(folder, layout, make, effort, title, records, missing):
+    """Shards without processes of their own, each of which would take seconds to start."""
+    for shard in missing:
+        records[shard] = store.make_shard(folder, layout, make, shard, {}, lambda row: None)
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """A data root with stores of both sets; the one clip of UCF101 without a file is the last on its train list."""
@@ -56,6 +62,7 @@ def root(tmp_path_factory):
         write_media(media / f"{clip}.avi", pattern(clip), 4)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(CLIP_SETS, "ucf101", dataclasses.replace(CLIP_SETS["ucf101"], classes=2))
+        patch.setattr(store, "_make_shards", made_here)
         for name in ("crema-d", "ucf101"):
             prepare_media(name, media, None, root, SMALL, Effort(failed_share=0.2))
         yield root
