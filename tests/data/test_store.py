@@ -51,6 +51,21 @@ def test_rows_come_back_as_they_were_made_in_any_order(finished, source):
     finished.verify()
 
 
+def test_the_content_of_an_array_is_known_without_reading_it(finished, source, tmp_path):
+    elsewhere = sources(tmp_path / "elsewhere")
+    same = build(tmp_path / "same", layout(), FromFiles(elsewhere))
+    (elsewhere / "20.txt").write_text("other content")
+    changed = build(tmp_path / "changed", layout(), FromFiles(elsewhere))
+    for array in ("wave", "frames"):
+        assert same.content(array) == finished.content(array) != changed.content(array)
+    assert finished.content("wave") != finished.content("frames")
+    path = array_path(changed.folder, 3, "frames")
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    changed.verify("wave")
+    with pytest.raises(TcmaxError, match=r"00003\.frames\.npy is not the file that was written"):
+        changed.verify("frames")
+
+
 def test_three_processes_write_the_same_bytes_as_one(finished, source, tmp_path):
     build(tmp_path / "s", layout(), FromFiles(source), Effort(processes=3))
     assert tree(tmp_path / "s") == tree(finished.folder)
