@@ -34,7 +34,7 @@ rule store:
         clip_set="|".join([n for n in clips.CLIP_SETS if clips.media_folder(n)] or "-"),
     threads: 16
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        mem_mb=lambda wildcards, threads, attempt: (1000 + 1000 * threads) * attempt,
         runtime=lambda wildcards, attempt: 1440 * attempt,
     params:
         key=store_key,
