@@ -58,6 +58,10 @@ BASE_URLS: dict[str, tuple[str, ...]] = {
         "https://storage.googleapis.com/cvdf-datasets/mnist",
         "https://raw.githubusercontent.com/kelas/mnist/283b387221ab46655e600cfcc25d843bb14292b9",
     ),
+    "mosi": (
+        "https://raw.githubusercontent.com/declare-lab/multimodal-deep-learning"
+        "/111b401d867c14a1dcd930fd2b2ab58a5eca3f70/bc-LSTM/data",
+    ),
     "multi-view": (
         "https://raw.githubusercontent.com/zhou572/Multi-view-Datasets/da48f8bf4270c73d57c814a470fcd5fb16d757db",
     ),
@@ -188,7 +192,7 @@ class _Originals:
     @contextlib.contextmanager
     def get(self, key: str, file: str, accept: Callable[[Path], T]) -> Iterator[tuple[Path, T]]:
         """The downloaded file and what `accept` made of it; the file is gone after the block."""
-        path = self.folder / f"{key}-{file}.part"
+        path = self.folder / f"{key}-{file.replace('/', '-')}.part"
         content = download(
             [f"{base.rstrip('/')}/{file}" for base in self.base_urls[key]],
             path,
@@ -358,6 +362,61 @@ def _ratings_line(clip: str, votes: Mapping[str, list[str]]) -> str:
     return ",".join((clip, actor, emotion, fold, *votes.get("voice", ()), *votes.get("face", ())))
 
 
+_MOSI_VIEWS = ("text", "audio", "video")
+
+
+def _build_mosi(root: Path, originals: _Originals) -> None:
+    """Nine tables without header: the corpus, which of its rows train and test, and features with the label behind."""
+
+    def table(path: Path) -> list[list[str]]:
+        with explained("read", path):
+            text = path.read_text(encoding="utf-8-sig", errors="replace")
+        rows = [row for row in csv.reader(io.StringIO(text)) if row]
+        if not rows or min(map(len, rows)) != max(map(len, rows)):
+            raise TcmaxError(f"{path} is not a table.")
+        return rows
+
+    def numbers(path: Path) -> np.ndarray:
+        try:
+            return np.array(table(path), dtype=np.float64)
+        except ValueError as error:
+            raise TcmaxError(f"{path} is not a table of numbers ({error}).") from error
+
+    def get(file: str, accept: Callable[[Path], T]) -> T:
+        with originals.get("mosi", file, accept) as (_, content):
+            return content
+
+    corpus = get("transcripts.csv", table)
+    places = {part: get(f"text_{part}.csv", numbers)[:, 0].astype(np.int64) for part in ("train", "test")}
+    features = {
+        (modality, part): get(f"{modality}/{modality}_{part}0.csv", numbers)[:, :-1]
+        for modality in _MOSI_VIEWS
+        for part in places
+    }
+    try:
+        names = [row[0].rpartition("_") for row in corpus]
+        arrays = {
+            "label": np.array([int(row[3]) for row in corpus], dtype=np.uint8),
+            "split": np.zeros(len(corpus), dtype=np.uint8),
+            "video_id": np.array([name[0] for name in names]),
+            "utterance": np.array([int(name[2]) for name in names], dtype=np.int16),
+        }
+        arrays["split"][places["test"]] = 1
+        for modality in _MOSI_VIEWS:
+            width = features[modality, "train"].shape[1]
+            arrays[modality] = np.zeros((len(corpus), width), dtype=np.float32)
+            for part, rows in places.items():
+                arrays[modality][rows] = features[modality, part]
+    except (IndexError, ValueError, OverflowError) as error:
+        raise TcmaxError(f"the tables of {mosi.FILE.dataset} do not fit each other ({error}).") from error
+    wrong = [name for name, digest in mosi.FILE.content.items() if array_digest(arrays[name]) != digest]
+    if wrong:
+        raise TcmaxError(f"the tables of {mosi.FILE.dataset} do not hold the published {', '.join(wrong)}.")
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+    write_bytes(root / mosi.FILE.file, content.getvalue())
+
+
 @dataclass(frozen=True)
 class _Recipe:
     """How a dataset's files are checked and made, each in this order (a file may need those before it).
@@ -403,7 +462,9 @@ _RECIPES = {
     },
     "leaves100": _of_views(leaves100.CARD, leaves100.FILE, "100Leaves.mat"),
     "newsgroups-m5": _of_views(newsgroups_m5.CARD, newsgroups_m5.FILE, "NGs.mat"),
-    "mosi-features": _by_hand(mosi.CARD, mosi.FILE.file, mosi.FILE.read),
+    "mosi-features": _Recipe(
+        card=mosi.CARD, readers={mosi.FILE.file: mosi.FILE.read}, build={mosi.FILE.file: _build_mosi}
+    ),
     **{
         f"grid-letters{noise}": _by_hand(grid_letters.CARD, grid_letters.FILE.file, grid_letters.FILE.read)
         for noise in ("", "-5db", "-0db", "-minus5db")

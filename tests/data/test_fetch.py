@@ -11,7 +11,7 @@ import pytest
 import scipy.io
 import scipy.sparse
 
-from tcmax.data import av_digits, crema_d_ratings, leaves100, mfeat, newsgroups_m5
+from tcmax.data import av_digits, crema_d_ratings, leaves100, mfeat, mosi, newsgroups_m5
 from tcmax.data.fetch import FSDD_ARCHIVE, QMNIST_LABELS, check, fetch, info, listing, verify
 from tcmax.errors import TcmaxError
 from tcmax.files import sha256
@@ -259,6 +259,50 @@ def test_a_matlab_file_of_other_numbers_is_refused(server, data_with, tmp_path):
     assert not (tmp_path / leaves100.FILE.file).exists()
 
 
+def csv_bytes(rows):
+    return "".join(",".join(f'"{cell}"' for cell in row) + "\n" for row in rows).encode()
+
+
+def mosi_tables(stored):
+    """The nine tables as published, except that train and test rows stand in another order."""
+    names = [f"{video}_{number}" for video, number in zip(stored["video_id"], stored["utterance"], strict=True)]
+    tables = {"transcripts.csv": [(name, "TEXT, SAID", 93, k) for name, k in zip(names, stored["label"], strict=True)]}
+    for number, part in enumerate(("train", "test")):
+        places = np.flatnonzero(stored["split"] == number)[::-1]
+        tables[f"text_{part}.csv"] = [(place, 0.5) for place in places]
+        for view in ("text", "audio", "video"):
+            tables[f"{view}/{view}_{part}0.csv"] = [
+                (*stored[view][place].tolist(), stored["label"][place]) for place in places
+            ]
+    return {f"/mosi/{file}": csv_bytes(rows) for file, rows in tables.items()}
+
+
+def test_features_of_mosi_are_put_in_the_order_of_the_corpus(server, data_with, tmp_path):
+    root = data_with(mosi.FILE.file)
+    with np.load(root / mosi.FILE.file) as file:
+        stored = {name: file[name] for name in mosi.FILE.content}
+    server.content.update(mosi_tables(stored))
+    urls = {"mosi": (f"{server.url}/mosi",)}
+    right = server.content["/mosi/text_test.csv"]
+    wrong = {
+        b'"9","0.5"\n' * 752: "do not hold the published text, audio, video, split",
+        right.splitlines()[0]: "do not fit each other",
+        b"<html>": "text_test.csv.part is not a table of numbers",
+        b'"1","2"\n"3"\n': "text_test.csv.part is not a table",
+    }
+    for content, message in wrong.items():
+        server.content["/mosi/text_test.csv"] = content
+        with pytest.raises(TcmaxError, match=message):
+            fetch("mosi-features", tmp_path, urls, pause_seconds=0.0)
+    server.content["/mosi/text_test.csv"] = right
+    fetch("mosi-features", tmp_path, urls, pause_seconds=0.0)
+    with np.load(tmp_path / mosi.FILE.file) as made:
+        for name, array in stored.items():
+            assert made[name].dtype.kind == array.dtype.kind
+            np.testing.assert_array_equal(made[name], array)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cmu_mosi_features"]  # nothing else is left
+
+
 def test_ratings_of_crema_d_are_made_from_the_published_votes(server, data_with, tmp_path):
     root = data_with("crema_d/tabulatedVotes.csv.gz")
     votes = gzip.decompress((root / "crema_d/tabulatedVotes.csv.gz").read_bytes())
@@ -286,9 +330,7 @@ def test_the_list_says_which_datasets_are_here(tmp_path, monkeypatch):
     assert any(line.startswith("digits-halves") and "needs no download" in line for line in lines)
     assert any(line.startswith("av-digits") and "not here; run `tcmax data fetch av-digits`" in line for line in lines)
     assert any(line.startswith("mfeat-2") and "not here; run `tcmax data fetch mfeat-2`" in line for line in lines)
-    assert any(
-        line.startswith("mosi-features") and "not here; see docs/benchmark-datasets.md" in line for line in lines
-    )
+    assert any(line.startswith("grid-letters") and "not here; see docs/benchmark" in line for line in lines)
     assert any(line.startswith("ave-once") and "run `tcmax prepare ave --source MEDIA`" in line for line in lines)
     (tmp_path / "stores" / "ave").mkdir(parents=True)
     (tmp_path / "stores" / "ave" / "manifest.json").write_text("{}")
