@@ -61,6 +61,8 @@ benchmarks: $(STAMP) ## Measure speed and memory as ratios.
 
 calibration: $(STAMP) ## Simulate coverage and error rates of every procedure (about an hour).
 	python calibration/run.py
+	python calibration/sequential.py
+	python calibration/suite.py
 
 docs: $(STAMP) ## Rebuild the pages of docs/ that come from code.
 	python docs/build.py

@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import csv
 import os
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,12 +28,12 @@ def job(index: int, repetitions: int, resampled: int, seed: int) -> list[Row]:
     return (calibrate_tests if index == len(CELLS) else calibrate_families)(resampled, rng)
 
 
-def write(rows: list[Row], path: Path) -> None:
-    """Written under a temporary name and renamed, so that a killed run leaves the old table."""
+def write(rows: Sequence[Any], path: Path) -> None:
+    """Dataclasses of one kind, written under a temporary name and renamed: a killed run leaves the old table."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".partial")
     with temporary.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, [f.name for f in fields(Row)], lineterminator="\n")
+        writer = csv.DictWriter(stream, [f.name for f in fields(rows[0])], lineterminator="\n")
         writer.writeheader()
         for row in rows:
             values = asdict(row)
