@@ -333,11 +333,11 @@ def build(kind: Kind, columns: dict[str, Any], metadata: dict[str, Any] | None =
         if declared is None:
             arrays[name] = _logit_array(kind, name, np.asarray(value))
             continue
-        if np.isscalar(value) or value is None:
-            value = [value] * length
         try:
             plain = declared.value_type if pa.types.is_dictionary(declared) else declared
-            if pa.types.is_integer(plain):  # given the type, pyarrow would cut 0.5 in a list to 0; a cast refuses it
+            if np.isscalar(value) or value is None:
+                value = pa.repeat(pa.scalar(value, type=plain, from_pandas=True), length)
+            elif pa.types.is_integer(plain):  # given the type, pyarrow would cut 0.5 in a list to 0; a cast refuses it
                 inferred = pa.array(value, from_pandas=True)
                 value = inferred.cast(plain) if pa.types.is_floating(inferred.type) else value
             array = pa.array(value, type=plain, from_pandas=True)
