@@ -405,7 +405,7 @@ class Board:
         if pairing == "paired" and not paired:
             notes.append("the variants ran different seeds: seeds taken as independent")
         return Compared(
-            crossed=replace(self._whole(found), spending=self.spending(len(common))),
+            crossed=self._whole(found, self.spending(len(common))),
             pairing="paired" if paired else "independent seeds",
             a=first,
             b=second,
@@ -435,9 +435,11 @@ class Board:
         labels = list(self.groups.values())
         return (*labels, *[None] * (MAX_GROUPINGS - len(labels)))
 
-    def _whole(self, c: Crossed) -> Crossed:
-        """The number of items behind values of whole runs."""
-        return c if c.n_items == self.n_items else replace(c, n_items=self.n_items)
+    def _whole(self, c: Crossed, spending: Spending | None = None) -> Crossed:
+        """The number of items behind values of whole runs, and the look of a sequential design."""
+        if c.n_items == self.n_items and spending is None:
+            return c
+        return replace(c, n_items=self.n_items, spending=spending)
 
 
 def blank(**given: Any) -> dict[str, Any]:

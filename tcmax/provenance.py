@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -215,23 +215,22 @@ def sidecar_of(output: Path) -> Path:
     return output.with_name(f"{output.name}.provenance.json")
 
 
-def write_stage(output: Path, stage: str, module: str, inputs: Iterable[Path], settings: Any) -> None:
-    """Write the provenance of an analysis output beside it: the stage's code, inputs by content, settings, versions."""
-    write_json(
-        sidecar_of(output),
-        {
-            "stage": stage,
-            "module": module,
-            "output_sha256": sha256(output) if output.is_file() else None,
-            "code": stage_code(module),
-            "inputs": {str(path): sha256(path) for path in inputs},
-            "settings": settings,
-            "versions": versions(),
-            "hardware": hardware(),
-            "command": ["tcmax", *sys.argv[1:]],
-            "written": now(),
-        },
-    )
+def write_stage(outputs: Path | Sequence[Path], stage: str, module: str, inputs: Iterable[Path], settings: Any) -> None:
+    """Write the provenance of a stage's outputs beside each: its code, inputs by content, settings, versions."""
+    shared = {
+        "stage": stage,
+        "module": module,
+        "code": stage_code(module),
+        "inputs": {str(path): sha256(path) for path in inputs},
+        "settings": settings,
+        "versions": versions(),
+        "hardware": hardware(),
+        "command": ["tcmax", *sys.argv[1:]],
+        "written": now(),
+    }
+    for output in [outputs] if isinstance(outputs, Path) else outputs:
+        content = sha256(output) if output.is_file() else None
+        write_json(sidecar_of(output), {**shared, "output_sha256": content})
 
 
 def changes(recorded: dict[str, Any], current: dict[str, Any], what: str) -> list[str]:

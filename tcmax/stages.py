@@ -9,6 +9,7 @@ from tcmax import jobs, provenance
 from tcmax.errors import TcmaxError
 from tcmax.experiment import Cell, Experiment, read_yaml
 from tcmax.files import read_json
+from tcmax.memory import keep_freed
 from tcmax.sequential import seeds_asked
 
 
@@ -34,8 +35,7 @@ def score_dataset(experiment: Experiment, dataset: str, results: Path) -> list[P
     outputs = [folder / "items.parquet", folder / "scores.parquet", folder / "history.parquet"]
     reference = experiment.settings.reference_variant
     score(manifests, reference if reference in experiment.variants_on(dataset) else None, *outputs)
-    for output in outputs:
-        provenance.write_stage(output, "score", "tcmax.metrics.scoring", manifests, {"reference_variant": reference})
+    provenance.write_stage(outputs, "score", "tcmax.metrics.scoring", manifests, {"reference_variant": reference})
     return outputs
 
 
@@ -43,6 +43,7 @@ def compare_experiment(experiment: Experiment, results: Path) -> Path:
     """ITEM SCORES and SCORES of every dataset to EVIDENCE; returns the file written."""
     from tcmax.compare import compare
 
+    keep_freed()
     compare(experiment, results)
     output = results / experiment.name / "evidence.parquet"
     provenance.write_stage(output, "compare", "tcmax.compare", _scored(experiment, results), _labels(experiment))
@@ -56,13 +57,13 @@ def audit_experiment(
     whether one has the verdict `fail_on`."""
     from tcmax.audit.claims import audit_claims
 
+    keep_freed()
     path = _claims_file(experiment, claims)
     lines, failed = audit_claims(experiment, results, path, fail_on, influence)
     histories = [results / experiment.name / name / "history.parquet" for name in experiment.settings.datasets]
-    for name in ("claim_evidence.parquet", "verdicts.parquet"):
-        output = results / experiment.name / name
-        inputs = [path, *_scored(experiment, results), *(file for file in histories if file.is_file())]
-        provenance.write_stage(output, "audit", "tcmax.audit.claims", inputs, _labels(experiment))
+    outputs = [results / experiment.name / name for name in ("claim_evidence.parquet", "verdicts.parquet")]
+    inputs = [path, *_scored(experiment, results), *(file for file in histories if file.is_file())]
+    provenance.write_stage(outputs, "audit", "tcmax.audit.claims", inputs, _labels(experiment))
     return lines, failed
 
 
@@ -70,6 +71,7 @@ def multiverse_experiment(experiment: Experiment, results: Path, claims: Path | 
     """Judge the claims under all defensible choices; returns a line for each."""
     from tcmax.audit.multiverse import audit_multiverse
 
+    keep_freed()
     path = _claims_file(experiment, claims)
     lines = audit_multiverse(experiment, results, path)
     output = results / experiment.name / "multiverse.parquet"
@@ -89,12 +91,12 @@ def discrepancies_experiment(experiment: Experiment, results: Path) -> list[str]
     """Say what each flipped switch changes; returns a line for each conclusion that it would have changed."""
     from tcmax.audit.discrepancies import audit_discrepancies
 
+    keep_freed()
     claims = jobs.claims_path(experiment)
     lines = audit_discrepancies(experiment, results, claims)
     inputs = [*([claims] if claims else []), *_scored(experiment, results)]
-    for name in ("discrepancy_evidence.parquet", "discrepancies.parquet"):
-        output = results / experiment.name / name
-        provenance.write_stage(output, "discrepancies", "tcmax.audit.discrepancies", inputs, _labels(experiment))
+    outputs = [results / experiment.name / f"{name}.parquet" for name in ("discrepancy_evidence", "discrepancies")]
+    provenance.write_stage(outputs, "discrepancies", "tcmax.audit.discrepancies", inputs, _labels(experiment))
     return lines
 
 

@@ -30,6 +30,7 @@ GROUND = (
     "tcmax.errors",
     "tcmax.experiment",
     "tcmax.files",
+    "tcmax.memory",
     "tcmax.provenance",
     "tcmax.records",
     "tcmax.registry",

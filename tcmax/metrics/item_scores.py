@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tcmax import records
 from tcmax.errors import TcmaxError
 
-_KEPT_COLUMNS = 6  # score columns kept in memory, since callers go through the variants metric by metric
+_KEPT_COLUMNS = 12  # score columns kept in memory, those used last: callers go through the variants metric by metric
 
 
 class ItemScores:
@@ -158,7 +158,9 @@ class ItemScores:
             known = f"it has {', '.join(have)} of it" if have else f"its read-outs are {', '.join(self.readouts)}"
             raise TcmaxError(f"{self.path} has no score {metric!r} of the read-out {readout!r}; {known}.")
         name = f"score_{metric}.{readout}"
-        if name not in self._cache:
+        if name in self._cache:
+            self._cache[name] = self._cache.pop(name)
+        else:
             values = records.read(self.path, records.ITEM_SCORES, columns=[name])[name].to_numpy()
             if not np.isfinite(values).all():
                 raise TcmaxError(f"{self.path}: the column {name!r} holds missing or infinite values.")

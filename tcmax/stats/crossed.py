@@ -27,6 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -64,6 +65,7 @@ Floats = NDArray[np.float64]
 
 MIN_DISCORDANT = 10  # below this many the Wald variance of a difference of proportions is too small
 FEW_GROUPS = 10  # below this many a cluster-robust variance is flagged
+ROUNDING = 8 * float(np.finfo(np.float64).eps)  # relative to the largest score: less than that is no variation
 MIN_UNITS = 3  # a verdict about seeds or groups needs at least this many of them
 
 
@@ -121,12 +123,12 @@ class Crossed:
             return sum(part.item_excess for part in self.parts) / len(self.parts) ** 2
         return max(self.b - self.e, 0.0)
 
-    @property
+    @cached_property
     def variance(self) -> float:
         """V = a₀ + max(b − e, 0), for new seeds and new items."""
         return self.joint_seed_variance + self.item_excess
 
-    @property
+    @cached_property
     def both_df(self) -> float:
         """ν, NaN where V is; for an average over datasets Satterthwaite's value from the components' V and ν."""
         if self.parts:
@@ -183,17 +185,27 @@ def crossed(scores: ArrayLike, groups: ArrayLike | None = None, second_groups: A
     them. With fewer than 10 groups the result is flagged in `notes`. Raises ValueError for a wrong shape or
     a value that is not finite.
     """
-    d = _matrix(scores, "scores")
+    return _crossed(_matrix(scores, "scores"), groups, second_groups)
+
+
+def _crossed(
+    d: Floats, groups: ArrayLike | None, second_groups: ArrayLike | None, n_discordant: int | None = None
+) -> Crossed:
     n_seeds, n_items = d.shape
     codings = _codings(groups, second_groups, n_items)
     notes: list[str] = []
-    a = _seed_part(d)
-    b = _combine([_item_part(d.mean(axis=0), codes) for codes in codings], "b", notes)
-    e = _combine([_joint_part(d, codes) for codes in codings], "e", notes)
+    by_seed, by_item, mean = d.mean(axis=1), d.mean(axis=0), d.mean()
+    rounding = ROUNDING * np.max(np.abs(d))
+    residuals = d - by_seed[:, np.newaxis]  # in place from here on: one array of this size, not four
+    residuals -= by_item
+    residuals += mean
+    a = _seed_part(by_seed - mean, rounding)
+    b = _combine([_item_part(by_item, codes) for codes in codings], "b", notes)
+    e = _combine([_joint_part(residuals, codes, rounding) for codes in codings], "e", notes)
     n_groups = _n_groups(codings, n_items)
     return _noted(
         Crossed(
-            estimate=float(d.mean()),
+            estimate=float(mean),
             a=a,
             b=b,
             e=e,
@@ -202,6 +214,7 @@ def crossed(scores: ArrayLike, groups: ArrayLike | None = None, second_groups: A
             n_groups=n_groups,
             seed_df=float(n_seeds - 1),
             group_df=float(n_groups - 1),
+            n_discordant=n_discordant,
             notes=tuple(notes),
         )
     )
@@ -227,7 +240,7 @@ def crossed_paired(
     d = first - second
     n_discordant = int(np.count_nonzero(np.any(d != 0, axis=0)))
     if n_discordant >= MIN_DISCORDANT or not (_is_binary(first) and _is_binary(second)):
-        return replace(crossed(d, groups, second_groups), n_discordant=n_discordant)
+        return _crossed(d, groups, second_groups, n_discordant)
     n_seeds, n_items = d.shape
     smoothed = np.hstack([d, np.ones((n_seeds, 1)), -np.ones((n_seeds, 1))])
     result = crossed(smoothed, _with_two_more(groups, n_items), _with_two_more(second_groups, n_items))
@@ -403,8 +416,7 @@ def one_sided_p(
 
 def refusal(c: Crossed, population: Population) -> str | None:
     """Why a claim about the population is not testable with this design, or None (3 seeds, 3 groups)."""
-    smallest_seeds = min((p.n_seeds for p in c.parts), default=c.n_seeds)
-    smallest_groups = min((p.n_groups for p in c.parts), default=c.n_groups)
+    smallest_seeds, smallest_groups = _fewest(c)
     if population != "items" and smallest_seeds < MIN_UNITS:
         return f"{smallest_seeds} seeds cannot speak for new seeds; at least {MIN_UNITS} are needed"
     if population != "seeds" and smallest_groups < MIN_UNITS:
@@ -537,6 +549,13 @@ def _quantile(df: float, level: float) -> float:
     return float(stdtrit(df, 1 - level / 2))
 
 
+def _fewest(c: Crossed) -> tuple[int, int]:
+    """Fewest seeds and groups, over the components of an average."""
+    if not c.parts:
+        return c.n_seeds, c.n_groups
+    return min(p.n_seeds for p in c.parts), min(p.n_groups for p in c.parts)
+
+
 def tails(c: Crossed, population: Population) -> list[tuple[float, float]]:
     """(variance, degrees of freedom) of each t statistic that the population answers to; the widest one decides.
 
@@ -544,10 +563,10 @@ def tails(c: Crossed, population: Population) -> list[tuple[float, float]]:
     """
     if population not in ("seeds", "items", "both"):
         raise ValueError(f"population is seeds, items or both, got {population!r}")
-    members = c.parts or (c,)
-    if population != "items" and min(p.n_seeds for p in members) < 2:
+    n_seeds, n_groups = _fewest(c)
+    if population != "items" and n_seeds < 2:
         raise ValueError("one seed says nothing about new seeds; use population='items'")
-    if population != "seeds" and min(p.n_groups for p in members) < 2:
+    if population != "seeds" and n_groups < 2:
         raise ValueError("one group of items says nothing about new items; use population='seeds'")
     seeds, items = (c.seed_variance, c.seed_df), (c.b, c.group_df)
     if population == "seeds":
@@ -561,7 +580,9 @@ def _matrix(values: ArrayLike, name: str) -> Floats:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 2 or 0 in array.shape:
         raise ValueError(f"{name} needs shape (seeds, items), got {array.shape}")
-    if not np.isfinite(array).all():
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = array.sum()
+    if not np.isfinite(total) and not np.isfinite(array).all():  # a finite sum has finite terms
         raise ValueError(f"{name} holds {np.count_nonzero(~np.isfinite(array))} values that are not finite")
     return array
 
@@ -608,17 +629,23 @@ def _group_sums(values: Floats, codes: NDArray[np.intp] | None) -> Floats:
     return np.stack([np.bincount(codes, weights=row) for row in values])
 
 
-def _negligible(deviations: Floats, values: Floats) -> bool:
-    """Whether deviations from a mean are rounding error only."""
-    return bool(np.max(np.abs(deviations)) <= 8 * np.finfo(np.float64).eps * np.max(np.abs(values)))
+def _negligible(deviations: Floats, rounding: float) -> bool:
+    """Whether deviations from a mean are rounding error only.
+
+    The sum of squares, which is faster than the largest one, mostly settles it: n deviations of at most `rounding`
+    cannot have more than n·rounding².
+    """
+    flat = deviations.ravel()
+    if flat @ flat > flat.size * rounding**2:
+        return False
+    return bool(np.max(np.abs(flat)) <= rounding)
 
 
-def _seed_part(d: Floats) -> float:
-    n_seeds = d.shape[0]
+def _seed_part(deviations: Floats, rounding: float) -> float:
+    n_seeds = len(deviations)
     if n_seeds < 2:
         return np.nan
-    deviations = d.mean(axis=1) - d.mean()
-    if _negligible(deviations, d):
+    if _negligible(deviations, rounding):
         return 0.0
     return float(deviations @ deviations) / (n_seeds * (n_seeds - 1))
 
@@ -629,22 +656,21 @@ def _item_part(per_item: Floats, codes: NDArray[np.intp] | None) -> float:
     n_groups = len(sums)
     if n_groups < 2:
         return np.nan
-    if _negligible(deviations, per_item):
+    if _negligible(deviations, ROUNDING * np.max(np.abs(per_item))):
         return 0.0
     return n_groups / (n_groups - 1) * float(sums @ sums) / len(per_item) ** 2
 
 
-def _joint_part(d: Floats, codes: NDArray[np.intp] | None) -> float:
-    n_seeds, n_items = d.shape
-    residuals = d - d.mean(axis=1, keepdims=True) - d.mean(axis=0) + d.mean()
-    sums = _group_sums(residuals, codes)
-    n_groups = sums.shape[1]
+def _joint_part(residuals: Floats, codes: NDArray[np.intp] | None, rounding: float) -> float:
+    n_seeds, n_items = residuals.shape
+    sums = _group_sums(residuals, codes).ravel()
+    n_groups = len(sums) // n_seeds
     if n_seeds < 2 or n_groups < 2:
         return np.nan
-    if _negligible(residuals, d):
+    if _negligible(residuals, rounding):
         return 0.0
     factor = n_seeds / (n_seeds - 1) * n_groups / (n_groups - 1)
-    return factor * float(np.sum(sums**2)) / (n_seeds * n_items) ** 2
+    return factor * float(sums @ sums) / (n_seeds * n_items) ** 2
 
 
 def _combine(parts: list[float], name: str, notes: list[str]) -> float:
@@ -670,4 +696,4 @@ def _noted(c: Crossed) -> Crossed:
         notes.append("a = 0: e used" if c.e > 0 else "a = 0 and e = 0: the seeds do not differ")
     if c.n_groups < FEW_GROUPS:
         notes.append(f"fewer than {FEW_GROUPS} groups")
-    return replace(c, notes=tuple(notes))
+    return replace(c, notes=tuple(notes)) if len(notes) > len(c.notes) else c
