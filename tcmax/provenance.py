@@ -96,6 +96,7 @@ def _tree(path: Path) -> ast.Module:
     return tree
 
 
+@cache
 def code_hash(path: Path) -> str:
     """Hash of a Python file's syntax tree without comments, docstrings and layout."""
     return hashlib.sha256(ast.unparse(_tree(path)).encode()).hexdigest()[:16]

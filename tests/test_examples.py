@@ -103,7 +103,7 @@ def test_the_key_follows_imports_inside_another_package_without_importing_it(
     assert inside == {f"outside.{name}" for name in ("method", "parts", "parts.base", "parts.gate", "rates")}
     assert "outside" not in sys.modules
     (package / "rates.py").write_text("RATE = 2\n")
-    for cached in (provenance._source, provenance._tree, provenance._imports):
+    for cached in (provenance._source, provenance._tree, provenance._imports, provenance.code_hash):
         cached.cache_clear()
     after = provenance.training_code(["outside.method"])
     assert {module for module in before if before[module] != after[module]} == {"outside.rates"}

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("installed_tiny")
 
 
 def forget():
-    for cached in (provenance._source, provenance._tree, provenance._imports):
+    for cached in (provenance._source, provenance._tree, provenance._imports, provenance.code_hash):
         cached.cache_clear()
 
 
