@@ -5,9 +5,14 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported anywhere
 
 import pytest
+from hypothesis import settings
 
 from tcmax.data import DATASETS
 from tcmax.registry import Entry
+
+# An example may take long on a machine that does other things too: no test is timed.
+settings.register_profile("tcmax", deadline=None)
+settings.load_profile("tcmax")
 
 
 @pytest.fixture

@@ -273,7 +273,7 @@ def test_every_kind_is_written_and_read_empty_and_its_rows_are_told_apart_by_its
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.tuples(st.text(), st.integers(0, 1), finite, finite), unique_by=lambda row: row[0], max_size=12))
 def test_any_text_and_any_finite_logit_survive_a_round_trip(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("records") / "p.parquet"

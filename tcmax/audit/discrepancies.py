@@ -72,8 +72,7 @@ def effects(board: RememberingBoard, flips: Sequence[Flip]) -> Iterator[dict[str
 
 
 def conclusions(experiment: Experiment, claims_path: Path | None) -> list[Claim]:
-    """On each dataset the testable claims, and for every variant as published that it is more accurate than the reference
-    variant.
+    """On each dataset the testable claims, and of every variant as published that it beats the reference variant.
 
     Raises TcmaxError for a claim about "all others": which these are would change with what is flipped.
     """

@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tcmax.audit.emphasis import check_marks, dense_ranks
@@ -33,7 +33,6 @@ def test_ranks_are_those_transcribed_with_the_published_tables(file, keys, value
         assert [str(rank or "") for rank in ranks] == [row["rank_computed"] for row in members]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=12), st.booleans())
 def test_a_rank_counts_the_distinct_better_values(values: list[int], higher: bool):
     ranks = dense_ranks(numbers(*map(str, values)), higher)
@@ -70,7 +69,6 @@ def test_a_value_with_more_decimals_is_the_same_value():
     assert dense_ranks(numbers("82.8", "82.80"), True) == (1, 1)
 
 
-@settings(deadline=None)
 @given(st.permutations(range(5)))
 def test_the_order_of_rows_does_not_matter(order):
     values, marks = numbers("5", "4", "4", "3", None), ["best", "second", None, "second", None]

@@ -48,7 +48,7 @@ def mvsa_means() -> list[PrintedNumber]:
         return [parse_printed(row["mean"]) for row in csv.DictReader(stream)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     n_items=st.integers(1, 60),
     n_runs=st.integers(1, 4),
@@ -75,7 +75,6 @@ def test_sizes_with_ties_follow_each_rule(n_items: int, n_runs: int, decimals: i
     assert grim_power(n_items, n_runs, decimals, rule=rule).reachable == len(inside)
 
 
-@settings(deadline=None)
 @given(n_items=st.integers(1, 3000), n_runs=st.integers(1, 10), share=st.fractions(0, 1), data=st.data())
 def test_a_mean_that_was_observed_always_passes(n_items: int, n_runs: int, share: Fraction, data: st.DataObject):
     total = round(share * n_items * n_runs)

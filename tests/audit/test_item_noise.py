@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -36,7 +36,6 @@ def test_the_standard_error_is_that_of_simulated_test_sets():
     assert binomial_se(0.8, 500) == pytest.approx(draws.std(), rel=0.01)
 
 
-@settings(deadline=None)
 @given(right=st.integers(0, 1000), n=st.integers(1, 10_000))
 def test_four_times_the_items_halve_the_standard_error(right: int, n: int):
     accuracy = right / 1000
@@ -61,7 +60,6 @@ def test_the_printed_formula():
     assert break_even_discordance(0.007, 744) == pytest.approx(744 * 0.007**2 / 3.84 + 0.007**2, rel=1e-3)
 
 
-@settings(deadline=None)
 @given(gap=st.floats(0.001, 10), n=st.integers(2, 30), level=st.sampled_from([0.01, 0.05]))
 def test_at_the_break_even_seed_sd_welch_sits_on_the_level(gap: float, n: int, level: float):
     sd = break_even_seed_sd(gap, n, n, level)
@@ -74,7 +72,6 @@ def test_three_against_three_divides_the_gap_by_2_27():
     assert break_even_seed_sd(-1.0, 3, 3) == break_even_seed_sd(1.0, 3, 3)
 
 
-@settings(deadline=None)
 @given(a=st.floats(0.01, 0.99), b=st.floats(0.01, 0.99), n=st.integers(10, 5000))
 def test_swapping_the_methods_negates_the_gap(a: float, b: float, n: int):
     forward, backward = gap_noise(a, b, n), gap_noise(b, a, n)

@@ -4,7 +4,7 @@ from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tcmax.audit.rounding import Interval, PrintedNumber, Rule, check_derived, parse_printed, printed_order
@@ -19,7 +19,6 @@ def test_the_printed_82_8_means_82_75_up_to_but_not_including_82_85():
 
 
 @pytest.mark.parametrize("rule", MODES)
-@settings(deadline=None)
 @given(value=thousandths)
 def test_a_value_lies_in_the_interval_of_its_own_print_and_in_no_other(rule: Rule, value: int):
     exact = Decimal(value) / 1000
@@ -31,7 +30,6 @@ def test_a_value_lies_in_the_interval_of_its_own_print_and_in_no_other(rule: Rul
         assert parse_printed(text).interval(rule).contains(Fraction(exact)) == same
 
 
-@settings(deadline=None)
 @given(value=thousandths)
 def test_nearest_is_the_union_of_the_rules_that_round(value: int):
     printed = PrintedNumber("", Fraction(value, 1000), 3)
@@ -88,7 +86,6 @@ def test_printed_order(a: str, b: str, order: str):
     assert printed_order(parse_printed(a), parse_printed(b)) == order
 
 
-@settings(deadline=None)
 @given(a=st.integers(0, 1000), b=st.integers(0, 1000), da=st.integers(0, 2), db=st.integers(0, 2))
 def test_swapping_the_sides_swaps_holds_and_fails(a: int, b: int, da: int, db: int):
     x, y = PrintedNumber("", Fraction(a, 10**da), da), PrintedNumber("", Fraction(b, 10**db), db)
@@ -97,7 +94,6 @@ def test_swapping_the_sides_swaps_holds_and_fails(a: int, b: int, da: int, db: i
     assert printed_order(y, x) == mirror.get(forward, forward)
 
 
-@settings(deadline=None)
 @given(a=ends, b=ends, c=ends, d=ends, s=st.fractions(0, 1), t=st.fractions(0, 1))
 def test_the_result_of_an_operation_holds_every_pointwise_result(a, b, c, d, s, t):
     x, y = Interval(min(a, b), max(a, b)), Interval(min(c, d), max(c, d))
@@ -110,7 +106,6 @@ def test_the_result_of_an_operation_holds_every_pointwise_result(a, b, c, d, s, 
         assert (x / y).contains(u / v)
 
 
-@settings(deadline=None)
 @given(a=ends, b=ends, c=ends, d=ends)
 def test_the_ends_of_a_product_are_attained_at_corners(a, b, c, d):
     x, y = Interval(min(a, b), max(a, b)), Interval(min(c, d), max(c, d))
@@ -161,7 +156,6 @@ def test_a_derived_value_outside_its_interval_is_off_by_the_gap_between_the_two(
     assert off.distance == pytest.approx(2.9295 - 1.0765 / 0.3685)
 
 
-@settings(deadline=None)
 @given(top=st.integers(1, 9999), bottom=st.integers(1, 9999))
 def test_a_ratio_computed_before_rounding_is_always_consistent(top: int, bottom: int):
     ratio = Decimal(top) / Decimal(bottom)

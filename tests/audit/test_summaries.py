@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -28,7 +28,6 @@ def correlated(mean_a: float, sd_a: float, mean_b: float, sd_b: float, n: int, r
     return mean_a + sd_a * x, mean_b + sd_b * (rho * x + math.sqrt(max(0.0, 1 - rho**2)) * y)
 
 
-@settings(deadline=None)
 @given(mean_a=st.floats(-5, 5), sd_a=sds, n_a=runs, mean_b=st.floats(-5, 5), sd_b=sds, n_b=runs)
 def test_welch_is_scipys(mean_a, sd_a, n_a, mean_b, sd_b, n_b):
     ours = welch(mean_a, sd_a, n_a, mean_b, sd_b, n_b)
@@ -45,7 +44,6 @@ def test_welch_df_and_interval_are_those_of_samples_with_these_moments():
     assert (ours.df, ours.low, ours.high) == pytest.approx((result.df, low, high))
 
 
-@settings(deadline=None)
 @given(sd_a=sds, n_a=runs, sd_b=sds, n_b=runs, gap=st.floats(0.01, 5))
 def test_swapping_the_methods_negates_the_difference(sd_a, n_a, sd_b, n_b, gap):
     forward, backward = welch(gap, sd_a, n_a, 0, sd_b, n_b), welch(0, sd_b, n_b, gap, sd_a, n_a)
@@ -63,7 +61,6 @@ def test_the_three_readings_of_a_spread(n: int):
     assert seed_sd((high - low) / 2, n, "ci95") == pytest.approx(sd)
 
 
-@settings(deadline=None)
 @given(
     gap=st.floats(-3, 3),
     sd_a=st.floats(0.1, 3),
@@ -130,7 +127,6 @@ def test_equal_spreads_and_correlation_one_leave_no_doubt():
     assert paired_bounds(0.0, 1.0, 1.0, 3).best_p == 1
 
 
-@settings(deadline=None)
 @given(gap=st.floats(0.01, 10), sd_a=sds, sd_b=sds, n=st.integers(2, 12))
 def test_no_correlation_is_worse_than_minus_one(gap, sd_a, sd_b, n):
     bounds = paired_bounds(gap, sd_a, sd_b, n)

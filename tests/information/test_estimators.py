@@ -79,7 +79,7 @@ def test_values_are_their_definitions() -> None:
     assert jensen_shannon(joint, product).item() == pytest.approx(expected)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.floats(-5, 5), st.floats(0.1, 10))
 def test_dv_is_the_best_of_its_tuba_bounds_and_ignores_constants(seed: int, shift: float, scale: float) -> None:
     joint, product = scale * normal(20, seed=seed), scale * normal(30, seed=seed + 1)

@@ -116,7 +116,7 @@ def test_ties_are_seen_through_rounding() -> None:
     assert decision_accuracies(law).naive_bayes_uniform_prior == pytest.approx(expected)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(tables)
 def test_total_correlation_is_the_direct_sum_and_splits_by_the_chain_rule(table: np.ndarray) -> None:
     total = total_correlation(table)
@@ -128,7 +128,7 @@ def test_total_correlation_is_the_direct_sum_and_splits_by_the_chain_rule(table:
     assert total == pytest.approx(by_modality + conditional_mutual_information(table, [0], [1], [2]), abs=1e-12)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(tables, tables, st.randoms())
 def test_independent_copies_add_and_renamed_categories_change_nothing(one, other, random) -> None:
     assert total_correlation(np.kron(one, other)) == pytest.approx(

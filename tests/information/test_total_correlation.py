@@ -136,7 +136,7 @@ def test_leading_axes_are_independent_batches() -> None:
 batches = st.tuples(st.integers(1, 7), st.integers(1, 5), st.integers(1, 4), st.integers(0, 10_000))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(batches, st.lists(st.floats(-50, 50), min_size=4, max_size=4))
 def test_a_constant_added_to_a_modality_changes_nothing(shape: tuple[int, ...], constants: list[float]) -> None:
     """D1: the loss is invariant to a global shift of T."""
@@ -154,7 +154,7 @@ def test_a_constant_added_to_a_row_changes_the_loss_but_not_cross_entropy() -> N
     torch.testing.assert_close(before, after)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(batches)
 def test_an_additive_head_is_blind_to_which_rows_of_a_class_are_paired(shape: tuple[int, ...]) -> None:
     """D3: re-pairing modalities within a class, which destroys I(z^a; z^v | y), leaves the loss unchanged."""
@@ -170,7 +170,7 @@ def test_an_additive_head_is_blind_to_which_rows_of_a_class_are_paired(shape: tu
     torch.testing.assert_close(decoupled(repaired, labels), decoupled(logits, labels), rtol=0, atol=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(batches)
 def test_gradient_sums_to_zero_in_every_modality(shape: tuple[int, ...]) -> None:
     """Mass one from the normaliser, minus one from the matched rows; the invariant that catches underflow."""
@@ -304,7 +304,7 @@ def test_assertion_8_loss_is_cross_entropy_plus_alignment_minus_log_classes(n_mo
     assert (parts.cross_entropy + parts.alignment + parts.label_term).item() == pytest.approx(loss.item(), abs=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(batches, st.floats(0, 20))
 def test_assertion_10_loss_is_never_below_its_floor(shape: tuple[int, ...], scale: float) -> None:
     batch, n_classes, n_modalities, seed = shape

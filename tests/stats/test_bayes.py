@@ -39,7 +39,7 @@ def test_probabilities_are_those_of_a_loop_over_pairs_of_datasets():
     assert 0.1 < found.better < 0.9
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.integers(-5, 5), min_size=10, max_size=14), st.sampled_from([0.0, 0.5, 2.0]))
 def test_swapping_mirrors_order_does_not_matter_and_all_adds_up(z, margin):
     found = bayesian_signed_rank(z, margin, np.random.default_rng(3), 4000)

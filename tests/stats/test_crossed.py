@@ -441,7 +441,7 @@ def test_a_ratio_equals_its_jackknife_and_nears_the_delta_method():
 
 
 @given(designs, st.floats(1e-4, 0.3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_least_number_of_seeds_is_the_one_a_scan_finds(c, gain):
     needed = what_decides(c, 0.0, gain=gain)
     limit = scipy.stats.t.ppf(0.975, c.n_items - 1) * math.sqrt(max(c.b - c.e, 0))

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
@@ -19,7 +19,6 @@ def named(values):
 
 
 @given(probabilities)
-@settings(deadline=None)
 def test_holm_is_closed_testing_with_bonferroni(p):
     # adjusted p of k = largest, over the sets that hold k, of size·min
     n = len(p)
@@ -41,7 +40,6 @@ def test_both_corrections_are_those_of_statsmodels(p):
 
 
 @given(probabilities, st.floats(0, 1), st.integers(0, 100))
-@settings(deadline=None)
 def test_adding_a_rival_never_lowers_and_shuffling_only_moves(p, rival, seed):
     alone, joined = adjust(named(p), "f").adjusted, adjust(named([*p, rival]), "f").adjusted
     assert all(y >= x - 1e-15 for x, y in zip(alone, joined, strict=False))

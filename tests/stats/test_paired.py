@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 
@@ -39,7 +39,6 @@ def enumerated(values, alternative):
     st.sampled_from(["two-sided", "greater", "less"]),
     st.booleans(),
 )
-@settings(deadline=None)
 def test_sign_flip_is_the_enumeration(values, alternative, halves):
     values = [v / 3 for v in values] if halves else values
     found = sign_flip(values, alternative)
