@@ -57,6 +57,21 @@ def test_training_leaves_the_global_generator_untouched():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_denormal_numbers_are_zero_while_training_and_only_then():
+    tiny_number = torch.tensor(1e-40)
+    run, inside = runs.make("joint"), []
+    step = run.method.step
+
+    def look(*arguments):
+        inside.append(float(tiny_number * 1.0))
+        return step(*arguments)
+
+    run.method.step = look
+    run.train()
+    assert set(inside) == {0.0}
+    assert float(tiny_number * 1.0) > 0
+
+
 @dataclass(frozen=True)
 class NoParameters:
     """Nothing to set."""
