@@ -253,8 +253,8 @@ class Run:
 
 @contextlib.contextmanager
 def _denormals_flushed() -> Iterator[None]:
-    """Numbers below 1e-38 are zero. Softmax weights of confident models underflow to such, and a processor computes with
-    them up to a hundred times as slowly: a quarter of a small run's time with the TCMax loss."""
+    """Numbers below 1e-38 are zero. Softmax weights of confident models underflow to such, and a processor computes
+    with them up to a hundred times as slowly: a quarter of a small run's time with the TCMax loss."""
     torch.set_flush_denormal(True)
     try:
         yield
