@@ -13,7 +13,7 @@ from tcmax.report.palette import INK, MUTED
 from tcmax.report.tables import POPULATIONS, Block, Cell, Column, Row, Table, held_fixed
 from tcmax.switches import SWITCHES
 
-LINEAR, TICKS = 2.0, (-50, -10, -2, -1, 0, 1, 2, 10, 50)  # of the forest's axis, in percentage points
+LINEAR, TICKS = 2.0, (-50, -5, -1, 0, 1, 5, 50)  # of the forest's axis, in percentage points
 TITLES = {"accuracy": ("accuracy", "pp"), "js": ("JS", "nats"), "entropy": ("entropy", "nats")}
 
 
