@@ -121,6 +121,15 @@ def test_a_conclusion_changes_where_the_flipped_variants_take_their_places(judge
     assert "A is larger. supported -> contradicted" in judged[1][0]
 
 
+def test_rivals_are_flipped_too_and_a_conclusion_may_fail_as_published(tmp_path, matrices):
+    write_items(tmp_path / "made-up" / "toy", matrices, seeds=range(SEEDS))
+    audit_discrepancies(experiment_of(), tmp_path, claims_file(tmp_path, subject="together", rivals=["bound"]))
+    path = tmp_path / "made-up" / "discrepancies.parquet"
+    rows = records.read(path, records.DISCREPANCIES).to_pandas().astype(str)
+    row = rows[rows["claim"] == "bound-beats-together"].iloc[0]
+    assert (row["before"], row["after"]) == ("contradicted", "supported")  # 0.7 against 0.9, then against 0.3
+
+
 def test_each_dataset_has_conclusions_and_flips_of_its_own(tmp_path, matrices):
     here = {label: variant for label, variant in VARIANTS.items() if label != "bound.average"}
     experiment = experiment_of(datasets={"toy": {}, "other": {"variants": list(here)}})
