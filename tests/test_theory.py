@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tcmax import records
+from tcmax import provenance, records
 from tcmax.errors import TcmaxError
 from tcmax.theory import compute, load, run_theory
 
@@ -53,8 +53,12 @@ def test_laws_become_a_record_and_a_page_with_tables_and_figures(laws, tmp_path)
     assert set(table["part"].astype(str)) == {"optimum", "batch", "prior", "sample"}
     offset = table[table["quantity"].astype(str) == "offset"]
     assert offset["value"].tolist() == pytest.approx([math.log(24)] * 2)
+    batches = table[table["part"].astype(str) == "batch"]
+    assert batches["value"].tolist() == pytest.approx(batches["expected"].tolist())
     priors = table[table["part"].astype(str) == "prior"]
     assert priors["value"].tolist() == pytest.approx(priors["expected"].tolist())
+    for output in (tmp_path / "results" / "theory" / "theory.parquet", page):
+        assert provenance.sidecar_of(output).is_file()
     text = page.read_text(encoding="utf-8")
     for word in ("Proposition 3", "Figure 4", "Eq. 13", "Table 1", "Exclusive or", "without end"):
         assert word in text
@@ -71,9 +75,13 @@ def test_laws_become_a_record_and_a_page_with_tables_and_figures(laws, tmp_path)
     assert float(reached[5]) == pytest.approx(0.8)  # the ensemble answers the first class for everything
 
 
-def test_equal_laws_give_equal_rows(laws):
+def test_equal_laws_give_equal_rows_and_another_seed_other_draws(laws):
     one, other = (list(compute(load(laws))) for _ in range(2))
     assert one == other
+    laws.write_text(SMALL.replace("seed: 0", "seed: 1"), encoding="utf-8")
+    reseeded = list(compute(load(laws)))
+    for part in ("optimum", "sample"):
+        assert [row for row in reseeded if row["part"] == part] != [row for row in one if row["part"] == part]
 
 
 @pytest.mark.parametrize(

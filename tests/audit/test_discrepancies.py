@@ -117,6 +117,7 @@ def test_a_conclusion_changes_where_the_flipped_variants_take_their_places(judge
         # A protocol that one side alone has is no comparison.
     }
     assert judged[1][-1] == "1 of 2 deviations would have changed a conclusion (3 judged again)."
+    assert len(judged[1]) == 3  # a line for each that changes, and a summary
     assert "bound-beats" not in judged[1][0]
     assert "A is larger. supported -> contradicted" in judged[1][0]
 
@@ -158,10 +159,22 @@ def test_flipped_variants_take_no_part_in_other_comparisons(judged):
     assert set(table["a"]) == set(VARIANTS)  # estimates of all
 
 
+def test_conclusions_are_about_variants_as_published_and_claims_that_can_be_tested(tmp_path):
+    path = tmp_path / "claims.yaml"
+    path.write_text(
+        "claims: [{id: c, text: T., source: {document: d, section: s}, origin: published, testable: false, "
+        "reason: There are no data., data_needed: Some.}]"
+    )
+    found = conclusions(experiment_of(), path)
+    assert [claim.id for claim in found] == ["together-beats-alone", "bound-beats-alone", "released-beats-alone"]
+
+
 def test_claims_name_their_variants_and_an_experiment_flips_something(tmp_path):
     path = claims_file(tmp_path, rivals="all others", relation="largest of")
     with pytest.raises(TcmaxError, match="bound-beats-together: name the variants"):
         conclusions(experiment_of(), path)
+    with pytest.raises(TcmaxError, match="bound-beats-together: name the variants"):
+        conclusions(experiment_of(), claims_file(tmp_path, rivals=None, relation="largest of"))
     plain = experiment_of({label: VARIANTS[label] for label in ("alone", "together", "released")})
     with pytest.raises(TcmaxError, match="no variant equals another one but for a single switch"):
         audit_discrepancies(plain, tmp_path, None)
