@@ -166,6 +166,7 @@ def _write_features(path: Path, tweets: Tweets, built: Store) -> None:
         group_text=np.array([built.facts[row]["same_text"] for row in rows]),
         licence=np.array(TWEET_CARD.licence),
         source=np.array(TWEET_CARD.source),
+        official_validation=np.array(tweets.official_validation),
     )
     if not path.is_file() or path.read_bytes() != content.getvalue():  # its date says when it changed
         write_bytes(path, content.getvalue())

@@ -76,6 +76,7 @@ def test_tweets_become_features_that_a_config_can_name(source, weights, tmp_path
     assert len(set(texts.values())) == 37
     assert any(fact.endswith("text ids in test also occur in train") for fact in dataset.facts)
     assert dataset.card is mvsa.CARD
+    assert not dataset.official_validation
 
     before = (folder / "features.npz").stat().st_mtime_ns
     prepare_tweets(source, weights, labels="merged", effort=Effort(failed_share=0.1))
@@ -86,6 +87,21 @@ def test_tweets_become_features_that_a_config_can_name(source, weights, tmp_path
     other.write_bytes(content)
     with pytest.raises(TcmaxError, match=r"begun with other settings \(weights\)"):
         prepare_tweets(source, other, labels="merged")
+
+
+def test_validation_is_official_where_the_released_lists_name_it(source, weights, tmp_path, monkeypatch):
+    root = tmp_path / "data"
+    monkeypatch.setenv("TCMAX_DATA", str(root))
+    agreeing = [number for number in range(1, N + 1) if number % 3]
+    (root / "splits" / "MVSA_Single").mkdir(parents=True)
+    for file, members in (("train", agreeing[:19]), ("dev", agreeing[19:23]), ("test", agreeing[23:])):
+        lines = [f"{number},{('positive', 'negative')[number % 2]}" for number in members]
+        (root / "splits" / "MVSA_Single" / f"{file}.csv").write_text("\n".join(["id,label", *lines]))
+    prepare_tweets(source, weights, effort=Effort(failed_share=0.1))
+    dataset = mvsa.rn50()
+    assert dataset.official_validation
+    (fold,) = dataset.folds
+    assert dataset.items[fold.val].tolist() == [str(number) for number in agreeing[19:23]]
 
 
 def test_what_is_missing_is_said_in_one_sentence(source, weights, tmp_path, monkeypatch):

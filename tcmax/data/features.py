@@ -10,6 +10,8 @@ Both formats use the same names, as arrays of an .npz or columns of a Parquet ta
     group_<name>        (N,) ids; items of one group (speaker, patient, video) are not independent
     class_names         (C,) names; default: the labels as text. Parquet: in the schema metadata, a JSON list
     licence, source     text. Parquet: in the schema metadata
+    official_validation true where the val items are those that the source of the data names, so that no protocol cuts
+                        its own from train and val; default: false. Parquet: in the schema metadata, "true" or "false"
 
 Inputs become float32 and are not rescaled. Nothing is unpickled.
 """
@@ -30,7 +32,8 @@ from tcmax.errors import TcmaxError
 from tcmax.files import explained
 
 UNUSED = ""
-_SINGLE = ("labels", "split", "items", "class_names", "licence", "source")
+_TOLD = ("class_names", "licence", "source", "official_validation")  # of the whole, so not a column of Parquet
+_SINGLE = ("labels", "split", "items", *_TOLD)
 _KEY = re.compile(r"(inputs_(?P<modality>.+)|group_(?P<group>.+)|fold_(?P<fold>0|[1-9]\d*))\Z")
 
 
@@ -71,7 +74,8 @@ def load_features(path: Path, name: str) -> Dataset:
     inputs = {modality: _inputs(table, key, n_items) for modality, key in table.matching("modality").items()}
     items = _ids(table, "items", n_items) if "items" in table.keys else _row_ids(n_items)
     groups = {group: _ids(table, key, n_items) for group, key in table.matching("group").items()}
-    folds = tuple(_fold(table, key, n_items) for key in _fold_keys(table))
+    official = _official_validation(table)
+    folds = tuple(_fold(table, key, n_items, official) for key in _fold_keys(table))
     card = Card(
         title=name,
         licence=_text(table, "licence"),
@@ -79,7 +83,7 @@ def load_features(path: Path, name: str) -> Dataset:
         citation="not stated",
     )
     try:
-        plain = Dataset(name, inputs, labels, classes, items, folds, card, groups)
+        plain = Dataset(name, inputs, labels, classes, items, folds, card, groups, official_validation=official)
     except TcmaxError as error:
         raise TcmaxError(f"{path}: {error}") from error
     return Dataset(**{**plain.__dict__, "facts": (*overlap_facts(plain), *_untrained_classes(plain))})
@@ -140,11 +144,11 @@ def _open_parquet(path: Path) -> _Table:
         if not schemas[-1].equals(schemas[0]):
             raise TcmaxError(f"{part} has other columns, or columns of another type, than {parts[0].name}.")
     metadata = {key.decode(): value.decode() for key, value in (schemas[0].metadata or {}).items()}
-    told = {key: metadata[key] for key in ("class_names", "licence", "source") if key in metadata}
+    told = {key: metadata[key] for key in _TOLD if key in metadata}
 
     def read(key: str) -> np.ndarray:
         if key in told:
-            return np.array(_json_list(path, key, told[key]) if key == "class_names" else told[key])
+            return _told(path, key, told[key])
         try:
             with explained("read", path):
                 table = pa.concat_tables([pq.read_table(part, columns=[key]) for part in parts])
@@ -180,6 +184,15 @@ def _column(path: Path, key: str, column: Any) -> np.ndarray:
         return np.array(column.to_pylist(), dtype=str)
     values: np.ndarray = column.to_numpy()
     return values
+
+
+def _told(path: Path, key: str, text: str) -> np.ndarray:
+    """An entry of the schema metadata, which is text, as the array that an .npz holds."""
+    if key == "class_names":
+        return np.array(_json_list(path, key, text))
+    if key == "official_validation":
+        return np.array({"true": True, "false": False}.get(text, text))
+    return np.array(text)
 
 
 def _json_list(path: Path, key: str, text: str) -> list[str]:
@@ -295,7 +308,17 @@ def _fold_keys(table: _Table) -> tuple[str, ...]:
     return tuple(folds[number] for number in sorted(folds))
 
 
-def _fold(table: _Table, key: str, n_items: int) -> Fold:
+def _official_validation(table: _Table) -> bool:
+    if "official_validation" not in table.keys:
+        return False
+    array = table.read("official_validation")
+    if array.ndim != 0 or array.dtype.kind != "b":
+        found = repr(array.item()) if array.ndim == 0 else f"{array.dtype} of shape {array.shape}"
+        raise TcmaxError(f"{table.path}: 'official_validation' must be a single true or false, not {found}.")
+    return bool(array)
+
+
+def _fold(table: _Table, key: str, n_items: int, official: bool) -> Fold:
     array = _per_item(table, key, n_items)
     if array.dtype.kind != "U" or array.ndim != 1:
         raise TcmaxError(f"{table.path}: {key!r} must hold text ('train', 'val', 'test' or ''), not {array.dtype}.")
@@ -309,9 +332,11 @@ def _fold(table: _Table, key: str, n_items: int) -> Fold:
     rows = {part: np.flatnonzero(array == part) for part in PARTS}
     for part, members in rows.items():
         if len(members) == 0:
-            reason = "; epochs are chosen on val, so that test stays untouched: set some train items aside" * (
-                part == "val"
-            )
+            reason = ""
+            if part == "val" and official:
+                reason = ", although 'official_validation' says that the source of the data names some"
+            elif part == "val":
+                reason = "; epochs are chosen on val, so that test stays untouched: set some train items aside"
             raise TcmaxError(f"{table.path}: {key!r} has no {part} item{reason}.")
     return Fold(**rows)
 

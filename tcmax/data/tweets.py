@@ -50,12 +50,14 @@ class Tweets:
     """Tweets that have a label by one of the rules, in the order of their numbers.
 
     ids: (n) numbers as text. labels: (n,) int64 in CLASSES. parts: (n) of PARTS. n_labelled: tweets in the label file.
+    official_validation: as of a `tcmax.data.base.Dataset`.
     """
 
     ids: tuple[str, ...]
     labels: np.ndarray
     parts: tuple[str, ...]
     n_labelled: int
+    official_validation: bool
 
 
 def read_tweets(label_file: Path, rule: str, root: Path | None) -> Tweets:
@@ -73,8 +75,9 @@ def read_tweets(label_file: Path, rule: str, root: Path | None) -> Tweets:
     kept = {tweet: label for tweet, label in found.items() if label is not None}
     ids = tuple(sorted(kept, key=int))
     labels = np.array([CLASSES.index(kept[tweet]) for tweet in ids], dtype=np.int64)
-    parts = _hashed_parts(ids, labels) if rule == "merged" else _released_parts(kept, label_file, root)
-    return Tweets(ids, labels, tuple(parts[tweet] for tweet in ids), len(pairs))
+    released = rule == "agree"  # its lists name the validation items
+    parts = _released_parts(kept, label_file, root) if released else _hashed_parts(ids, labels)
+    return Tweets(ids, labels, tuple(parts[tweet] for tweet in ids), len(pairs), official_validation=released)
 
 
 def _label_pairs(path: Path) -> dict[str, tuple[str, str]]:

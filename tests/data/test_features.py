@@ -7,9 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tiny
 
 from tcmax.data.features import count_folds, load_features
 from tcmax.errors import TcmaxError
+from tcmax.jobs import data_record
+from tcmax.training.spec import resolve_run
 
 N = 12
 
@@ -84,9 +87,36 @@ def test_parquet_gives_the_same_dataset_as_npz(tmp_path):
         assert dataset.card.licence == "CC0"
 
 
+def test_a_file_says_whether_its_val_items_are_official(tmp_path):
+    table = tmp_path / "features.parquet"
+    for word, stated in (("true", True), ("false", False)):
+        for path in (npz(tmp_path, official_validation=stated), parquet(table, {"official_validation": word})):
+            dataset = load_features(path, "mine")
+            assert dataset.official_validation is stated
+            assert data_record(dataset)["official_validation"] is stated
+            # A variant that cuts train lists, as released code does, keeps an official validation list.
+            fold = resolve_run(cutting(path), dataset, "mine", 0, "joint").parts(dataset)
+            assert [len(part) for part in (fold.train, fold.val, fold.test)] == ([6, 3, 3] if stated else [7, 2, 3])
+
+
+def cutting(path):
+    return tiny.experiment(
+        datasets={"mine": {"features": str(path), "encoder": {"name": "mlp", "hidden": [4]}}},
+        variants={"joint": {"method": "joint", "switches": {"protocol.file_order_split": True}}},
+    )
+
+
+@pytest.mark.parametrize("word", ["yes", "True", "1", ""])
+def test_other_words_for_official_in_parquet_metadata_are_refused(word, tmp_path):
+    path = parquet(tmp_path / "features.parquet", {"official_validation": word})
+    with pytest.raises(TcmaxError, match=f"'official_validation' must be a single true or false, not '{word}'"):
+        load_features(path, "mine")
+
+
 def test_what_may_be_left_out(tmp_path):
     path = npz(tmp_path, items=None, group_speaker=None, class_names=None, licence=None)
     dataset = load_features(path, "mine")
+    assert dataset.official_validation is False
     assert dataset.items[[0, 11]].tolist() == ["item-00", "item-11"]
     assert dataset.class_names == ("0", "1", "2")
     assert dataset.groups == {}
@@ -160,6 +190,13 @@ TOO_LARGE[4] = 1e300
         ({"items": np.arange(N) / 2}, "'items' must hold one text or integer per item"),
         ({"group_speaker": np.arange(N + 1)}, "'group_speaker' has 13 rows"),
         ({"licence": np.array(["a", "b"])}, "'licence' must be a single text"),
+        ({"official_validation": "true"}, "'official_validation' must be a single true or false, not 'true'"),
+        ({"official_validation": 1}, "'official_validation' must be a single true or false, not 1"),
+        ({"official_validation": np.ones(N, bool)}, r"a single true or false, not bool of shape \(12,\)"),
+        (
+            {"official_validation": True, "split": np.array(["train"] * 6 + ["test"] * 6)},
+            "'split' has no val item, although 'official_validation' says that the source of the data names some",
+        ),
         ({"split": None}, "no key says which items train, validate and test"),
         ({"split": np.arange(N)}, "'split' must hold text"),
         ({"split": np.array(["training"] * N)}, "'split' holds 'training' in row 0"),

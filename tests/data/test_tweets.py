@@ -57,6 +57,7 @@ def test_agreeing_labels_give_the_released_split(label_file):
         if part == "test"
     }
     assert tested == listed
+    assert tweets.official_validation  # the released lists name the validation items
 
 
 def test_merged_labels_give_the_stated_classes_and_a_split_within_each(label_file):
@@ -68,6 +69,7 @@ def test_merged_labels_give_the_stated_classes_and_a_split_within_each(label_fil
     tested = [CLASSES[label] for label, part in zip(tweets.labels, tweets.parts, strict=True) if part == "test"]
     assert Counter(tested) == {"negative": 136, "neutral": 47, "positive": 269}
     assert list(tweets.ids) == sorted(tweets.ids, key=int)
+    assert not tweets.official_validation
 
 
 def test_the_place_of_a_tweet_depends_on_its_number_and_class_alone(tmp_path):
