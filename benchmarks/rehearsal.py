@@ -203,6 +203,8 @@ def main() -> None:
     if arguments.prepare:
         prepare(arguments)
         return
+    if arguments.folder:
+        Path(arguments.folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         facts = rehearse(Path(folder), arguments)
     print(json.dumps(facts, indent=1))
