@@ -12,7 +12,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -225,13 +225,14 @@ class Split:
     """A division of a set whose parts share nothing that makes clips dependent: a dataset under an id of its own.
 
     clip_set: id of the set, and of its store. apart: a group, or "clip", of which no id is in two parts.
-    folds: from the set's lists, whatever could be prepared. what: in words.
+    folds: from the set's lists, whatever could be prepared. what: in words. notes: of the set's card, that hold here.
     """
 
     clip_set: str
     apart: str
     folds: "Callable[[Listed], tuple[Fold, ...]]"
     what: str
+    notes: tuple[str, ...] = ()
 
     @property
     def official_validation(self) -> bool:
@@ -296,6 +297,7 @@ SPLITS: dict[str, Split] = {
         apart="group",
         folds=_by_group,
         what="of the train list, groups 22 to 25 of each class validate, which no official split tests; test as listed",
+        notes=CLIP_SETS["ucf101"].card.notes,
     ),
 }
 
@@ -308,8 +310,19 @@ def clip_set(name: str) -> ClipSet:
     """The set of that id or alias, or that a split divides. Raises TcmaxError when there is none."""
     known = SPLITS[name].clip_set if name in SPLITS else ALIASES.get(name, name)
     if known not in CLIP_SETS:
-        raise TcmaxError(f"no raw media of {name!r} can be prepared; known sets are {', '.join(CLIP_SETS)}.")
+        raise TcmaxError(
+            f"no raw media of {name!r} can be prepared; known sets are {', '.join(CLIP_SETS)}, mvsa-single."
+        )
     return CLIP_SETS[known]
+
+
+def card_of(name: str) -> Card:
+    """The card of a dataset id: of a set, or of a split, which says what it keeps apart. Raises as `clip_set` does."""
+    card = clip_set(name).card
+    if name not in SPLITS:
+        return card
+    split = SPLITS[name]
+    return replace(card, title=f"{card.title}; no {split.apart} in two parts", notes=(split.what, *split.notes))
 
 
 def store_folder(name: str, root: Path | None = None) -> Path:

@@ -12,7 +12,7 @@ import numpy as np
 
 from tcmax.data.base import Dataset, data_root
 from tcmax.data.clip_leakage import dataset_facts, leakage
-from tcmax.data.clips import SPLITS, ClipSet, clip_set, read_lists, store_folder
+from tcmax.data.clips import SPLITS, ClipSet, card_of, clip_set, read_lists, store_folder
 from tcmax.data.sound_crop import STFT_SHAPE
 from tcmax.data.store import MANIFEST, Store
 from tcmax.data.views import Feature, Flow, Frames, Sound, Stored
@@ -37,7 +37,8 @@ def load(name: str, root: Path | None = None) -> Dataset:
     listed, store = read_lists(chosen, root), Store(folder)
     if store.items != listed.items:
         raise TcmaxError(f"{folder} was prepared from other lists than those below {root}; run {command} again.")
-    folds = listed.folds(name, store.ready)
+    folds, card = listed.folds(name, store.ready), card_of(name)
+    facts = dataset_facts(leakage(listed, store.ready, store.sources), name)
     return Dataset(
         id=name,
         inputs={},
@@ -45,9 +46,9 @@ def load(name: str, root: Path | None = None) -> Dataset:
         class_names=listed.class_names,
         items=np.array(listed.items),
         folds=folds,
-        card=chosen.card,
+        card=card,
         groups={group: np.array(listed.groups[group]) for group in chosen.groups},
-        facts=dataset_facts(leakage(listed, store.ready, store.sources), name),
+        facts=tuple(dict.fromkeys((*facts, *card.notes))),
         official_validation=SPLITS[name].official_validation if name in SPLITS else "val" in chosen.lists,
         stored=stored_modalities(chosen, store),
     )

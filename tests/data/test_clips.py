@@ -110,11 +110,31 @@ def test_a_clip_that_is_listed_again_is_no_twin_of_itself(tmp_path):
     assert leakage(listed, sources=sources)["identical_files"]["groups"] == 0
 
 
+def test_what_is_alike_is_not_counted_as_different(tmp_path):
+    train = "".join(f"10{row:02d}_IEO_{label}_LO,{label}\n" for row, label in enumerate(["HAP"] * 4 + ["ANG"] * 2, 1))
+    listed = read_lists(CREMA, write_lists(tmp_path, train.encode(), b"1091_IEO_HAP_LO,HAP\n"))
+    sources = [{f"{clip}.wav": {"sha256": clip[2:4].translate({ord("2"): "1"})}} for clip in listed.clips]
+    report = leakage(listed, sources=sources)
+    assert report["identical_files"]["clips"] == [["1001_IEO_HAP_LO", "1002_IEO_HAP_LO"]]
+    assert (report["identical_files"]["with_different_labels"], report["identical_files"]["across_parts"]) == (0, 0)
+    assert report["balance"]["train"] == 2  # of the classes that occur
+
+    rows = ("1,Violin", "2,Banjo", "3,Banjo"), ("1,Violin", "2,Violin"), ("4,Banjo",)
+    train, val, test = ("\n".join(["youtube_id,label", *(f"abcdefghij{row}" for row in of)]).encode() for of in rows)
+    again = leakage(read_lists(AVE, write_lists(tmp_path, train, test, val, folder="AVE")))["clips_listed_again"]
+    assert (again["shared_with_train"], again["shared_with_another_label"]) == (
+        {"val": 2, "test": 0},
+        {"val": 1, "test": 0},
+    )
+
+
 def test_the_report_says_it_in_sentences(reports):
     text = leakage_text(reports["ucf101"])
     assert "1,217 of 1,219 group ids of val also occur in train\n" in text
     assert "train list: 9,537 rows, as stated; largest class 1.68 times the smallest" in text
     assert "the standard error of an accuracy would be up to 0.8 points" in text
+    (line,) = (line for line in leakage_text(reports["crema-d"]).splitlines() if "actor_sentence ids of test" in line)
+    assert line.endswith(" of 545 actor_sentence ids of test also occur in train (545 on the train list)")
 
 
 def test_the_report_says_where_a_list_is_not_the_papers(tmp_path):
@@ -248,7 +268,8 @@ def test_a_safer_split_is_prepared_as_its_set_and_leaves_out_what_was_skipped(tm
         {"train": 2, "val": 2, "test": 2},
         {"train": 1, "val": 2, "test": 1},
     )
-    assert "crema-d-actors: 2 to 4 train" in leakage_text(leakage(listed, ready))
+    text = leakage_text(leakage(listed, ready))
+    assert "crema-d-actors: 2 to 4 train, 0 to 2 val, 0 to 2 test (prepared: 1 to 3 train, " in text
     assert listed.folds("crema-d")[0].val.tolist() == [4]
 
 

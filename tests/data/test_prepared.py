@@ -1,6 +1,7 @@
 """Datasets on prepared stores, from media to trained runs: sound with frames, and frames with flow."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from tcmax import jobs
 from tcmax.cli import app
 from tcmax.data import DATASETS, store
 from tcmax.data.clips import ALIASES, CLIP_SETS, SPLITS
-from tcmax.data.prepared import load
+from tcmax.data.fetch import info, verify
+from tcmax.data.prepared import load, stored_modalities
 from tcmax.data.store import Effort, array_path
 from tcmax.errors import TcmaxError
 from tcmax.experiment import Cell
@@ -25,6 +27,7 @@ SMALL = Choices(size=16, shard_items=4, quirks={"frames.order": "uniform"})
 EMOTIONS = CLIP_SETS["crema-d"].classes
 SPOKEN = [f"10{actor:02d}_IEO_{EMOTIONS[actor % 6]}_XX" for actor in range(1, 15)]
 ACTIONS = [f"v_{action}_g{group:02d}_c01" for group in (8, 9, 25, 1) for action in ("Jump", "Run")]
+EVENTS = {"train": ("Bell", "Bus", "Bus"), "val": ("Bus",), "test": ("Bell",)}  # of videos 0, 1, 2; 3; and 2 again
 CNN, MLP = {"name": "cnn", "channels": [2, 2]}, {"name": "mlp", "hidden": [4]}
 
 
@@ -49,7 +52,7 @@ def made_here(folder, layout, make, effort, title, records, missing):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """A data root with stores of both sets; the one clip of UCF101 without a file is the last on its train list."""
+    """A data root with stores of three sets; the one clip of UCF101 without a file is the last on its train list."""
     root = tmp_path_factory.mktemp("root")
     media = root / "media"
     media.mkdir()
@@ -60,10 +63,17 @@ def root(tmp_path_factory):
         soundfile.write(media / f"{clip}.wav", tone(2.0, 300, 16_000), 16_000)
     for clip in ACTIONS[:5] + ACTIONS[6:]:
         write_media(media / f"{clip}.avi", pattern(clip), 4)
+    (root / "splits/AVE").mkdir()
+    for part, first in (("train", 0), ("val", 3), ("test", 2)):
+        lines = [f"abcdefghij{number},{label}\n" for number, label in enumerate(EVENTS[part], first)]
+        (root / f"splits/AVE/{part}.csv").write_text("".join(["youtube_id,label\n", *lines]))
+    for number in range(4):
+        write_media(media / f"abcdefghij{number}.mp4", pattern("event", 4), 4, sound=tone(1.0, 300))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(CLIP_SETS, "ucf101", dataclasses.replace(CLIP_SETS["ucf101"], classes=2))
+        for name in ("ucf101", "ave"):
+            patch.setitem(CLIP_SETS, name, dataclasses.replace(CLIP_SETS[name], classes=2))
         patch.setattr(store, "_make_shards", made_here)
-        for name in ("crema-d", "ucf101"):
+        for name in ("crema-d", "ucf101", "ave"):
             prepare_media(name, media, None, root, SMALL, Effort(failed_share=0.2))
         yield root
 
@@ -92,6 +102,60 @@ def test_a_dataset_has_the_shapes_labels_groups_and_split_of_its_set(root):
     safer = load("crema-d-actors")
     assert len(safer.folds) == 5
     assert safer.fingerprint() != spoken.fingerprint()
+
+
+def test_a_dataset_says_what_holds_for_its_own_split(root):
+    (leaks,) = CLIP_SETS["crema-d"].card.notes
+    spoken, safer = load("crema-d"), load("crema-d-actors")
+    assert leaks in spoken.facts
+    # All clips have one sound.
+    assert "1 groups of clips have byte-identical files, 1 with different labels, 1 across parts" in spoken.facts
+    assert leaks not in (*safer.facts, *safer.card.notes)
+    assert safer.card.title == "CREMA-D: six acted emotions, voice and face; no actor in two parts"
+    (what,) = safer.card.notes
+    assert safer.facts.count(what) == info("crema-d-actors").count(what) == 1
+    assert CLIP_SETS["ucf101"].card.notes[0] in load("ucf101-groups").facts
+
+
+def test_the_validation_list_of_ave_is_official(root):
+    official = {name: load(name).official_validation for name in ("crema-d", "crema-d-actors", "ave", "ave-once")}
+    assert official == {"crema-d": False, "crema-d-actors": False, "ave": True, "ave-once": True}
+    for name, n_train in (("ave", 3), ("ave-once", 2)):
+        (fold,) = load(name).folds
+        assert (len(fold.train), len(fold.val), len(fold.test)) == (n_train, 1, 1)
+
+
+def test_a_fingerprint_covers_all_that_changes_what_a_model_gets():
+    def modalities(content="rows", crop="each_epoch", width=4, start=7, transposed=False):
+        chosen = dataclasses.replace(CLIP_SETS["crema-d"], flow=5)
+        settings = {"size": 16, "quirks": {"sound.crop": crop, "flow.transposed": transposed}}
+        opened = SimpleNamespace(
+            manifest={"settings": settings},
+            facts=({"width": width, "height": 2, "sound_start": start}, {}),  # nothing is known of a skipped clip
+            shape=lambda name: (2, 3),
+            dtype=lambda name: np.dtype("uint8"),
+            content=lambda name: f"{content} of {name}",
+            rows=list,  # not called
+            verify=list,
+        )
+        return stored_modalities(chosen, opened)
+
+    base = modalities()
+    assert list(base) == ["audio", "visual", "flow"]
+    assert base["audio"].view.starts.tolist() == [7, 0]
+    assert base["visual"].view.aspect.tolist() == [2, 1]
+    assert not base["flow"].view.transposed
+    changes = {
+        "content": ("other", {"audio", "visual", "flow"}),
+        "crop": ("once", {"audio"}),
+        "width": (6, {"visual"}),
+        "start": (8, {"audio"}),
+        "transposed": (True, {"flow"}),
+    }
+    for change, (value, differ) in changes.items():
+        changed = modalities(**{change: value})
+        assert {name for name in base if changed[name].digest != base[name].digest} == differ
+    assert changed["flow"].view.transposed
 
 
 def experiment(name, **changes):
@@ -147,17 +211,19 @@ def test_a_prepared_set_trains_to_the_same_bytes_held_anywhere_and_when_killed(n
 
 def test_a_set_that_is_not_prepared_is_one_sentence(root, monkeypatch):
     command = "run `tcmax prepare {} --source MEDIA`."
+    where = root / "stores" / "kinetics-sounds"
+    where.mkdir()  # begun, and not finished
     with pytest.raises(TcmaxError) as refused:
-        load("ave-once")
-    where = root / "stores" / "ave"
-    assert str(refused.value) == f"ave-once is not prepared: there is no finished store in {where}; {command}".format(
-        "ave"
+        load("kinetics-sounds")
+    assert str(refused.value) == (
+        f"kinetics-sounds is not prepared: there is no finished store in {where}; {command.format('kinetics-sounds')}"
     )
     shown = CliRunner().invoke(app, ["data", "info", "vggsound"])
     assert f"not here; {command.format('vggsound').rstrip('.')}" in shown.stdout
     monkeypatch.delenv("TCMAX_DATA")
     with pytest.raises(TcmaxError, match="set TCMAX_DATA to a folder that holds splits/, and run `tcmax prepare cre"):
         load("crema-d")
+    assert load("crema-d", root).items.tolist() == SPOKEN
 
 
 def test_a_store_of_other_lists_or_with_a_damaged_file_is_refused(root, tmp_path):
@@ -172,7 +238,10 @@ def test_a_store_of_other_lists_or_with_a_damaged_file_is_refused(root, tmp_path
     shard.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(TcmaxError, match="is not the file that was written"):
         jobs.prepare(experiment("crema-d"), "crema-d", tmp_path)
+    with pytest.raises(TcmaxError, match="is not the file that was written"):
+        verify("crema-d-actors")
     shard.write_bytes(whole)
+    assert verify("crema-d-actors") == f"ok  {root}/stores/crema-d"
     jobs.prepare(experiment("crema-d"), "crema-d", tmp_path)
 
 
