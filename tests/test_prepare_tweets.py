@@ -11,6 +11,7 @@ from tcmax import prepare
 from tcmax.cli import app
 from tcmax.data import DATASETS, mvsa, store
 from tcmax.data.clip_model import ClipModel
+from tcmax.data.fetch import verify
 from tcmax.data.store import Effort, Store
 from tcmax.errors import TcmaxError
 from tcmax.prepare import prepare_tweets
@@ -102,6 +103,14 @@ def test_validation_is_official_where_the_released_lists_name_it(source, weights
     assert dataset.official_validation
     (fold,) = dataset.folds
     assert dataset.items[fold.val].tolist() == [str(number) for number in agreeing[19:23]]
+
+    assert verify("mvsa-single-rn50") == f"ok  {root}/stores/mvsa-single-rn50"
+    features = root / "stores" / "mvsa-single-rn50" / mvsa.FEATURES
+    content = bytearray(features.read_bytes())
+    content[200] ^= 1  # among the numbers of the first array
+    features.write_bytes(content)
+    with pytest.raises(TcmaxError, match=r"features\.npz: 'inputs_image' cannot be read"):
+        verify("mvsa-single-rn50")
 
 
 def test_what_is_missing_is_said_in_one_sentence(source, weights, tmp_path, monkeypatch):

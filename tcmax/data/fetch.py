@@ -36,12 +36,13 @@ from tcmax.data import (
     newsgroups_m5,
 )
 from tcmax.data.base import Card, Dataset, data_root
-from tcmax.data.clips import ACTOR_FOLDS, CLIP_SETS, SPLITS, clip_set, store_folder
+from tcmax.data.clips import ACTOR_FOLDS, CLIP_SETS, SPLITS, card_of, clip_set, store_folder
 from tcmax.data.containers import gunzip, idx_array, tar_files
 from tcmax.data.download import download
 from tcmax.data.feature_sets import SOURCES_PAGE, PublishedArrays, array_digest
+from tcmax.data.features import load_features
 from tcmax.data.matlab import matlab_arrays
-from tcmax.data.store import MANIFEST
+from tcmax.data.store import MANIFEST, Store
 from tcmax.errors import TcmaxError
 from tcmax.files import atomic_path, explained, write_bytes, write_text
 
@@ -133,13 +134,24 @@ def check(name: str, root: Path) -> tuple[Check, ...]:
 
 
 def verify(name: str, root: Path | None = None) -> str:
-    """A line per file, all of them right; otherwise a TcmaxError that names every file which is not, and why."""
+    """A line per file, all of them right; otherwise a TcmaxError that names every file which is not, and why.
+
+    Of a dataset that was prepared from media, a line for its store, every file of which has its checksum.
+    """
     root = _root(root)
+    prepared = _prepared(DATASETS.canonical(name), root)
+    if prepared is not None and prepared[0].is_file():
+        file = prepared[0]
+        Store(file.parent).verify()
+        if file.name == mvsa.FEATURES:  # made from the store, and checked by the checksums of an .npz
+            load_features(file, name)
+        return f"ok  {file.parent}"
     checks = check(name, root)
     wrong = [found for found in checks if found.state != "ok"]
     if wrong:
         reasons = " ".join(f"{found.file} is {found.state} ({found.detail.rstrip('.')})." for found in wrong)
-        raise TcmaxError(f"{len(wrong)} of {len(checks)} files of {name} are not right: {reasons}")
+        hint = f" Run `tcmax data fetch {name}`." if _recipe(name).build else ""
+        raise TcmaxError(f"{len(wrong)} of {len(checks)} files of {name} are not right: {reasons}{hint}")
     return "\n".join(f"ok  {root / found.file}" for found in checks)
 
 
@@ -486,7 +498,7 @@ def _prepared(name: str, root: Path) -> tuple[Path, str] | None:
         return store_folder(name, root) / MANIFEST, f"tcmax prepare {clip_set(name).id} --source MEDIA"
     for model in clip_model.MODELS:
         if name == f"{mvsa.ID}-{model}":
-            return mvsa.store_of(model, root) / mvsa.FEATURES, f"tcmax prepare {mvsa.ID} --source TWEETS"
+            return mvsa.store_of(model, root) / mvsa.FEATURES, mvsa.command(model)
     return None
 
 
@@ -512,7 +524,7 @@ def _cards() -> dict[str, Card]:
     cards = {}
     for name in DATASETS.names():
         if name in CLIP_SETS or name in SPLITS:
-            cards[name] = clip_set(name).card
+            cards[name] = card_of(name)
             continue
         module = import_module(DATASETS.target(name).partition(":")[0])
         cards[name] = getattr(module, "CARD", Card(name, "not stated", "an installed package", "not stated"))
@@ -555,7 +567,9 @@ def _alone(root: Path) -> Iterator[Path]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise TcmaxError(f"another fetch is at work in {root}; wait for it to end.") from error
-        yield folder
-        with contextlib.suppress(OSError):
-            lock.unlink()
-            folder.rmdir()
+        try:
+            yield folder
+        finally:
+            with contextlib.suppress(OSError):
+                lock.unlink()
+                folder.rmdir()

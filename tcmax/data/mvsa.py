@@ -40,15 +40,17 @@ def store_of(model: str, root: Path) -> Path:
     return root / "stores" / f"{ID}-{model}"
 
 
+def command(model: str) -> str:
+    """What makes the features of a model."""
+    return f"tcmax prepare {ID} --source TWEETS --model {model} --weights FILE"
+
+
 def _load(model: str) -> Dataset:
     root = data_root()
     if root is None:
         raise TcmaxError(f"{ID}-{model} needs a data root: set the environment variable TCMAX_DATA to a folder.")
     path = store_of(model, root) / FEATURES
     if not path.is_file():
-        raise TcmaxError(
-            f"{path} is missing; run `tcmax prepare {ID} --source TWEETS --model {model} --weights FILE` "
-            "(docs/raw-media.md)."
-        )
+        raise TcmaxError(f"{path} is missing; run `{command(model)}` (docs/raw-media.md).")
     dataset = load_features(path, f"{ID}-{model}")
     return replace(dataset, card=CARD, facts=(*dataset.facts, *CARD.notes))

@@ -337,7 +337,10 @@ def test_the_list_says_which_datasets_are_here(tmp_path, monkeypatch):
     assert any(line.startswith("ave-once") and f"in {tmp_path}/stores/ave" in line for line in listing().splitlines())
     assert "files: not here; run `tcmax prepare crema-d --source MEDIA`" in info("crema-d-actors")
     assert "Open Database License" in info("crema-d-actors")
-    assert "run `tcmax prepare mvsa-single --source TWEETS`" in info("mvsa-single-vit-b-32")
+    assert "five folds by actor" in info("crema-d-actors")
+    assert "run `tcmax prepare mvsa-single --source TWEETS --model vit-b-32 --weights FILE`" in info(
+        "mvsa-single-vit-b-32"
+    )
     assert "licence" in info("av-digits")
     assert "CC BY-SA" in info("av-digits")
 
