@@ -173,7 +173,9 @@ def test_damaged_clips_are_listed_and_the_rest_is_prepared(root, source, tmp_pat
     assert "train list: 10 rows; the paper states 6,698, 5 prepared" in text
     assert "split of what could be prepared: 3 train, 2 val, 2 test" in text
     with (tmp_path / "store" / "items.csv").open(newline="") as stream:
-        assert [row["item"] for row in csv.DictReader(stream) if not row["split"]] == list(store.failed)
+        rows = list(csv.DictReader(stream))
+    for column in ("split", "crema-d-actors_0", "crema-d-actors_4"):
+        assert [row["item"] for row in rows if not row[column]] == list(store.failed)
     assert f"skipped 5, listed in {tmp_path}/store/skipped.csv; the first: {TRAIN[0]}" in text
     good = store.rows("audio", np.array([4, 11]))
     assert np.isfinite(good).all()
@@ -183,8 +185,9 @@ def test_damaged_clips_are_listed_and_the_rest_is_prepared(root, source, tmp_pat
 def test_bad_requests_are_one_sentence(root, source, tmp_path):
     with pytest.raises(TcmaxError, match=r"no clip of crema-d lies below .*; files are called as 1001_IEO_NEU_XX\.wav"):
         prepare_media("crema-d", root, tmp_path / "s", root, SMALL)
-    with pytest.raises(TcmaxError, match="frames of 8 pixels are not prepared"):
-        prepare_media("crema-d", source, tmp_path / "s", root, Choices(size=8))
+    for size in (15, 1_025):
+        with pytest.raises(TcmaxError, match=f"frames of {size} pixels are not prepared; choose 16 to 1024"):
+            prepare_media("crema-d", source, tmp_path / "s", root, Choices(size=size))
     with pytest.raises(TcmaxError, match="there is no fidelity 'exact'"):
         prepare_media("crema-d", source, tmp_path / "s", root, Choices(fidelity="exact"))
     with pytest.raises(TcmaxError, match=r"there is no list .*splits/AVE/train\.csv"):
@@ -257,6 +260,7 @@ datasets:
   crema-d-actors: {encoder}}}
   ave: {encoder}, features: own.npz}}
   digits-halves: {encoder}}}
+  KS: {encoder}}}
   ucf101: {{encoder: {{name: nobody}}, needs: an encoder}}
   mvsa-single-rn50: {encoder}}}
 variants:
@@ -271,12 +275,14 @@ def test_a_dataset_waits_for_its_store_where_there_is_one_or_can_be(with_stores,
     assert set(reports.values()) == {None}
     (tmp_path / "media" / "crema-d").mkdir(parents=True)  # media: the store can be made
     (tmp_path / "media" / "ave").mkdir()
+    (tmp_path / "media" / "kinetics-sounds").mkdir()
     (tmp_path / "media" / "ucf101").mkdir()
     reports = {name: jobs.store_report(with_stores, name) for name in with_stores.settings.datasets}
     assert reports == {
         "crema-d-actors": report,
         "ave": None,
         "digits-halves": None,
+        "KS": tmp_path / "data" / "stores" / "kinetics-sounds" / LEAKAGE,
         "ucf101": None,
         "mvsa-single-rn50": None,
     }
@@ -303,6 +309,9 @@ def test_a_store_is_due_again_when_what_makes_it_changed_but_not_for_a_library(m
     assert key == store_key("crema-d-actors") != store_key("ave")
     monkeypatch.setattr(prepare, "_LIBRARIES", ("numpy",))
     assert store_key("crema-d") == key
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare, "resolve_quirks", lambda: {**resolve_quirks(), "frames.order": "uniform"})
+        assert store_key("crema-d") != key
     monkeypatch.setattr(provenance, "data_code", lambda module: {module: "changed"})
     assert store_key("crema-d") != key
 

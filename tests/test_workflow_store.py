@@ -1,6 +1,7 @@
 """The DAG makes the store of a set whose raw media are here: once, and not again when nothing changed."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -30,12 +31,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (project / "config" / "clips.yaml").write_text(EXPERIMENT)
     lists = project / "data" / "splits" / "CREMAD"
     lists.mkdir(parents=True)
-    (project / "media" / "crema-d").mkdir(parents=True)
+    (project / "my media" / "crema-d").mkdir(parents=True)
     for part, names in CLIPS.items():
         (lists / f"{part}.csv").write_text("".join(f"{name},{name.split('_')[2]}\n" for name in names))
         for name in names:
-            write_media(project / "media" / "crema-d" / f"{name}.flv", grey_clock(1.2))
-            soundfile.write(project / "media" / "crema-d" / f"{name}.wav", tone(1.2, rate_hz=16_000), 16_000)
+            write_media(project / "my media" / "crema-d" / f"{name}.flv", grey_clock(1.2))
+            soundfile.write(project / "my media" / "crema-d" / f"{name}.wav", tone(1.2, rate_hz=16_000), 16_000)
     return project
 
 
@@ -48,7 +49,7 @@ def prepare(project: Path, *arguments: str) -> str:
 
 def test_a_missing_store_is_made_once_from_the_media_at_hand(project: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TCMAX_DATA", str(project / "data"))
-    monkeypatch.setenv("TCMAX_SOURCES", str(project / "media"))
+    monkeypatch.setenv("TCMAX_SOURCES", str(project / "my media"))
     prepare(project)
     store = Store(project / "data" / "stores" / "crema-d")
     assert store.items == (*CLIPS["train"], *CLIPS["test"])
@@ -56,6 +57,16 @@ def test_a_missing_store_is_made_once_from_the_media_at_hand(project: Path, monk
     assert "prepared 3 of 3 rows" in (project / "data" / "stores" / "crema-d.log").read_text()
     facts = json.loads((project / "results" / "clips" / "crema-d" / "data.json").read_text())
     assert facts["folds"] == [{"train": 1, "val": 1, "test": 1}]
-    (project / "media").rename(project / "moved")
+    (project / "my media").rename(project / "moved")
     monkeypatch.setenv("TCMAX_SOURCES", str(project / "moved"))
     assert "Nothing to be done" in prepare(project, "--dry-run")
+
+    # The lists are its input, and other code makes it due again; without media it is taken as it is.
+    code = project / "tcmax" / "data" / "clip_maker.py"
+    code.write_text(code.read_text() + "\n_EDITED = 1\n")
+    rule = r"rule store:\s+input: (.*?)\n.*?reason: (.*?)\n"
+    ((lists, reason),) = re.findall(rule, prepare(project, "--dry-run"), flags=re.DOTALL)
+    assert [Path(path).name for path in lists.split(", ")] == ["train.csv", "test.csv"]
+    assert reason.startswith("Params have changed")
+    monkeypatch.delenv("TCMAX_SOURCES")
+    assert "rule store" not in prepare(project, "--dry-run")

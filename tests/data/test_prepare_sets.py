@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import soundfile
 from media_files import grey_clock, tone, write_media
 from stores import make_here
 from typer.testing import CliRunner
@@ -55,8 +56,8 @@ def prepared(request, data_with_clips, tmp_path, monkeypatch):
     for clip, file in zip(clips, REAL, strict=False):
         suffix = file[-4:] if file[-4:] in picture else ".avi"  # the content says what a file is, not its name
         (tmp_path / "media" / f"{clip}{suffix}").symlink_to(data_with_clips / file)
-    sound = tone(2.2, 300)
-    write_media(tmp_path / "media" / f"{clips[5]}.mp4", grey_clock(2.2), sound=sound)
+    write_media(tmp_path / "media" / f"{clips[5]}.mp4", grey_clock(2.2), sound=tone(2.2, 600))
+    soundfile.write(tmp_path / "media" / f"{clips[5]}.wav", tone(2.2, 300), 44_100)  # comes before the clip's own sound
     command = ["prepare", name, "--source", str(tmp_path / "media"), "--size", "32", "--failed-share", "0.2"]
     done = CliRunner().invoke(app, command)
     assert done.exception is None, done.exception
