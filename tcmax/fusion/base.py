@@ -29,6 +29,17 @@ class Head(nn.Module):
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         raise NotImplementedError
 
+    def terms(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What joint logits take from each modality by itself, {modality: (..., B, k_m)}: by default the features.
+
+        A loss that recombines rows asks for them once per row, and for `joint` once per combination.
+        """
+        return dict(features)
+
+    def joint(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """Joint logits (..., B, C) from `terms`, which may come from different rows for different modalities."""
+        return self(terms)["joint"]
+
 
 def total(unimodal: Mapping[str, Tensor]) -> Tensor:
     """Sum of unimodal logits, in modality order so that equal runs give equal bytes."""

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
+from tcmax.fusion.base import total
 from tcmax.fusion.nonadditive import NonAdditive
 
 
@@ -41,10 +42,17 @@ class FiLM(NonAdditive):
         self.modulation = nn.Linear(sum(widths[name] for name in self.conditioners), 2 * width)
         self.classifier = nn.Linear(width, n_classes)
 
-    def joint(self, features: Mapping[str, Tensor]) -> Tensor:
-        condition = torch.cat([features[name] for name in self.conditioners], dim=-1)
-        scale, shift = self.modulation(condition).chunk(2, dim=-1)
-        return self.classifier(scale * features[self.target] + shift)
+    def terms(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The target's feature, and every other modality's share of scale and shift."""
+        slices = self.modulation.weight.split([features[name].shape[-1] for name in self.conditioners], dim=1)
+        bias = self.modulation.bias / len(self.conditioners)
+        shares = {name: linear(features[name], w, bias) for name, w in zip(self.conditioners, slices, strict=True)}
+        return {name: shares.get(name, value) for name, value in features.items()}
+
+    def joint(self, terms: Mapping[str, Tensor]) -> Tensor:
+        modulation = total({name: terms[name] for name in self.conditioners})
+        scale, shift = modulation.chunk(2, dim=-1)
+        return self.classifier(scale * terms[self.target] + shift)
 
 
 def target_of(widths: Mapping[str, int], named: str | None, first_conditions: bool) -> str:

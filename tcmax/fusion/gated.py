@@ -11,9 +11,11 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
+from tcmax.fusion.base import total
 from tcmax.fusion.film import target_of
-from tcmax.fusion.nonadditive import NonAdditive, only
+from tcmax.fusion.nonadditive import NonAdditive
 
 
 @dataclass(frozen=True)
@@ -35,16 +37,13 @@ class GatedParameters(BiGatedParameters):
 
 
 class Branch(nn.Module):
-    """Logits of one content feature under one gating feature."""
+    """Layers for one content feature under one gating feature."""
 
     def __init__(self, gate_width: int, content_width: int, hidden: int, n_classes: int) -> None:
         super().__init__()
         self.gate = nn.Linear(gate_width, hidden)
         self.content = nn.Linear(content_width, hidden)
         self.classifier = nn.Linear(hidden, n_classes)
-
-    def forward(self, gate: Tensor, content: Tensor) -> Tensor:
-        return self.classifier(torch.sigmoid(self.gate(gate)) * self.content(content))
 
 
 class Gated(NonAdditive):
@@ -62,8 +61,13 @@ class Gated(NonAdditive):
         (self.gating,) = (name for name in widths if name != self.target)
         self.branch = Branch(widths[self.gating], widths[self.target], parameters.hidden, n_classes)
 
-    def joint(self, features: Mapping[str, Tensor]) -> Tensor:
-        return self.branch(features[self.gating], features[self.target])
+    def terms(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        layers = {self.gating: self.branch.gate, self.target: self.branch.content}
+        return {name: layers[name](value) for name, value in features.items()}
+
+    def joint(self, terms: Mapping[str, Tensor]) -> Tensor:
+        logits: Tensor = self.branch.classifier(torch.sigmoid(terms[self.gating]) * terms[self.target])
+        return logits
 
 
 class BiGated(NonAdditive):
@@ -85,21 +89,41 @@ class BiGated(NonAdditive):
             {name: Branch(gate_widths[name], width, parameters.hidden, n_classes) for name, width in widths.items()}
         )
 
-    def _branch(self, features: Mapping[str, Tensor], name: str) -> Tensor:
-        """Logits of the branch whose content is this modality."""
-        others = torch.stack([features[other] for other in self.branches if other != name])
-        logits: Tensor = self.branches[name](others.mean(dim=0), features[name])
-        return logits
+    def _by_content(self) -> list[tuple[str, Branch]]:
+        return [(name, branch) for name, branch in self.branches.items() if isinstance(branch, Branch)]
 
-    def joint(self, features: Mapping[str, Tensor]) -> Tensor:
-        first, *rest = (self._branch(features, name) for name in self.branches)
-        for logits in rest:
-            first = first + logits
-        return first
+    def terms(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """For each branch in turn, side by side: what the modality says to its gate, or, in its own, the content."""
+        terms = {}
+        for name, value in features.items():
+            layers = [branch.content if own == name else branch.gate for own, branch in self._by_content()]
+            weight, bias = torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers])
+            terms[name] = linear(value, weight, bias)
+        return terms
 
-    def unimodal(self, features: Mapping[str, Tensor], name: str) -> Tensor:
+    def _hidden(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the classifier of each branch sees: (..., B, hidden)."""
+        n_branches = len(self.branches)
+        parts = {name: value.split(value.shape[-1] // n_branches, dim=-1) for name, value in terms.items()}
+        hidden = {}
+        for place, name in enumerate(self.branches):
+            gate = total({other: said[place] for other, said in parts.items() if other != name})
+            hidden[name] = torch.sigmoid(gate / (n_branches - 1)) * parts[name][place]
+        return hidden
+
+    def joint(self, terms: Mapping[str, Tensor]) -> Tensor:
+        classifiers = [branch.classifier for _, branch in self._by_content()]
+        weight = torch.cat([classifier.weight for classifier in classifiers], dim=1)
+        bias = torch.stack([classifier.bias for classifier in classifiers]).sum(0)
+        return linear(torch.cat(list(self._hidden(terms).values()), dim=-1), weight, bias)
+
+    def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if not self.content_branch_only:
+            return super().forward(features)
         # Switch bigated.content_branch_only: the release leaves the branches that this modality gates out of its
         # read-out; with the others zeroed they would still say G (sigmoid(A z + a) * q) + g.
-        if self.content_branch_only:
-            return self._branch(only(features, name), name)
-        return self.joint(only(features, name))
+        present, absent = self.terms(features), self.absent(features)
+        logits = {}
+        for name, branch in self._by_content():
+            logits[name] = branch.classifier(self._hidden({**absent, name: present[name]})[name])
+        return {**logits, "joint": self.joint(present)}

@@ -12,23 +12,27 @@ from torch import Tensor
 from tcmax.fusion.base import Head
 
 
-def only(features: Mapping[str, Tensor], kept: str) -> dict[str, Tensor]:
-    """Features with every modality but one set to zero."""
-    return {name: value if name == kept else torch.zeros_like(value) for name, value in features.items()}
-
-
 class NonAdditive(Head):
-    """A head that defines `joint`; the unimodal logits are its zero-feature read-outs, and do not sum to it."""
+    """A head that defines `terms` and `joint`; its unimodal logits are zero-feature read-outs, and do not sum to it."""
 
     additive = False
 
-    def joint(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Joint logits (..., B, C) alone: what recombined features are scored with."""
+    def terms(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         raise NotImplementedError
 
-    def unimodal(self, features: Mapping[str, Tensor], name: str) -> Tensor:
-        """Logits (..., B, C) of one modality."""
-        return self.joint(only(features, name))
+    def joint(self, terms: Mapping[str, Tensor]) -> Tensor:
+        raise NotImplementedError
+
+    def absent(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Terms of features that are zero, each (..., 1, k_m)."""
+        return self.terms({name: torch.zeros_like(value[..., :1, :]) for name, value in features.items()})
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {**{name: self.unimodal(features, name) for name in features}, "joint": self.joint(features)}
+        present, absent = self.terms(features), self.absent(features)
+        # All rows for the joint logits, and again for each read-out: on small batches one long call is much faster.
+        rows = {}
+        for name, value in present.items():
+            missing = absent[name].expand_as(value)
+            rows[name] = torch.cat([*(value if kept == name else missing for kept in present), value], dim=-2)
+        logits = self.joint(rows).chunk(len(present) + 1, dim=-2)
+        return dict(zip((*present, "joint"), logits, strict=True))

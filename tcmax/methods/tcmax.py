@@ -11,7 +11,7 @@ With `label_reference: empirical` P is the class law of the train part. Both hav
 since that only moves the head's bias; they differ on the way there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -56,6 +56,7 @@ class TCMax(Method):
         super().__init__(parameters, setting)
         self.negatives = parameters.negatives
         self.scorer: Head | None = None
+        self.terms: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = dict
         switches = setting.switches
         self.released = {
             name: bool(switches[f"tcmax.{name}"])
@@ -97,13 +98,13 @@ class TCMax(Method):
 
     def step(self, model: MultimodalClassifier, batch: Batch, optimizer: SGD, progress: Progress) -> dict[str, Tensor]:
         if not self._separable(model):
-            # A bound method, so that the head does not become a part of this module.
-            self.scorer = getattr(model.head, "joint", model.head.forward)
+            # Bound methods, so that the head does not become a part of this module.
+            self.terms, self.scorer = model.head.terms, model.head.joint
             self.negatives = self._negatives(model)
         return super().step(model, batch, optimizer, progress)
 
     def loss(self, outputs: Outputs, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        scored = outputs.unimodal if self.scorer is None else outputs.features
+        scored = outputs.unimodal if self.scorer is None else self.terms(outputs.features)
         negatives = self.negatives
         if negatives is not None:
             negatives = min(negatives, len(batch.labels) ** len(scored))
