@@ -32,6 +32,7 @@ from tcmax.errors import TcmaxError
 from tcmax.files import explained
 
 UNUSED = ""
+_NPZ, _PARQUET = ".npz", (".parquet", ".pq")
 _TOLD = ("class_names", "licence", "source", "official_validation")  # of the whole, so not a column of Parquet
 _SINGLE = ("labels", "split", "items", *_TOLD)
 _KEY = re.compile(r"(inputs_(?P<modality>.+)|group_(?P<group>.+)|fold_(?P<fold>0|[1-9]\d*))\Z")
@@ -89,6 +90,11 @@ def load_features(path: Path, name: str) -> Dataset:
     return Dataset(**{**plain.__dict__, "facts": (*overlap_facts(plain), *_untrained_classes(plain))})
 
 
+def is_feature_path(path: Path) -> bool:
+    """Whether a path is that of a feature file, by its name, or of a folder, which may hold one in parts."""
+    return path.suffix in (_NPZ, *_PARQUET) or path.is_dir()
+
+
 def count_folds(path: Path) -> int:
     """How many folds a feature file has; of an .npz or Parquet file only the list of its keys is read."""
     return len(_fold_keys(_open(Path(path))))
@@ -97,9 +103,9 @@ def count_folds(path: Path) -> int:
 def _open(path: Path) -> _Table:
     if not path.exists():
         raise TcmaxError(f"{path}: there is no such feature file or folder.")
-    if path.is_dir() or path.suffix in (".parquet", ".pq"):
+    if path.is_dir() or path.suffix in _PARQUET:
         return _open_parquet(path)
-    if path.suffix == ".npz":
+    if path.suffix == _NPZ:
         return _open_npz(path)
     raise TcmaxError(f"{path}: features come as .npz, .parquet, or a folder of .parquet files.")
 

@@ -40,7 +40,7 @@ from tcmax.data.clips import ACTOR_FOLDS, CLIP_SETS, SPLITS, card_of, clip_set, 
 from tcmax.data.containers import gunzip, idx_array, tar_files
 from tcmax.data.download import download
 from tcmax.data.feature_sets import SOURCES_PAGE, PublishedArrays, array_digest
-from tcmax.data.features import load_features
+from tcmax.data.features import is_feature_path, load_features
 from tcmax.data.matlab import matlab_arrays
 from tcmax.data.store import MANIFEST, Store
 from tcmax.errors import TcmaxError
@@ -96,24 +96,33 @@ def listing() -> str:
 
 
 def info(name: str) -> str:
-    """Licence, source and citation of a dataset and, where its files are here, what they contain."""
+    """Licence, source and citation of a dataset and, where its files are here, what they contain.
+
+    name: of a dataset, or the path of a user's feature file (`tcmax.data.features`).
+    """
+    if name not in DATASETS and is_feature_path(Path(name)):
+        return _description(load_features(Path(name), Path(name).stem))
     name = DATASETS.canonical(name)
     present = _presence(name, data_root())
     if present.startswith("not here"):
         return "\n".join([*_card_lines(name, _cards()[name]), f"files: {present}"])
-    dataset: Dataset = DATASETS.load(name)()
+    return _description(DATASETS.load(name)())
+
+
+def _description(dataset: Dataset) -> str:
     shapes = ", ".join(f"{modality} {dataset.shape(modality)}" for modality in dataset.modalities)
     sizes = [tuple(len(fold.part(part)) for part in ("train", "val", "test")) for fold in dataset.folds]
     groups = ", ".join(f"{group} ({len(np.unique(ids))})" for group, ids in dataset.groups.items()) or "none known"
     return "\n".join(
         [
-            *_card_lines(name, dataset.card),
+            *_card_lines(dataset.id, dataset.card),
             f"modalities: {shapes}",
             f"rows: {len(dataset.labels):,}; classes: {dataset.n_classes}; groups: {groups}",
             *(
                 f"fold {fold}: {train:,} train, {val:,} val, {test:,} test"
                 for fold, (train, val, test) in enumerate(sizes)
             ),
+            *(["the val items are those that the source names"] if dataset.official_validation else []),
             *(f"fact: {fact}" for fact in dataset.facts if fact not in dataset.card.notes),
             f"fingerprint: {dataset.fingerprint()}",
         ]

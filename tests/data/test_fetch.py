@@ -350,3 +350,17 @@ def test_the_description_of_a_dataset_that_is_here_counts_its_parts():
     assert "modalities: left (8, 5), right (8, 3)" in text
     assert "fold 0: 400 train, 200 val, 1,197 test" in text
     assert "fingerprint: " in text
+    assert "source names" not in text
+
+
+def test_a_users_feature_file_is_described_by_its_path(tmp_path):
+    parts = np.array(["train", "train", "val", "test"])
+    labels = np.array([0, 1, 1, 0])
+    np.savez(tmp_path / "mine.npz", inputs_text=np.ones((4, 3)), labels=labels, split=parts, official_validation=True)
+    text = info(str(tmp_path / "mine.npz"))
+    assert "mine: mine\nlicence: not stated\n" in text
+    assert "fold 0: 2 train, 1 val, 1 test\nthe val items are those that the source names\n" in text
+    with pytest.raises(TcmaxError, match=r"absent\.npz: there is no such feature file"):
+        info(str(tmp_path / "absent.npz"))
+    with pytest.raises(TcmaxError, match="unknown dataset 'absent'"):
+        info("absent")
