@@ -386,7 +386,7 @@ def read_lists(chosen: ClipSet, root: Path) -> Listed:
 def _rows(chosen: ClipSet, path: Path) -> Iterable[tuple[int, tuple[str, str]]]:
     """(line number, (clip, label)) of a list."""
     if not path.is_file():
-        raise TcmaxError(f"there is no list {path}; lists as published belong below the data root (TCMAX_DATA).")
+        raise TcmaxError(f"there is no list {path}; lists as published belong below the data root (docs/raw-media.md).")
     with explained("read", path):
         content = path.read_bytes()
     try:

@@ -524,7 +524,7 @@ def _recipe(name: str) -> _Recipe:
 def _root(root: Path | None) -> Path:
     root = root or data_root()
     if root is None:
-        raise TcmaxError("where to? Give a folder with --root, or set the environment variable TCMAX_DATA.")
+        raise TcmaxError("no data root: give a folder with --root, or set the environment variable TCMAX_DATA.")
     return root
 
 

@@ -110,7 +110,9 @@ def _released_parts(kept: Mapping[str, str], label_file: Path, root: Path | None
     for part, file in _LISTS.items():
         path = root / file
         if not path.is_file():
-            raise TcmaxError(f"there is no list {path}; lists as released belong below the data root (TCMAX_DATA).")
+            raise TcmaxError(
+                f"there is no list {path}; lists as released belong below the data root (docs/raw-media.md)."
+            )
         with explained("read", path):
             rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig", errors="replace"))))
         for row in rows:

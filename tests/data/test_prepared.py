@@ -111,6 +111,7 @@ def test_a_dataset_says_what_holds_for_its_own_split(root):
     # All clips have one sound.
     assert "1 groups of clips have byte-identical files, 1 with different labels, 1 across parts" in spoken.facts
     assert leaks not in (*safer.facts, *safer.card.notes)
+    assert not any("also occur in train" in fact for fact in safer.facts)
     assert safer.card.title == "CREMA-D: six acted emotions, voice and face; no actor in two parts"
     (what,) = safer.card.notes
     assert safer.facts.count(what) == info("crema-d-actors").count(what) == 1
