@@ -9,27 +9,37 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 
 
 class SGD:
-    """p <- p - lr * b with b <- momentum * b + (gradient + weight_decay * p); b starts as the first such term.
+    """p <- p - lr * b with b <- momentum * b + (gradient + weight_decay * p), where b starts at zero.
 
-    A parameter whose gradient is absent (None) is left untouched, its momentum included: absent is not zero.
-    param_groups: one group, whose "lr" may be changed between steps. steps: how many were taken. updates: how many of
-    them moved each parameter, in order; whoever reads these two may set them back to zero.
+    A parameter whose gradient is absent (None) is left untouched, its momentum included: absent is not zero. The
+    parameters, of one type and device, become views of one vector: small models take as long as there are tensors.
+    param_groups: one group, whose "lr" may be changed between steps. velocity: b of all parameters, one after another,
+    which may be changed in place. steps: how many were taken. updates: how many of them moved each parameter, in
+    order; whoever reads these two may set them back to zero.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float, weight_decay: float) -> None:
+        parameters = list(parameters)
         self.param_groups: list[dict[str, Any]] = [
-            {"params": list(parameters), "lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+            {"params": parameters, "lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         ]
-        self.momentum_buffers: dict[int, Tensor] = {}  # position of the parameter -> buffer
+        self.values = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
+        self.velocity = torch.zeros_like(self.values)
+        self.places: list[slice] = []
+        start = 0
+        for parameter in parameters:
+            self.places.append(slice(start, start := start + parameter.numel()))
+            parameter.data = self.values[self.places[-1]].view(parameter.shape)
         self.forget_counts()
 
     def forget_counts(self) -> None:
         """Count steps and updates from zero."""
         self.steps = 0
-        self.updates = [0] * len(self.param_groups[0]["params"])
+        self.updates = [0] * len(self.places)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Make every gradient absent (or zero)."""
@@ -42,42 +52,37 @@ class SGD:
     @torch.no_grad()
     def step(self) -> None:
         """Update every parameter that has a gradient."""
-        (group,) = self.param_groups
-        chosen = [(i, p) for i, p in enumerate(group["params"]) if p.grad is not None]
+        parameters = self.param_groups[0]["params"]
+        chosen = [position for position, parameter in enumerate(parameters) if parameter.grad is not None]
         if not chosen:
             return
         self.steps += 1
-        for position, _ in chosen:
+        for position in chosen:
             self.updates[position] += 1
-        parameters = [p for _, p in chosen]
-        directions = [p.grad for p in parameters]
+        gradients = [parameters[position].grad.reshape(-1) for position in chosen]
+        if len(chosen) == len(parameters):
+            self._move(slice(None), torch.cat(gradients))
+        else:
+            for position, gradient in zip(chosen, gradients, strict=True):
+                self._move(self.places[position], gradient)
+        # The parameters changed behind autograd's back: an older graph must still refuse to run backward.
+        increment_version([parameters[position] for position in chosen])
+
+    def _move(self, where: slice, direction: Tensor) -> None:
+        (group,) = self.param_groups
+        values = self.values[where]
         if group["weight_decay"]:
-            directions = list(torch._foreach_add(directions, parameters, alpha=group["weight_decay"]))
+            direction = direction.add(values, alpha=group["weight_decay"])
         if group["momentum"]:
-            buffers = []
-            fresh = []
-            for (position, _), direction in zip(chosen, directions, strict=True):
-                buffer = self.momentum_buffers.get(position)
-                fresh.append(buffer is None)
-                buffers.append(direction.clone() if buffer is None else buffer)
-                self.momentum_buffers[position] = buffers[-1]
-            old = [i for i, new in enumerate(fresh) if not new]
-            if old:
-                torch._foreach_mul_([buffers[i] for i in old], group["momentum"])
-                torch._foreach_add_([buffers[i] for i in old], [directions[i] for i in old])
-            directions = buffers
-        torch._foreach_add_(parameters, directions, alpha=-group["lr"])
+            direction = self.velocity[where].mul_(group["momentum"]).add_(direction)
+        values.add_(direction, alpha=-group["lr"])
 
     def state_dict(self) -> dict[str, Any]:
-        """Momentum buffers and settings, for a checkpoint."""
+        """Velocity and settings, for a checkpoint."""
         settings = {name: value for name, value in self.param_groups[0].items() if name != "params"}
-        return {"settings": settings, "momentum_buffers": self.momentum_buffers}
+        return {"settings": settings, "velocity": self.velocity}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
         self.param_groups[0].update(state["settings"])
-        parameters = self.param_groups[0]["params"]
-        self.momentum_buffers = {
-            position: buffer.to(parameters[position], copy=True)
-            for position, buffer in state["momentum_buffers"].items()
-        }
+        self.velocity.copy_(state["velocity"])

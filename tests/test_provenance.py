@@ -76,7 +76,7 @@ CONSTANTS = [
     ("methods/base.py", "set_to_none=True", "set_to_none=False", set(VARIANTS)),
     ("data/base.py", "digest_size=16", "digest_size=17", EVERYTHING),
     ("data/digits.py", "NOISE_SD = 0.4", "NOISE_SD = 0.5", set()),
-    ("training/checkpoint.py", "checkpoint 1", "checkpoint 2", set()),
+    ("training/checkpoint.py", "checkpoint 2", "checkpoint 3", set()),
     ("report", None, None, set()),
     ("stats/intervals.py", None, None, set()),
     ("jobs.py", "MANIFEST_VERSION = 1", "MANIFEST_VERSION = 1 + 0", set()),

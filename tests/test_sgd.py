@@ -57,3 +57,13 @@ def test_zeroing_makes_gradients_absent_or_zero() -> None:
     assert weight.grad is None
     optimizer.step()
     assert torch.equal(weight, torch.ones(2))
+
+
+def test_a_graph_from_before_an_update_refuses_to_run_backward() -> None:
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer = SGD([weight], lr=0.1, momentum=0.9, weight_decay=0.0)
+    loss = (weight**3).sum()
+    loss.backward(retain_graph=True)
+    optimizer.step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()

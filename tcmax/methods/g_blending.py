@@ -88,12 +88,7 @@ class GBlending(Method):
         self.alone, self.together = deepcopy(model), deepcopy(model)
         copied = [*self.alone.parameters(), *self.together.parameters()]
         self.probe_optimizer = SGD(copied, lr=0.0, momentum=0.0, weight_decay=0.0)  # set at each step to the model's
-        # Momentum in a buffer, so that checkpoints carry it; zero is where SGD starts from anyway.
-        self.register_buffer("velocity", torch.cat([torch.zeros_like(weight).flatten() for weight in copied]))
-        parts = self.velocity.split([weight.numel() for weight in copied])
-        self.probe_optimizer.momentum_buffers = {
-            position: part.view_as(weight) for position, (part, weight) in enumerate(zip(parts, copied, strict=True))
-        }
+        self.register_buffer("velocity", self.probe_optimizer.velocity)  # so that checkpoints carry it
 
     def measures(self, epoch: int) -> bool:
         """Whether the copies are trained in this epoch: not where no later super-epoch could use what they find."""

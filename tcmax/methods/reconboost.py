@@ -71,7 +71,7 @@ class ReconBoost(Method):
 
     def step(self, model: MultimodalClassifier, batch: Batch, optimizer: SGD, progress: Progress) -> dict[str, Tensor]:
         if progress.step == 0 and progress.epoch % self.hyperparameters.phase_epochs == 0:
-            optimizer.momentum_buffers.clear()
+            optimizer.velocity.zero_()
         current, _ = self.boosted(progress.epoch)
         # Switch reconboost.moving_statistics: the authors keep frozen encoders in training mode, so that they change.
         if current is not None and not self.setting.switches["reconboost.moving_statistics"]:

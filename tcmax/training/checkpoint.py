@@ -17,7 +17,7 @@ from tcmax.files import explained, write_bytes
 from tcmax.training.loop import Run, RunState
 
 # A change of layout changes the number. A checksum follows, since torch loads altered weights without complaint.
-MAGIC = b"tcmax checkpoint 1\n"
+MAGIC = b"tcmax checkpoint 2\n"
 
 
 def save(path: Path, run: Run, run_key: str) -> None:
