@@ -217,6 +217,8 @@ def test_a_store_of_another_seed_or_switch_is_not_continued(prepared, root, sour
     folder = prepared[1].folder
     with pytest.raises(TcmaxError, match=r"begun with other settings \(seed\)"):
         prepare_media("crema-d", source, folder, root, dataclasses.replace(SMALL, seed=1))
+    with pytest.raises(TcmaxError, match=r"begun with other settings \(arrays, size\)"):
+        prepare_media("crema-d", source, folder, root, dataclasses.replace(SMALL, size=16))
     with pytest.raises(TcmaxError, match=r"begun with other settings \(quirks\)"):
         prepare_media("crema-d", source, folder, root, dataclasses.replace(SMALL, fidelity="release"))
 

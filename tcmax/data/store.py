@@ -304,10 +304,8 @@ def _check_settings(folder: Path, layout: Layout) -> None:
     if path.is_file():
         found = read_json(path)
         if found != expected:
-            changed = sorted(key for key in {*found, *expected} if found.get(key) != expected.get(key))
-            if changed == ["settings"]:
-                before, after = found["settings"], expected["settings"]
-                changed = sorted(key for key in {*before, *after} if before.get(key) != after.get(key))
+            before, after = ({**said, **said.get("settings", {}), "settings": None} for said in (found, expected))
+            changed = sorted(key for key in {*before, *after} if before.get(key) != after.get(key))
             raise TcmaxError(
                 f"{folder} was begun with other settings ({', '.join(changed)}); "
                 "remove it, or prepare into another folder."
