@@ -113,6 +113,28 @@ def test_other_words_for_official_in_parquet_metadata_are_refused(word, tmp_path
         load_features(path, "mine")
 
 
+def test_types_that_libraries_write_to_parquet_are_read_as_what_they_hold(tmp_path):
+    plain = arrays()
+    columns = {
+        "inputs_audio": pa.FixedSizeListArray.from_arrays(pa.array(plain["inputs_audio"].ravel()), 5),
+        "inputs_text": pa.array(plain["inputs_text"].tolist(), pa.large_list(pa.float32())),
+        "inputs_loud": pa.array([row % 2 == 0 for row in range(N)]),
+        "labels": pa.array(plain["labels"], pa.int8()),
+        "items": pa.array(plain["items"].tolist(), pa.large_string()),
+        "group_speaker": pa.array(plain["group_speaker"], pa.uint16()),
+        "split": pa.array(plain["split"].tolist()).dictionary_encode(),  # a category of pandas
+    }
+    pq.write_table(pa.table(columns), tmp_path / "features.pq")
+    expected = load_features(npz(tmp_path, class_names=None, inputs_loud=np.arange(N) % 2 == 0), "mine")
+    dataset = load_features(tmp_path / "features.pq", "mine")
+    for name, array in expected.inputs.items():
+        np.testing.assert_array_equal(dataset.inputs[name], array)
+    assert dataset.items.tolist() == expected.items.tolist()
+    assert dataset.groups["speaker"].tolist() == expected.groups["speaker"].tolist()
+    assert dataset.folds[0].val.tolist() == expected.folds[0].val.tolist()
+    assert (dataset.card.source, expected.card.source) == ("features.pq", "features.npz")
+
+
 def test_what_may_be_left_out(tmp_path):
     path = npz(tmp_path, items=None, group_speaker=None, class_names=None, licence=None)
     dataset = load_features(path, "mine")
@@ -179,6 +201,7 @@ TOO_LARGE[4] = 1e300
         ({"labels": np.array([0.0, 1.0, 2.0] * 4)}, "'labels' must be a list of integers"),
         ({"labels": np.array(["sad"] * N)}, "'labels' must be a list of integers"),
         ({"labels": np.zeros((N, 1), int)}, r"'labels' must be a list of integers .*shape \(12, 1\)"),
+        ({"labels": np.zeros(0, int)}, r"'labels' must be a list of integers .*shape \(0,\)"),
         ({"labels": np.arange(N) - 1}, "negative label -1"),
         ({"labels": np.arange(N) % 4}, "'labels' holds 3 in row 3, but there are 3 class names"),
         ({"labels": np.arange(N) % 3 * 2, "class_names": None}, "no item has the label 1"),
@@ -187,6 +210,7 @@ TOO_LARGE[4] = 1e300
         ({"class_names": np.array(["a", "b", "a"])}, "'class_names' holds a name twice"),
         ({"class_names": np.arange(3)}, "'class_names' must be a list of text"),
         ({"items": np.array(["same"] * N)}, "item ids are not unique"),
+        ({"items": np.arange(2 * N).reshape(N, 2)}, "'items' must hold one text or integer per item"),
         ({"items": np.arange(N) / 2}, "'items' must hold one text or integer per item"),
         ({"group_speaker": np.arange(N + 1)}, "'group_speaker' has 13 rows"),
         ({"licence": np.array(["a", "b"])}, "'licence' must be a single text"),
@@ -199,6 +223,7 @@ TOO_LARGE[4] = 1e300
         ),
         ({"split": None}, "no key says which items train, validate and test"),
         ({"split": np.arange(N)}, "'split' must hold text"),
+        ({"split": np.array([["train"]] * N)}, "'split' must hold text"),
         ({"split": np.array(["training"] * N)}, "'split' holds 'training' in row 0"),
         ({"split": np.array(["train"] * 6 + ["test"] * 6)}, "'split' has no val item; epochs are chosen on val"),
         ({"split": np.array(["val"] * 6 + ["test"] * 6)}, "'split' has no train item"),
@@ -296,6 +321,9 @@ def test_damaged_and_differing_parquet_files_are_named(tmp_path):
 def test_class_names_in_parquet_metadata_must_be_a_list(tmp_path):
     path = parquet(tmp_path / "features.parquet", {"class_names": "sad, glad"})
     with pytest.raises(TcmaxError, match="'class_names' in the schema metadata must be a JSON list"):
+        load_features(path, "mine")
+    path = parquet(tmp_path / "features.parquet", {"class_names": "[1, 2, 3]"})
+    with pytest.raises(TcmaxError, match="must be a JSON list of strings"):
         load_features(path, "mine")
 
 
