@@ -1,6 +1,7 @@
 """Downloading over a real socket, with a server that misbehaves in the ways servers do."""
 
 import socket
+import threading
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -99,6 +100,13 @@ def test_a_wrong_beginning_left_by_another_copy_is_thrown_away_and_fetched_again
     assert [wanted for _, wanted in server.requests] == ["bytes=1000-", None]
 
 
+def test_a_partial_file_that_is_too_long_is_thrown_away_and_fetched_again(server, tmp_path):
+    server.content["/file"] = BODY
+    (tmp_path / "file.part").write_bytes(BODY + b"x")
+    assert fetch(server, tmp_path / "file.part") == len(BODY)
+    assert [wanted for _, wanted in server.requests] == [f"bytes={len(BODY) + 1}-", None]
+
+
 def test_a_complete_partial_file_is_accepted_without_another_byte(server, tmp_path):
     server.content["/file"] = BODY
     (tmp_path / "file.part").write_bytes(BODY)
@@ -128,6 +136,12 @@ def test_the_next_mirror_is_asked_when_one_has_not_got_it(server, tmp_path):
     server.content["/mirror/file"] = BODY
     urls = [f"{server.url}/file", f"{server.url}/mirror/file"]
     assert download(urls, tmp_path / "f.part", accept, limit_bytes=10**6, pause_seconds=0.0) == len(BODY)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{unused.getsockname()[1]}/file"
+    with pytest.raises(TcmaxError, match=r"no connection .*HTTP 404") as raised:
+        download([nowhere, urls[0]], tmp_path / "g.part", accept, limit_bytes=10**6, pause_seconds=0.0)
+    assert "is there a network" not in str(raised.value)  # one of them answered
 
 
 def test_more_than_the_limit_is_refused_whether_announced_or_not(server, tmp_path):
@@ -143,6 +157,7 @@ def test_more_than_the_limit_is_refused_whether_announced_or_not(server, tmp_pat
     with pytest.raises(TcmaxError, match="sends more than the 1,000 bytes"):
         fetch(server, tmp_path / "file.part", limit=1_000)
     assert not (tmp_path / "file.part").exists()
+    assert fetch(server, tmp_path / "file.part", limit=len(BODY)) == len(BODY)
 
 
 def test_a_response_without_length_that_breaks_off_is_found_by_its_content(server, tmp_path):
@@ -157,12 +172,37 @@ def test_a_response_without_length_that_breaks_off_is_found_by_its_content(serve
         fetch(server, tmp_path / "file.part")
 
 
-def test_a_silent_server_times_out(server, tmp_path):
-    import time
+def test_a_silent_server_is_asked_again_while_it_is_silent(server, tmp_path):
+    asked_again, noticed = threading.Event(), []
 
-    server.content["/file"] = BODY
-    server.answers["/file"] = [lambda handler: time.sleep(0.3)]
+    def silent(handler: BaseHTTPRequestHandler) -> None:
+        noticed.append(asked_again.wait(3))
+
+    def whole(handler: BaseHTTPRequestHandler) -> None:
+        asked_again.set()
+        cut_after(len(BODY))(handler)
+
+    server.answers["/file"] = [silent, whole]
     assert fetch(server, tmp_path / "file.part", timeout_seconds=0.1) == len(BODY)
+    assert noticed == [True]
+
+
+def test_pauses_double_from_attempt_to_attempt(server, tmp_path, monkeypatch):
+    pauses = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    server.answers["/file"] = [status(503)] * 4
+    with pytest.raises(TcmaxError, match="gave up after 4 attempts"):
+        download([f"{server.url}/file"], tmp_path / "file.part", accept, limit_bytes=10**6, attempts=4)
+    assert pauses == [1, 2, 4]
+
+
+def test_a_server_is_asked_for_the_bytes_as_they_are(server, tmp_path):
+    def as_asked(handler: BaseHTTPRequestHandler) -> None:
+        assert handler.headers["Accept-Encoding"] == "identity"  # or else a Range counts other bytes
+        cut_after(len(BODY))(handler)
+
+    server.answers["/file"] = [as_asked]
+    assert fetch(server, tmp_path / "file.part", attempts=1) == len(BODY)
 
 
 def test_offline_is_one_sentence_with_a_hint(tmp_path, monkeypatch):

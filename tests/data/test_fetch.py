@@ -180,6 +180,12 @@ def test_two_fetches_into_one_root_do_not_meet(server, tmp_path):
             get(server, tmp_path)
 
 
+def test_nothing_is_opened_for_writing_where_all_is_right(data_with, monkeypatch):
+    root = data_with(leaves100.FILE.file)
+    monkeypatch.setattr("tcmax.data.fetch._alone", None)
+    assert fetch("leaves100", root) == f"ok  {root / leaves100.FILE.file}"
+
+
 def test_what_cannot_be_fetched_says_why(tmp_path, monkeypatch):
     monkeypatch.delenv("TCMAX_DATA", raising=False)
     with pytest.raises(TcmaxError, match="digits-halves has no files below the data root"):
@@ -332,6 +338,9 @@ def test_the_list_says_which_datasets_are_here(tmp_path, monkeypatch):
     assert any(line.startswith("mfeat-2") and "not here; run `tcmax data fetch mfeat-2`" in line for line in lines)
     assert any(line.startswith("grid-letters") and "not here; see docs/benchmark" in line for line in lines)
     assert any(line.startswith("ave-once") and "run `tcmax prepare ave --source MEDIA`" in line for line in lines)
+    (tmp_path / "av_digits").mkdir()
+    (tmp_path / "av_digits" / "folds.csv").write_text("")  # one of six files
+    assert any(line.startswith("av-digits ") and "not here" in line for line in listing().splitlines())
     (tmp_path / "stores" / "ave").mkdir(parents=True)
     (tmp_path / "stores" / "ave" / "manifest.json").write_text("{}")
     assert any(line.startswith("ave-once") and f"in {tmp_path}/stores/ave" in line for line in listing().splitlines())
