@@ -6,6 +6,7 @@ no dates, no versions, a fixed salt for identifiers.
 """
 
 import io
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from matplotlib.lines import Line2D
 
 from tcmax.files import atomic_path, write_text
 from tcmax.report.latex import escape
+from tcmax.report.numbers import fixed
 from tcmax.report.palette import INK, Look
 
 COLUMN, TEXT_WIDTH = 3.25, 6.75  # inches
@@ -175,6 +177,13 @@ def add_legend(canvas: Canvas, title: Callable[[str], str], variants: Sequence[s
     ]
     columns = 4 if canvas.get_figwidth() > COLUMN else 2
     canvas.legend(handles=handles, loc="outside lower center", ncols=columns)
+
+
+def signed_cell(points: float, decided: bool) -> str:
+    """A difference in percentage points as a cell of a matrix, with a star where it is decided."""
+    if not math.isfinite(points):
+        return "–"
+    return fixed(points, 1 if abs(points) >= 9.95 else 2, signed=True) + ("*" if decided else "")
 
 
 def dollarless(name: str) -> str:

@@ -15,10 +15,10 @@ from matplotlib.ticker import MaxNLocator
 from tcmax.errors import TcmaxError
 from tcmax.metrics.item_scores import ItemScores
 from tcmax.report.contents import Contents, DatasetContents
-from tcmax.report.figure import HEAT, Figure, add_legend, dollarless, name_rows
+from tcmax.report.figure import HEAT, Figure, add_legend, dollarless, name_rows, signed_cell
 from tcmax.report.numbers import count, fixed, joined
 from tcmax.report.palette import BAND, MUTED, PAPER, Look, looks
-from tcmax.report.suite_figures import improvement, profiles, ranks
+from tcmax.report.suite_figures import gains, improvement, profiles, ranks
 from tcmax.report.tables import FIXED, POPULATIONS, SELECTIONS
 from tcmax.stats.intervals import t_interval
 
@@ -30,7 +30,7 @@ def figures(contents: Contents) -> list[Figure]:
     made: list[Figure | None] = []
     for make in (accuracy, pairwise, modalities, divergence, reliability, training, selection, negatives):
         made += [make(contents, dataset) for dataset in contents.datasets]
-    made += [make(contents) for make in (ranks, improvement, profiles)]
+    made += [*gains(contents), *(make(contents) for make in (ranks, improvement, profiles))]
     return [figure for figure in made if figure is not None]
 
 
@@ -88,7 +88,7 @@ def pairwise(contents: Contents, dataset: DatasetContents) -> Figure | None:
         d[i, j], d[j, i] = 100 * row["estimate"], -100 * row["estimate"]
         decided[i, j] = decided[j, i] = pd.notna(row["p_adjusted"]) and row["p_adjusted"] <= row["level"]
     titles = [contents.experiment.title(v) for v in order]
-    labels = [[_signed(d[i, j], decided[i, j]) if i != j else "" for j in range(size)] for i in range(size)]
+    labels = [[signed_cell(d[i, j], decided[i, j]) if i != j else "" for j in range(size)] for i in range(size)]
     limit = float(np.nanmax(np.abs(d))) or 1.0
 
     def draw(canvas: Canvas, wide: bool) -> None:
@@ -130,12 +130,6 @@ def pairwise(contents: Contents, dataset: DatasetContents) -> Figure | None:
         height=0.75 + 0.26 * size,
         draw=draw,
     )
-
-
-def _signed(value: float, decided: bool) -> str:
-    if not math.isfinite(value):
-        return "–"
-    return fixed(value, 1 if abs(value) >= 9.95 else 2, signed=True) + ("*" if decided else "")
 
 
 # --- modalities -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,18 @@ from tcmax.report.tables import Table
 
 # The figures that an article shows, by kind; the others are on the page.
 PER_FLOAT = 4
-SHOWN = ("accuracy", "modalities", "divergence", "figure4", "figure3", "ranks", "improvement", "profiles", "selection")
+SHOWN = (
+    "accuracy",
+    "modalities",
+    "divergence",
+    "figure4",
+    "figure3",
+    "gains",
+    "ranks",
+    "improvement",
+    "profiles",
+    "selection",
+)
 
 
 def write_paper(

@@ -2,6 +2,7 @@
 judged by them."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,17 +12,96 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
 from tcmax.report.contents import Contents
-from tcmax.report.figure import HEAT, Figure, add_legend, dollarless, name_rows
+from tcmax.report.figure import HEAT, Figure, add_legend, dollarless, name_rows, signed_cell
 from tcmax.report.numbers import count, show_p
 from tcmax.report.palette import INK, MUTED, looks
 from tcmax.report.suite import ABOVE, suite_scores
-from tcmax.report.tables import POPULATIONS
+from tcmax.report.tables import FIXED, POPULATIONS
 from tcmax.stats.effects import MIN_SEEDS
 from tcmax.stats.ranking import critical_difference, nemenyi_difference
 from tcmax.stats.suite import improvement_matrix, performance_profiles
 
+STRONGEST = 10.0  # percentage points, from where on a matrix of gains has its strongest colours
 STEPS = 201  # of a performance profile
 WIDEST_WITH_INTERVALS = 8  # variants for whose intervals a matrix or a plot of curves has room
+
+
+def gains(contents: Contents) -> list[Figure]:
+    """Differences in joint accuracy, dataset by dataset: to the reference variant, and to joint learning with the same
+    head. Where modalities compete, joint learning stays below a reference of modalities trained apart."""
+    experiment = contents.experiment
+    variants, reference = experiment.settings.variants, experiment.settings.reference_variant
+    joint = {str(s.head): label for label, s in variants.items() if s.method == "joint" and s.head is not None}
+    same_head = {v: joint[str(s.head)] for v, s in variants.items() if s.method != "joint" and str(s.head) in joint}
+    made = [_gains(contents, "joint", "Over joint learning with the same head", same_head)]
+    if reference is not None:
+        over_reference = {v: reference for v in variants if v != reference}
+        made.insert(0, _gains(contents, "reference", f"Over {experiment.title(reference)}", over_reference))
+    return [figure for figure in made if figure is not None]
+
+
+def _gains(contents: Contents, name: str, title: str, rivals: Mapping[str, str]) -> Figure | None:
+    """Differences of each variant to its rival, by dataset; none for a single dataset."""
+    experiment = contents.experiment
+    found = []
+    for dataset in contents.datasets:
+        pairs = contents.comparisons(dataset.id, "accuracy", "own", "pair")
+        for _, row in pairs[pairs["estimate"].notna()].iterrows():
+            for a, b, sign in ((row["a"], row["b"], 1), (row["b"], row["a"], -1)):
+                if rivals.get(a) == b:
+                    low, high = sorted(sign * 100 * float(row[end]) for end in ("low", "high"))
+                    points, decided = sign * 100 * float(row["estimate"]), row["p_adjusted"] <= row["level"]
+                    line = {"dataset": dataset.id, "a": a, "b": b, "points": points, "low": low, "high": high}
+                    kept = {key: row[key] for key in ("p", "p_adjusted", "n_seeds", "n_items")}
+                    found.append({**line, **kept, "cell": signed_cell(points, decided)})
+    data = pd.DataFrame(found)
+    if data.empty or data["dataset"].nunique() < 2:
+        return None
+
+    def matrix(column: str) -> pd.DataFrame:
+        values = data.pivot(index="a", columns="dataset", values=column)
+        variants = [v for v in rivals if v in values.index]
+        datasets = [d.id for d in contents.datasets if d.id in values]
+        named = values.loc[variants, datasets].rename(index=experiment.title, columns=experiment.dataset_title)
+        return named if len(named) >= named.shape[1] else named.T  # the longer side goes down
+
+    frame, cells = matrix("points"), matrix("cell").fillna("–")
+    limit = min(float(frame.abs().max().max()), STRONGEST) or 1.0
+
+    def draw(canvas: Canvas, wide: bool) -> None:
+        axes = canvas.subplots()
+        look: dict[str, Any] = {"cmap": HEAT, "center": 0, "vmin": -limit, "vmax": limit, "cbar": False}
+        look |= {"annot": cells, "fmt": "", "annot_kws": {"fontsize": 6.5}, "linewidths": 0.6, "linecolor": "none"}
+        sns.heatmap(frame.rename(index=dollarless, columns=dollarless), ax=axes, **look)
+        axes.set(xlabel="", ylabel="")
+        axes.tick_params(length=0)
+        for tick in axes.get_xticklabels():
+            tick.set(rotation=35, ha="right", rotation_mode="anchor")
+        axes.tick_params(axis="y", rotation=0)
+
+    seeds, items = (sorted({int(n) for n in data[column]}) for column in ("n_seeds", "n_items"))
+    best = data.loc[data.groupby("dataset", sort=False)["points"].idxmax()]
+    largest = (
+        f"{experiment.dataset_title(d)} {experiment.title(a)} {c}" for d, a, c in best[["dataset", "a", "cell"]].values
+    )
+    return Figure(
+        name=f"gains_{name}",
+        title=title,
+        caption=(
+            "Differences in joint accuracy, in percentage points. Star: p ≤ 0.05 for "
+            f"{POPULATIONS['both']}, two-sided, after Holm over all pairs of the dataset. The strongest colour is the "
+            f"largest difference, or {STRONGEST:g} points. {FIXED}"
+        ),
+        sizes=f"n\u00a0=\u00a0{_range(seeds, 'seed')}, {_range(items, 'test item')}.",
+        alt=f"{title}: matrix of differences in joint accuracy. The largest of each dataset: {', '.join(largest)}.",
+        data=data.drop(columns="cell"),
+        height=0.75 + 0.2 * len(frame),
+        draw=draw,
+    )
+
+
+def _range(numbers: list[int], what: str) -> str:
+    return count(numbers[0], what) if len(numbers) == 1 else f"{numbers[0]:,} to {count(numbers[-1], what)}"
 
 
 def ranks(contents: Contents) -> Figure | None:

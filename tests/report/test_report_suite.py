@@ -11,7 +11,7 @@ from tcmax.report.costs import costs
 from tcmax.report.readouts import readouts
 from tcmax.report.signature import signature
 from tcmax.report.suite import in_practice, standings, suite_scores
-from tcmax.report.suite_figures import improvement, profiles, ranks
+from tcmax.report.suite_figures import gains, improvement, profiles, ranks
 from tcmax.report.tables import comparisons, numbers, selection, table1, verdicts
 from tcmax.stats.ranking import rank_variants
 
@@ -82,6 +82,40 @@ def test_the_diagram_says_what_a_suite_of_the_papers_size_could_show(two: tuple[
     assert "14 variants on 5 datasets would have to differ by 8.9 of 13 ranks" in figure.caption
 
 
+def test_gains_are_differences_of_mean_accuracies_and_a_star_follows_holm(
+    two: tuple[Contents, list[ItemScores]], tmp_path: Path
+) -> None:
+    contents, items = two
+    reference, joint = gains(contents)
+    assert [figure.title for figure in (reference, joint)] == [
+        "Over Unimodal ensemble",
+        "Over joint learning with the same head",
+    ]
+    assert set(zip(reference.data["a"], reference.data["b"], strict=True)) == {
+        ("joint", "unimodal"),
+        ("tcmax", "unimodal"),
+    }
+    assert set(zip(joint.data["a"], joint.data["b"], strict=True)) == {("tcmax", "joint")}
+    accuracies = {
+        d.id: {v: of.matrix(v, "correct", "own").mean() for v in VARIANTS}
+        for d, of in zip(contents.datasets, items, strict=True)
+    }
+    drawn = set()
+    for figure in (reference, joint):
+        figure.save(tmp_path)
+        texts = (tmp_path / f"{figure.name}.svg").read_text(encoding="utf-8")
+        for _, row in figure.data.iterrows():
+            expected = 100 * (accuracies[row["dataset"]][row["a"]] - accuracies[row["dataset"]][row["b"]])
+            assert row["points"] == pytest.approx(expected)
+            assert row["low"] < row["points"] < row["high"]
+            star = row["p_adjusted"] <= 0.05
+            drawn.add(star)
+            places = 1 if abs(expected) >= 9.95 else 2
+            number = f"{abs(expected):.{places}f}" + ("*" if star else "")
+            assert f"+{number}<" in texts if expected > 0 else f"{number}<" in texts
+    assert True in drawn
+
+
 def test_practical_equality_is_asked_from_ten_datasets_on() -> None:
     runs = [np.array([0.01 * k, 0.01 * k + 0.004]) for k in range(10)]
     suite = {"Base": runs, "Same": [r + 0.001 for r in runs], "Better": [r + 0.05 for r in runs]}
@@ -101,6 +135,7 @@ def test_one_dataset_is_no_suite_and_few_seeds_have_no_interval(tmp_path: Path) 
     contents = Contents(experiment, write_records(tmp_path, experiment))
     assert suite_scores(contents) == {}
     assert improvement(contents) is None
+    assert gains(contents) == []
     assert profiles(contents) is None
     assert [group for group, _ in standings(contents).blocks[0].groups] == ["Halves"]
 
