@@ -54,6 +54,10 @@ The split is cut per variant: where a released variant stands beside others, the
 that they did not train on the same items. Not switches: learning rates and their drops (`training:` in a config), seeds
 (a list in a config), and read-outs (all are scored for every variant). Frame order, audio crops and features belong to
 the [preparation of raw media](raw-media.md).
+
+`original` is what the authors' code does to a model under this protocol. Not in it: their optimisers (Adam or AdamW for
+MCR, MLB, OPM and QMF), epochs chosen on test items (`best_test_oracle` shows what that is worth), and read-outs that
+are stored for no variant (AGM's responses, MLA's fixed weights and entropies over a batch, auxiliary heads of MCR, MLB).
 """
 
 
