@@ -57,7 +57,8 @@ the [preparation of raw media](raw-media.md).
 
 `original` is what the authors' code does to a model under this protocol. Not in it: their optimisers (Adam or AdamW for
 MCR, MLB, OPM and QMF), epochs chosen on test items (`best_test_oracle` shows what that is worth), and read-outs that
-are stored for no variant (AGM's responses, MLA's fixed weights and entropies over a batch, auxiliary heads of MCR, MLB).
+are stored for no variant (AGM's responses, MLA's fixed weights and entropies over a batch, auxiliary heads of MCR and
+MLB).
 """
 
 
