@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tcmax import provenance
 from tcmax.data.base import PARTS, Card, data_root
 from tcmax.data.clip_leakage import leakage, leakage_text
-from tcmax.data.clip_maker import ClipMaker, resolve_quirks
 from tcmax.data.clip_model import ClipModel, architecture
 from tcmax.data.clips import LEAKAGE, SPLITS, ClipSet, Listed, clip_set, find_media, read_lists, store_folder
 from tcmax.data.features import load_features
@@ -25,6 +24,9 @@ from tcmax.data.store import MANIFEST, SKIPPED, Array, Effort, Layout, Store, bu
 from tcmax.data.tweets import CLASSES, LABEL_FILE, TweetMaker, Tweets, read_tweets
 from tcmax.errors import TcmaxError
 from tcmax.files import read_json, sha256, write_bytes, write_json, write_text
+
+if TYPE_CHECKING:
+    from tcmax.data.clip_maker import ClipMaker
 
 ITEMS = "items.csv"
 # What decodes and computes: other versions may give other bytes, so a store is not continued under them.
@@ -183,6 +185,8 @@ def _about(card: Card) -> list[str]:
 
 def store_key(name: str) -> str:
     """What a store that the DAG makes depends on besides lists and media: the default choices, and the code."""
+    from tcmax.data.clip_maker import resolve_quirks
+
     settings = _settings(clip_set(name), Choices(), resolve_quirks())
     del settings["libraries"]  # a store is kept when one of them is updated
     return provenance.digest(settings)
@@ -195,7 +199,9 @@ def _holds(path: Path, value: Any) -> bool:
         return False
 
 
-def _maker(chosen: ClipSet, listed: Listed, source: Path, choices: Choices) -> ClipMaker:
+def _maker(chosen: ClipSet, listed: Listed, source: Path, choices: Choices) -> "ClipMaker":
+    from tcmax.data.clip_maker import ClipMaker, resolve_quirks  # with PyAV, which tweets do without
+
     source = Path(source)
     there = find_media(source)
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from tcmax import experiment, jobs, prepare, provenance
 from tcmax.cli import app
-from tcmax.data import DATASETS, media
+from tcmax.data import DATASETS, clip_maker, media
 from tcmax.data.clip_maker import QUIRKS, ClipMaker, resolve_quirks
 from tcmax.data.clips import CLIP_SETS, LEAKAGE, media_folder
 from tcmax.data.sound_crop import crop_start
@@ -312,7 +312,7 @@ def test_a_store_is_due_again_when_what_makes_it_changed_but_not_for_a_library(m
     monkeypatch.setattr(prepare, "_LIBRARIES", ("numpy",))
     assert store_key("crema-d") == key
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, "resolve_quirks", lambda: {**resolve_quirks(), "frames.order": "uniform"})
+        patch.setattr(clip_maker, "resolve_quirks", lambda: {**resolve_quirks(), "frames.order": "uniform"})
         assert store_key("crema-d") != key
     monkeypatch.setattr(provenance, "data_code", lambda module: {module: "changed"})
     assert store_key("crema-d") != key

@@ -1,5 +1,8 @@
 """MVSA-Single from tweets as distributed to a dataset that trains."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -111,6 +114,17 @@ def test_validation_is_official_where_the_released_lists_name_it(source, weights
     features.write_bytes(content)
     with pytest.raises(TcmaxError, match=r"features\.npz: 'inputs_image' cannot be read"):
         verify("mvsa-single-rn50")
+
+
+def test_tweets_need_no_library_that_decodes_sound_and_video():
+    missing = "import sys; sys.modules['av'] = None; "
+    for module, status, words in (
+        ("tcmax.prepare", 0, ""),
+        ("tcmax.data.clip_maker", 1, "PyAV, which is not installed: pip install 'tcmax[media]'"),
+    ):
+        done = subprocess.run([sys.executable, "-c", f"{missing}import {module}"], capture_output=True, text=True)
+        assert done.returncode == status
+        assert words in done.stderr
 
 
 def test_what_is_missing_is_said_in_one_sentence(source, weights, tmp_path, monkeypatch):

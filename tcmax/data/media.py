@@ -14,10 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import av
-import av.error
 import numpy as np
-from av.stream import Disposition
 
 from tcmax.data.sound_crop import (
     N_STARTS,
@@ -29,6 +26,13 @@ from tcmax.data.sound_crop import (
 )
 from tcmax.errors import TcmaxError
 from tcmax.files import explained
+
+try:
+    import av
+    import av.error
+    from av.stream import Disposition
+except ImportError as error:
+    raise TcmaxError("sound and video need PyAV, which is not installed: pip install 'tcmax[media]'.") from error
 
 if TYPE_CHECKING:
     from av.container import InputContainer
