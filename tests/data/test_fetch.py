@@ -362,7 +362,7 @@ def test_the_description_of_a_dataset_that_is_here_counts_its_parts():
     assert "source names" not in text
 
 
-def test_a_users_feature_file_is_described_by_its_path(tmp_path):
+def test_a_users_feature_file_is_described_by_its_path(tmp_path, monkeypatch):
     parts = np.array(["train", "train", "val", "test"])
     labels = np.array([0, 1, 1, 0])
     np.savez(tmp_path / "mine.npz", inputs_text=np.ones((4, 3)), labels=labels, split=parts, official_validation=True)
@@ -373,3 +373,9 @@ def test_a_users_feature_file_is_described_by_its_path(tmp_path):
         info(str(tmp_path / "absent.npz"))
     with pytest.raises(TcmaxError, match="unknown dataset 'absent'"):
         info("absent")
+    monkeypatch.chdir(tmp_path)
+    for folder in ("parts", "leaves100"):  # the second is a dataset too
+        (tmp_path / folder).mkdir()
+    with pytest.raises(TcmaxError, match=r"parts: the folder holds no \.parquet file"):
+        info("parts")
+    assert "One-hundred plant species" in info("leaves100")
