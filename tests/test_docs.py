@@ -8,6 +8,8 @@ from types import ModuleType
 
 import pytest
 
+from tcmax.encoders import ENCODERS
+from tcmax.experiment import DatasetSettings, ExperimentSettings, TrainingSettings, VariantSettings
 from tcmax.fusion import HEADS
 from tcmax.methods import METHODS
 from tcmax.switches import SWITCHES
@@ -85,6 +87,13 @@ def test_descriptions_are_read_as_they_are_written(build: ModuleType) -> None:
         "width": "of a leaf.",
     }
     assert remarks == ["Those of the base. A remark about all.\n"]
+
+
+def test_every_key_of_an_experiment_and_every_encoder_is_explained() -> None:
+    page = (DOCS / "experiments.md").read_text(encoding="utf-8")
+    models = (ExperimentSettings, TrainingSettings, DatasetSettings, VariantSettings)
+    for name in {key for model in models for key in model.model_fields} | set(ENCODERS.entries):
+        assert f"`{name}`" in page, name
 
 
 def test_links_between_pages_lead_somewhere() -> None:
