@@ -29,8 +29,8 @@ app.add_typer(audit_app, name="audit")
 ExperimentName = Annotated[
     str, typer.Argument(metavar="EXPERIMENT", help="Name of a file in config/ without .yaml, or a path to one.")
 ]
-Results = Annotated[Path, typer.Option(help="Folder that holds results/<experiment>/...")]
-Reports = Annotated[Path, typer.Option(help="Folder that holds reports/<experiment>/...")]
+Results = Annotated[Path, typer.Option(help="Folder of results; every experiment has a folder in it.")]
+Reports = Annotated[Path, typer.Option(help="Folder of reports; every experiment has a folder in it.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -50,10 +50,10 @@ def plan(
         float, typer.Option(help="With --power: smallest gain of interest, in the metric's unit (0.01: one point).")
     ] = 0.01,
     metric: Annotated[str, typer.Option(help="With --power: which metric.")] = "accuracy",
-    chance: Annotated[float, typer.Option(help="With --power: chance of a supported verdict to plan for.")] = 0.8,
+    chance: Annotated[float, typer.Option(help="With --power: the power to plan for, the chance of a supported verdict.")] = 0.8,
     results: Results = Path("results"),
 ) -> None:
-    """Print runs, jobs, estimated hours and disk before anything starts; with --power, what would decide."""
+    """Print runs, jobs, estimated hours and disk before training. With --power: what would decide."""
     if power:
         from tcmax.power_plan import power_plan, power_text
 
@@ -77,7 +77,11 @@ def looks(
     metric: Annotated[str, typer.Option(help="With --at: which metric.")] = "accuracy",
     results: Results = Path("results"),
 ) -> None:
-    """Look at the seeds so far, without the error of peeking: which pairs are decided, which need more seeds."""
+    """Look at the seeds so far: which pairs need more?
+
+    The looks are recorded and bind: from then on every comparison is corrected for them, and only at these numbers of
+    seeds (docs/statistics.md, Looking before the end).
+    """
     from tcmax.looks import looks, looks_text, take_look
 
     loaded = _experiment(experiment)
@@ -103,7 +107,7 @@ def splits(
     readout: Annotated[str | None, typer.Option(help="Which prediction; the variant's own when not given.")] = None,
     results: Results = Path("results"),
 ) -> None:
-    """Compare two variants over repeated random splits, one dataset each: for new training and test sets."""
+    """Compare two variants over repeated random splits. Each is a dataset: for new training and test sets."""
     from tcmax.splits import compare_splits, splits_text
 
     typer.echo(splits_text(compare_splits(_experiment(experiment), results, a, b, metric, readout)))
@@ -111,7 +115,7 @@ def splits(
 
 @app.command()
 def prepare(
-    dataset: Annotated[str, typer.Argument(help="A dataset that the experiment names; with --source, one of clips.")],
+    dataset: Annotated[str, typer.Argument(help="A dataset of the experiment; with --source, a set in docs/raw-media.md.")],
     experiment: Annotated[str, typer.Option(help="Experiment that uses it.")] = "digits",
     results: Results = Path("results"),
     source: Annotated[
@@ -132,7 +136,7 @@ def prepare(
     model: Annotated[str, typer.Option(help="mvsa-single: rn50 or vit-b-32.")] = "rn50",
     labels: Annotated[str, typer.Option(help="mvsa-single: agree or merged (docs/raw-media.md).")] = "agree",
 ) -> None:
-    """Load and check a dataset and write its facts for later stages; with --source, make its store from raw media."""
+    """Check a dataset and write its facts. With --source: make its store from raw media (docs/raw-media.md)."""
     if source is not None:
         from tcmax.data.store import Effort
         from tcmax.prepare import Choices, prepare_media, prepare_tweets
@@ -178,7 +182,7 @@ def score(
     dataset: Annotated[str, typer.Option(help="Dataset to score.")],
     results: Results = Path("results"),
 ) -> None:
-    """Turn the predictions of every run on a dataset into item scores, scores and histories."""
+    """Turn predictions into scores. Of every run on a dataset: item scores, scores and histories."""
     from tcmax.stages import score_dataset
 
     for path in score_dataset(_experiment(experiment), dataset, results):
@@ -187,7 +191,7 @@ def score(
 
 @app.command()
 def compare(experiment: ExperimentName, results: Results = Path("results")) -> None:
-    """Turn item scores into evidence: estimates and comparisons with intervals, tests and their families."""
+    """Turn scores into estimates, intervals and tests. Families of tests are corrected and named."""
     from tcmax.stages import compare_experiment
 
     typer.echo(compare_experiment(_experiment(experiment), results))
@@ -200,7 +204,7 @@ def report(
     reports: Reports = Path("reports"),
     processes: Annotated[int, typer.Option(min=1, help="How many processes draw figures.")] = 1,
 ) -> None:
-    """Render tables, figures, the HTML page and the article from what the earlier stages wrote."""
+    """Render the page, the article, tables and figures. From what the earlier stages wrote."""
     from tcmax.stages import report_experiment
 
     typer.echo(report_experiment(_experiment(experiment), results, reports, processes))
@@ -212,7 +216,7 @@ def theory(
     results: Results = Path("results"),
     reports: Reports = Path("reports"),
 ) -> None:
-    """Compute on known laws what a head, a batch, a prior and a sample allow; render it as a report."""
+    """Compute on known laws what the loss can reach. For a head, a batch, a prior and a sample; with a report."""
     from tcmax.theory import run_theory
 
     typer.echo(run_theory(laws, results, reports))
@@ -220,11 +224,11 @@ def theory(
 
 @app.command("import")
 def import_results(
-    mapping: Annotated[Path, typer.Argument(help="What the columns of the files mean, as YAML.")],
+    mapping: Annotated[Path, typer.Argument(help="Mapping file (YAML) that says what the columns of the files mean.")],
     results: Results = Path("results"),
     config: Annotated[Path, typer.Option(help="Folder for the experiment file.")] = Path("config"),
 ) -> None:
-    """Take anybody's predictions or scores (CSV, Parquet, NPZ) in, so that every analysis works on them."""
+    """Take in predictions or scores made elsewhere. CSV, Parquet or NPZ, with a mapping (docs/foreign-results.md)."""
     from tcmax.foreign.write import import_results
 
     for line in import_results(mapping, results, config):
@@ -236,7 +240,7 @@ def why(
     file: Annotated[Path, typer.Argument(help="A file under results/ or reports/.")],
     results: Results = Path("results"),
 ) -> None:
-    """Say what produced a file, and whether and why it would be rebuilt."""
+    """Say what produced a file, and why it would be rebuilt."""
     from tcmax.why import why_text
 
     typer.echo(why_text(file, results))
@@ -244,7 +248,7 @@ def why(
 
 @app.command()
 def doctor() -> None:
-    """Print versions, devices, data roots, and what is missing for which task."""
+    """Print versions, devices, and what is missing for which task."""
     from tcmax.doctor import doctor_text
 
     typer.echo(doctor_text())
@@ -271,7 +275,7 @@ def data_fetch(
     name: Annotated[str, typer.Argument(help="Dataset.")],
     root: Annotated[Path | None, typer.Option(help="Where to put it; $TCMAX_DATA when not given.")] = None,
 ) -> None:
-    """Download a dataset's public originals, rebuild it and verify the decoded content."""
+    """Download a dataset's public originals and rebuild it. The decoded content is verified."""
     from tcmax.data.fetch import fetch
 
     typer.echo(fetch(name, root))
@@ -300,7 +304,7 @@ def audit_claims(
     ] = False,
     results: Results = Path("results"),
 ) -> None:
-    """Judge every claim of a claims file from this experiment's item scores."""
+    """Judge the claims of an experiment from its item scores."""
     from tcmax.stages import audit_experiment
 
     lines, failed = audit_experiment(_experiment(experiment), results, claims, fail_on, influence)
@@ -312,7 +316,7 @@ def audit_claims(
 
 @audit_app.command("discrepancies")
 def audit_discrepancies(experiment: ExperimentName, results: Results = Path("results")) -> None:
-    """Say what each switch that is flipped alone changes, and which conclusions it would have changed."""
+    """Say what each deviation of released code changes. And which conclusions it would have changed."""
     from tcmax.stages import discrepancies_experiment
 
     for line in discrepancies_experiment(_experiment(experiment), results):
@@ -325,7 +329,7 @@ def audit_multiverse(
     claims: Annotated[Path | None, typer.Option(help="Claims file; the experiment's own when not given.")] = None,
     results: Results = Path("results"),
 ) -> None:
-    """Say how often each verdict survives other choices: epoch, population, level, metric, read-out, datasets."""
+    """Say which verdicts hold under other choices. Of epoch, population, level, metric, read-out, datasets."""
     from tcmax.stages import multiverse_experiment
 
     for line in multiverse_experiment(_experiment(experiment), results, claims):
@@ -338,7 +342,7 @@ def audit_published(
     metadata: Annotated[Path | None, typer.Option(help="Its metadata; TABLE.yaml beside it when not given.")] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the findings as JSON here.")] = None,
 ) -> None:
-    """Audit a published table from its printed numbers alone: rounding, GRIM, noise, emphasis, claims."""
+    """Audit a published table from its printed numbers. Rounding, GRIM, noise, emphasis, claims."""
     from tcmax.audit import published
 
     typer.echo(published.to_text(published.run(table, metadata, out)))
@@ -356,7 +360,7 @@ def audit_paper(
         str | None, typer.Option(help="Exit with status 3 when a claim gets this answer, e.g. fails or contradicted.")
     ] = None,
 ) -> None:
-    """Judge claims about published tables from the printed numbers alone; needs no runs."""
+    """Judge a paper's sentences from its printed tables. Needs no runs (docs/audit.md)."""
     from tcmax.audit import paper_verdicts
 
     audit, failed = paper_verdicts.audit_paper(claims, out, fail_on)

@@ -79,7 +79,7 @@ class MultimodalClassifier(nn.Module):
 def initialise(model: nn.Module, *root: str | int, released: bool = False) -> None:
     """Set every parameter from a stream keyed by module path, so that equal parts of two models start equal.
 
-    Each module draws by its own default rule (`reset_parameters`) under a seed derived from (root, "init", path), and
+    Each module draws by its own rule (`reset_parameters`) under a seed derived from (root, "init", path), and
     convolutions and batch norms again by the released rule if `released`. The global generator is left as it was found.
     Raises ValueError for a module that has parameters and no such rule: its
     start would depend on whatever was drawn before it was built.

@@ -16,7 +16,8 @@ class SGD:
     """p <- p - lr * b with b <- momentum * b + (gradient + weight_decay * p), where b starts at zero.
 
     A parameter whose gradient is absent (None) is left untouched, its momentum included: absent is not zero. The
-    parameters, of one type and device, become views of one vector: small models take as long as there are tensors.
+    parameters, of one type and device, become views of one vector: small models take as long as there are tensors. They
+    must not be moved to another type or device afterwards.
     param_groups: one group, whose "lr" may be changed between steps. velocity: b of all parameters, one after another,
     which may be changed in place. steps: how many were taken. updates: how many of them moved each parameter, in
     order; whoever reads these two may set them back to zero.

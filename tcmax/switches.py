@@ -53,7 +53,7 @@ SWITCHES: dict[str, Switch] = {
     "protocol.released_start": Switch(
         scope=(PROTOCOL,),
         section="§1.6",
-        what="convolutions start Kaiming-normal by fan-out and batch norms from N(1, 0.02^2), not as PyTorch does",
+        what="convolutions start Kaiming-normal by fan-out and batch norms from N(1, 0.02^2), not as the encoder says",
         reference=False,
         original=False,
         release=True,
@@ -119,7 +119,7 @@ SWITCHES: dict[str, Switch] = {
         section="§3.4",
         what="the first modality conditions the second, not the second the first",
         reference=False,
-        original=False,
+        original=True,
         release=True,
     ),
     "gated.first_gates": Switch(
@@ -127,7 +127,7 @@ SWITCHES: dict[str, Switch] = {
         section="§3.5",
         what="the gate comes from the first modality and the content from the second",
         reference=False,
-        original=False,
+        original=True,
         release=True,
     ),
     "bigated.content_branch_only": Switch(
@@ -153,6 +153,14 @@ SWITCHES: dict[str, Switch] = {
         reference="half",
         original=50,
         release=50,
+    ),
+    "ogm.min_ratio": Switch(
+        scope=("ogm", "ogm-ge", "ogm-ge-opm"),
+        section="§3.6",
+        what="beyond two modalities the default ratio is to the smallest score, not to the mean of the others",
+        reference=False,
+        original=False,
+        release=True,
     ),
     "agm.last_epoch": Switch(
         scope=("agm",),

@@ -17,6 +17,7 @@ from tcmax.errors import TcmaxError
 
 PARTS = ("train", "val", "test")
 RESERVED = {
+    "head": "the name of the part of a model that fuses",
     "joint": "the name of the fused read-out",
     "own": "the name of a method's own read-out",
     "all": "the name of what is measured on all read-outs together",

@@ -9,6 +9,7 @@ ENCODERS = Table(
         "mlp": Entry("tcmax.encoders.mlp:MLP"),
         "cnn": Entry("tcmax.encoders.cnn:CNN"),
         "resnet18": Entry("tcmax.encoders.resnet:ResNet18"),
+        "linear": Entry("tcmax.encoders.linear:Linear"),
         "identity": Entry("tcmax.encoders.identity:Identity"),
     },
 )

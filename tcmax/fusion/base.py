@@ -17,11 +17,13 @@ class Head(nn.Module):
 
     Parameters: a frozen dataclass of the head's own settings.
     additive: promises joint == sum of the unimodal logits, which the decoupled TCMax loss (Eq. 16) relies on.
+    separate: joint and unimodal logits come from different layers, so that a method has to train both.
     switches: named deviations that act in this head (tcmax/switches.py); the table gives their values.
     """
 
     Parameters: ClassVar[type] = NoParameters
     additive: bool
+    separate: ClassVar[bool] = False
 
     def __init__(self, widths: Mapping[str, int], n_classes: int, parameters: Any, switches: Mapping[str, Any]) -> None:
         super().__init__()

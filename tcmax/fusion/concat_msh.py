@@ -17,6 +17,7 @@ class ConcatMSH(Head):
     """Not additive: joint and unimodal logits come from different layers."""
 
     additive = False
+    separate = True
 
     def __init__(self, widths: Mapping[str, int], n_classes: int, parameters: Any, switches: Mapping[str, Any]) -> None:
         super().__init__(widths, n_classes, parameters, switches)

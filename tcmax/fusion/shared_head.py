@@ -20,7 +20,9 @@ class SharedHead(Head):
     def __init__(self, widths: Mapping[str, int], n_classes: int, parameters: Any, switches: Mapping[str, Any]) -> None:
         super().__init__(widths, n_classes, parameters, switches)
         if len(set(widths.values())) != 1:
-            raise ValueError(f"the shared head needs equal feature widths, not {dict(widths)}")
+            raise ValueError(
+                f"the shared head needs equal feature widths, not {dict(widths)}: the encoder `linear` adapts them"
+            )
         self.modalities = tuple(widths)
         self.average = bool(switches["shared_head.average"])
         self.additive = not self.average

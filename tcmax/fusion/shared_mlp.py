@@ -35,7 +35,10 @@ class SharedMLP(Head):
     ) -> None:
         super().__init__(widths, n_classes, parameters, switches)
         if len(set(widths.values())) != 1:
-            raise ValueError(f"the shared perceptron needs equal feature widths, not {dict(widths)}")
+            raise ValueError(
+                f"the shared perceptron needs equal feature widths, not {dict(widths)}: "
+                "the encoder `linear` adapts them"
+            )
         self.modalities = tuple(widths)
         width = next(iter(widths.values()))
         self.layers = nn.Sequential(

@@ -323,12 +323,13 @@ def decompose(loss: Tensor, joint: Tensor, labels: Tensor, class_log_prior: Tens
     the alignment part is log mean_k exp s(k) - mean_i s(i, ..., i). For an additive head it cannot fall as far as the
     features' true total correlation allows (D3 of the method specification), so it is the part to watch.
     """
+    joint = _widened(joint)
     index = labels.expand(joint.shape[:-1]).unsqueeze(-1)
     if class_log_prior is None:
-        label_term, critic = joint.new_full((), -math.log(joint.shape[-1])), joint
+        label_term, critic = joint.new_full(joint.shape[:-2], -math.log(joint.shape[-1])), joint
     else:
         log_reference = _log_reference(class_log_prior, joint.shape[-1], joint)
-        label_term, critic = log_reference[labels].mean(-1), joint + log_reference
+        label_term, critic = log_reference[index.squeeze(-1)].mean(-1), joint + log_reference
     log_posterior = critic.log_softmax(-1)
     cross_entropy = -log_posterior.gather(-1, index).squeeze(-1).mean(-1)
     return Decomposition(cross_entropy, loss - cross_entropy - label_term, label_term)

@@ -84,12 +84,14 @@ class Method(nn.Module):
 
     Parameters: a frozen dataclass of hyper-parameters with defaults and their source.
     default_head: id of the head used when a variant names none.
+    trains_separate_heads: whether joint and unimodal logits both have a loss, as `Head.separate` ones need.
     readout: the joint read-out that is the method's own prediction: "joint", a derived one of tcmax.metrics.readout, or
         "own", which stores what `read_out` returns beside the other predictions.
     """
 
     Parameters: ClassVar[type]
     default_head: ClassVar[str] = "concat"
+    trains_separate_heads: ClassVar[bool] = False
     readout: str = "joint"
 
     def __init__(self, parameters: Any, setting: Setting) -> None:

@@ -63,6 +63,7 @@ class GBlending(Method):
 
     Parameters: ClassVar[type] = GBlendingParameters
     default_head = "concat-msh"
+    trains_separate_heads = True
     weights: Tensor
     before: Tensor
     held_out: Tensor
@@ -97,6 +98,7 @@ class GBlending(Method):
         return useful and (start == 0 or self.hyperparameters.schedule == "online")
 
     def begin_epoch(self, model: MultimodalClassifier, train: TrainPart, progress: Progress) -> None:
+        self.alone.passes = self.together.passes = model.passes  # the copies' work is the method's
         if progress.epoch == 0:
             n_train = len(train.labels)
             order = torch.randperm(n_train, generator=progress.noise, device=progress.device)

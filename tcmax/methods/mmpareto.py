@@ -44,6 +44,7 @@ class MMPareto(Method):
 
     Parameters: ClassVar[type] = MMParetoParameters
     default_head = "concat-msh"
+    trains_separate_heads = True
     learning_rate: Tensor
 
     def __init__(self, parameters: MMParetoParameters, setting: Setting) -> None:

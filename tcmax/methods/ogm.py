@@ -19,6 +19,7 @@ from tcmax.methods.joint import Joint
 from tcmax.model import MultimodalClassifier, Outputs
 
 SMALLEST_SCORE = 1e-8
+Ratio = Literal["mean_others", "min", "sum_others"]
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,15 @@ class OGMParameters:
     first_epoch: first modulated epoch, 0-based; 0 in both codes.
     last_epoch: last modulated epoch, 0-based and inclusive; by default half of the run, as the original's 0-50 of 100,
         and 50 in the other fidelities, however long the run.
-    ratio: score of a modality against the others when there are more than two (methods §3.6).
+    ratio: score of a modality against the others when there are more than two (methods §3.6); by default their mean,
+        in the release the smallest of all.
     modulated: which encoder gradients are scaled; "convolutions" is the published rule.
     """
 
     alpha: float = 0.8
     first_epoch: int = 0
     last_epoch: int | None = None
-    ratio: Literal["mean_others", "min", "sum_others"] = "mean_others"
+    ratio: Ratio | None = None
     modulated: Literal["convolutions", "weights"] = "convolutions"
 
     def __post_init__(self) -> None:
@@ -54,6 +56,9 @@ class OGM(Joint):
         # Switch ogm.last_epoch: both codes end the window at epoch 50 of whatever number.
         last = setting.switches["ogm.last_epoch"] if parameters.last_epoch is None else parameters.last_epoch
         self.last_epoch: int = setting.epochs // 2 if last == "half" else last
+        # Switch ogm.min_ratio: of three modalities the release damps all but the weakest.
+        smallest = setting.switches["ogm.min_ratio"] and len(setting.modalities) > 2
+        self.ratio: Ratio = parameters.ratio or ("min" if smallest else "mean_others")
         self.dimensions = (4,) if parameters.modulated == "convolutions" else (2, 3, 4, 5)
 
     def check(self, model: MultimodalClassifier) -> None:
@@ -72,9 +77,7 @@ class OGM(Joint):
         result = {}
         for position, name in enumerate(names):
             others = torch.stack([scores[other] for other in names if other != name])
-            against = {"mean_others": others.mean(), "min": others.min(), "sum_others": others.sum()}[
-                self.hyperparameters.ratio
-            ]
+            against = {"mean_others": others.mean(), "min": others.min(), "sum_others": others.sum()}[self.ratio]
             rho = scores[name] / against.clamp_min(SMALLEST_SCORE)
             ahead = (rho > 1) | ((rho == 1) & (position == 0))
             result[name] = torch.where(ahead, 1 - torch.tanh(self.hyperparameters.alpha * rho), torch.ones_like(rho))

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from tcmax.methods.base import Batch, Method, Progress, Setting, true_class_scores
-from tcmax.methods.ogm import OGMGE, SMALLEST_SCORE, OGMParameters
+from tcmax.methods.ogm import OGMGE, SMALLEST_SCORE, OGMParameters, Ratio
 from tcmax.model import MultimodalClassifier, Outputs
 from tcmax.sgd import SGD
 
@@ -96,7 +96,9 @@ class OPM(Method):
         ratio = stacked / others.clamp_min(SMALLEST_SCORE)
         # Switch opm.tanh_of_ratio: the release has tanh(rho), which is 0.76 at balance, for tanh(rho - 1).
         lead = ratio if self.setting.switches["opm.tanh_of_ratio"] else ratio - 1
-        rates = (self.base_rate * (1 + self.strength * lead.tanh())).clamp(0, 1) * (ratio > 1)
+        # Equal scores can all exceed their rounded mean; the weakest is never ahead.
+        ahead = (ratio > 1) & (stacked > stacked.min())
+        rates = (self.base_rate * (1 + self.strength * lead.tanh())).clamp(0, 1) * ahead
         # Switch opm.late_rates: the release drops by the rates of the previous batch, so its first batch drops nothing.
         used = self.rates.clone() if self.setting.switches["opm.late_rates"] else rates
         self.rates = rates.to(self.rates)
@@ -124,7 +126,7 @@ class OGMGEOPMParameters(OPMParameters):
     alpha: float = 0.8
     first_epoch: int = 0
     last_epoch: int | None = None
-    ratio: Literal["mean_others", "min", "sum_others"] = "mean_others"
+    ratio: Ratio | None = None
     modulated: Literal["convolutions", "weights"] = "convolutions"
 
 

@@ -8,7 +8,7 @@ keep at hand the head that recombined features are scored with where it is not a
 The bound holds for any reference law P of the label, and the critic estimates p(z, c) / (p(z^1) ... p(z^M) P(c)), so
 log P(c) has to be added to predict. The paper's Eq. 13 leaves it out, which is right for the uniform P of its Eq. 14.
 With `label_reference: empirical` P is the class law of the train part. Both have the same optimum once log P is added,
-since that only moves the head's bias; they differ on the way there.
+since that only moves a head's bias where it has one; they differ on the way there.
 """
 
 from collections.abc import Callable, Mapping
@@ -106,7 +106,8 @@ class TCMax(Method):
     def loss(self, outputs: Outputs, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         scored = outputs.unimodal if self.scorer is None else self.terms(outputs.features)
         negatives = self.negatives
-        if negatives is not None:
+        # Switch tcmax.sample_with_replacement: such a sample has no largest size.
+        if negatives is not None and not self.released["sample_with_replacement"]:
             negatives = min(negatives, len(batch.labels) ** len(scored))
         if any(self.released.values()):
             loss, _ = release_loss(

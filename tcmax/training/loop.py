@@ -6,6 +6,7 @@ epoch, so a run continued from a checkpoint, or trained beside other seeds, give
 
 import contextlib
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,6 +90,11 @@ class Run:
         self.model = spec.build_model(dataset, seed).to(device)
         self.method = spec.build_method(dataset).to(device)
         try:
+            if self.model.head.separate and not self.method.trains_separate_heads:
+                raise ValueError(
+                    f"the head {spec.head[0]} has layers of their own for joint and for unimodal logits, and "
+                    f"{spec.method[0]} does not train both"
+                )
             self.method.check(self.model)
         except ValueError as error:
             raise TcmaxError(f"variant {spec.variant!r} on {spec.dataset}: {error}.") from error
@@ -247,8 +253,11 @@ class Run:
         return Selected(logits, dict.fromkeys(logits, epochs["joint"]) if "joint" in epochs else epochs)
 
     def _own(self, logits: Logits) -> np.ndarray:
-        own: np.ndarray = self.method.read_out({k: torch.from_numpy(v) for k, v in logits.items()}).numpy()
-        return own
+        # Val and test apart: a read-out may depend on the items it is given together (switch mla.batch_gating).
+        n_val, n = len(self.fold.val), len(self.held_out)
+        parts = [slice(0, n_val), slice(n_val, n)] if n_val else [slice(0, n)]
+        given = ({k: torch.from_numpy(v[part]) for k, v in logits.items()} for part in parts)
+        return np.concatenate([self.method.read_out(part).numpy() for part in given])
 
 
 @contextlib.contextmanager
@@ -287,7 +296,9 @@ def pick_device(name: str) -> torch.device:
             raise TcmaxError(
                 "device: cuda is asked for and no CUDA device is visible; set `device: cpu` to train here."
             )
-        torch.backends.cudnn.deterministic = True
+        # Read when the first kernel starts. What has no such kernel warns and repeats to rounding only.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
     else:
         torch.set_num_threads(1)  # one thread per job: bytes do not depend on the machine's core count

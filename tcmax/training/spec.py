@@ -83,7 +83,10 @@ class RunSpec:
                 head = HEADS.load(kind)(widths, dataset.n_classes, parameters, self.switches)
             except ValueError as error:
                 raise TcmaxError(f"variant {self.variant!r} on {self.dataset}: {error}.") from error
-            model = MultimodalClassifier(encoders, head)
+            try:
+                model = MultimodalClassifier(encoders, head)
+            except KeyError as error:  # a few names are taken by PyTorch's containers of modules
+                raise TcmaxError(f"{self.dataset}: PyTorch refuses a name of a modality: {error.args[0]}.") from error
         # Switch protocol.released_start: acts on convolutions and batch norms, so not at all in an MLP.
         initialise(model, *self.root(seed), released=self.switches["protocol.released_start"])
         return model.to(torch.float64 if self.precision == "float64" else torch.float32)

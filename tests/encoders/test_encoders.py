@@ -7,10 +7,12 @@ from torchvision.models import resnet18
 from tcmax.encoders import ENCODERS
 from tcmax.encoders.cnn import CNN, CNNParameters
 from tcmax.encoders.identity import Identity, IdentityParameters
+from tcmax.encoders.linear import Linear, LinearParameters
 from tcmax.encoders.mlp import MLP, MLPParameters
 from tcmax.encoders.resnet import ResNet18, ResNet18Parameters
+from tcmax.model import initialise
 
-SHAPES = {"mlp": (3, 5), "cnn": (2, 16, 9), "resnet18": (2, 33, 40), "identity": (3, 5)}
+SHAPES = {"mlp": (3, 5), "cnn": (2, 16, 9), "resnet18": (2, 33, 40), "identity": (3, 5), "linear": (3, 5)}
 
 
 @pytest.mark.parametrize("kind", sorted(ENCODERS.entries))
@@ -50,6 +52,23 @@ def test_the_perceptron_is_linear_relu_for_each_width():
         expected = (hidden @ two.weight.T + two.bias).clamp_min(0)
     torch.testing.assert_close(encoder(x), expected)
     assert (encoder.width, len(encoder.layers)) == (4, 5)
+
+
+def test_the_linear_encoder_is_one_matrix_and_a_bias():
+    encoder = Linear((2, 3), LinearParameters(4)).double()
+    x = torch.randn(5, 2, 3, dtype=torch.float64)
+    torch.testing.assert_close(encoder(x), x.reshape(5, 6) @ encoder.linear.weight.T + encoder.linear.bias)
+    with pytest.raises(ValueError, match="width must be at least 1"):
+        LinearParameters(0)
+
+
+def test_a_resnet_starts_with_kaiming_normal_kernels_and_neutral_batch_norms():
+    encoder = ResNet18((3, 32, 32), ResNet18Parameters())
+    initialise(encoder, "d", 0, 0)
+    for kernel in (module.weight for module in encoder.modules() if isinstance(module, torch.nn.Conv2d)):
+        fan_out = kernel.shape[0] * kernel.shape[2] * kernel.shape[3]
+        assert kernel.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.05)
+    assert all((m.weight == 1).all() for m in encoder.modules() if isinstance(m, torch.nn.BatchNorm2d))
 
 
 def test_the_identity_has_nothing_to_learn():

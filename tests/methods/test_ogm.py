@@ -105,6 +105,23 @@ def test_assertion_17_the_rules_for_three_modalities(values, ratio, rho):
     assert coefficients(values, ratio=ratio) == expected
 
 
+@pytest.mark.parametrize(("fidelity", "damped"), [("reference", {"a"}), ("original", {"a"}), ("release", {"a", "b"})])
+def test_of_three_modalities_the_release_damps_all_but_the_weakest(fidelity, damped):
+    """Switch ogm.min_ratio, which a ratio that is named and two modalities make inert."""
+    scores = {name: torch.tensor(value) for name, value in {"a": 3.0, "b": 1.2, "c": 1.0}.items()}
+    data = tiny.dataset({"a": (3,), "b": (2,), "c": (2,)})
+    for method in ("ogm", "ogm-ge"):
+        variant = {"method": method, "fidelity": fidelity, "parameters": {"modulated": "weights"}}
+        k = steps.parts(variant, dataset=data)[1].coefficients(scores)
+        assert {name for name, value in k.items() if value < 1} == damped
+        if "b" in damped:
+            assert k["b"] == pytest.approx(1 - math.tanh(0.8 * 1.2))
+        named = {**variant, "parameters": {"modulated": "weights", "ratio": "mean_others"}}
+        assert steps.parts(named, dataset=data)[1].coefficients(scores)["b"] == 1
+    two = steps.parts({**variant, "fidelity": fidelity}, dataset=tiny.dataset({"a": (3,), "b": (2,)}))[1]
+    assert two.ratio == "mean_others"
+
+
 CNN = {"name": "cnn", "channels": [2, 3]}
 IMAGES = {"left": (1, 8, 8), "right": (2, 4, 4)}
 

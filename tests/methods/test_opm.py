@@ -66,6 +66,13 @@ def test_nobody_is_dropped_at_a_tie_and_the_weakest_never():
         assert got[int(scores.argmin())] == 0
 
 
+@pytest.mark.parametrize("m", [3, 5])
+def test_equal_scores_drop_nobody_whatever_their_sum_is_rounded_to(m):
+    method = method_of(DROPPING, m=m)
+    for score in torch.rand(200, generator=torch.Generator().manual_seed(0)):
+        assert method.drop_rates({f"m{k}": score for k in range(m)}).tolist() == [0] * m
+
+
 def test_rates_are_probabilities_whatever_the_parameters():
     strong = method_of({**OPM, "parameters": {"base_rate": 0.9, "strength": 3.0}})
     assert rates(strong, 5.0, 1.0) == [1, 0]

@@ -88,6 +88,11 @@ def test_the_release_draws_with_replacement():
     ).logged["loss"]
     assert without == pytest.approx(exact, rel=1e-12)
     assert with_replacement != pytest.approx(exact, rel=1e-3)
+    # And has no maximum: a thousand draws from sixteen tuples are closer to all of them than sixteen are.
+    many = steps.take(
+        {**TCMAX, "parameters": {"negatives": 10_000}, "switches": {"tcmax.sample_with_replacement": True}}, size=4
+    ).logged["loss"]
+    assert 0 < abs(many - exact) < 0.2 * abs(with_replacement - exact)
 
 
 def test_the_released_shared_head_trains_on_twice_what_it_tests_on():

@@ -1,6 +1,7 @@
 """The training loop: a run is a pure function of settings, seed and data; selection rules keep what they say."""
 
 import copy
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -352,6 +353,45 @@ def test_a_side_quantity_that_is_not_finite_is_left_out_of_the_history():
 def test_a_method_that_cannot_train_the_model_says_so_before_training():
     with pytest.raises(TcmaxError, match=r"variant 'v' on tiny: OGM scales convolution kernels"):
         runs.make({"method": "ogm"})
+
+
+@pytest.mark.parametrize("method", ["joint", "opm", "qmf", "tcmax", "unimodal"])
+def test_a_head_with_layers_of_its_own_for_each_loss_needs_a_method_that_has_them(method):
+    variant = {"method": method, "head": "concat-msh"}
+    with pytest.raises(TcmaxError, match=rf"variant 'v' on tiny: the head concat-msh has layers .* {method} does not"):
+        runs.make(variant)
+    runs.make({**variant, "method": "mmpareto"})
+
+
+def test_a_modality_name_that_pytorch_cannot_hold_is_one_sentence():
+    with pytest.raises(TcmaxError, match=r"tiny: PyTorch refuses a name of a modality: .*values"):
+        runs.make(dataset=tiny.dataset({"values": (3,), "right": (2,)}))
+
+
+def test_validation_scores_do_not_depend_on_test_items_where_a_read_out_looks_at_its_batch():
+    plain = tiny.dataset()
+    test = plain.folds[0].test
+    louder = {name: np.where(np.isin(np.arange(len(x)), test)[:, None], 3 * x, x) for name, x in plain.inputs.items()}
+    variant = {"method": "mla", "switches": {"mla.batch_gating": True}}
+    one, other = (runs.make(variant, dataset=tiny.dataset(inputs=inputs)).train() for inputs in (plain.inputs, louder))
+    for quantity in ("nll.val.own", "accuracy.val.own"):
+        assert values(one, quantity) == values(other, quantity)
+    assert values(one, "nll.test.own") != values(other, "nll.test.own")
+
+
+def test_on_a_gpu_only_deterministic_kernels_are_asked_for(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    try:
+        assert pick_device("cuda").type == "cuda"
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.backends.cudnn.benchmark
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)
+        monkeypatch.undo()
+        os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
 
 
 def test_a_gpu_that_is_asked_for_and_absent_is_one_sentence(monkeypatch):

@@ -29,6 +29,8 @@ WORK = {
     "mla": ({"method": "mla"}, 8, (4, 4), 4, 26, 8),
     "mla original": ({"method": "mla", "fidelity": "original"}, 8, (8, 4), 4, 26, 8),
     "mmpareto": ({"method": "mmpareto"}, 4, (4, 4), 4, 26, 12),
+    "mcr": ({"method": "mcr"}, 4, (4, 4), 4, 26, 4),
+    "mlb": ({"method": "mlb"}, 4, (4, 4), 4, 26, 4),
     "tcmax": ({"method": "tcmax"}, 4, (4, 4), 4, 26, 4),
     "tcmax film": ({"method": "tcmax", "head": "film"}, 4, (4, 4), 4, 26, 4),
 }
@@ -46,6 +48,19 @@ def test_assertion_38_steps_updates_and_passes_of_every_method(name):
             assert counts[f"count.forward_passes.{modality}"] == passes
             assert counts[f"data_passes.{modality}"] == encoded / ITEMS
         assert counts["count.backward_passes"] == backward
+
+
+def test_copies_that_g_blending_trains_are_its_work():
+    variant = {"method": "g-blending", "parameters": {"super_epoch": 1}}
+    history = runs.make(variant, training=tiny.training(epochs=2)).train().history
+    calls, data = (
+        [value for _, name, value in history if name == f"{quantity}.left"]
+        for quantity in ("count.forward_passes", "data_passes")
+    )
+    # In the first epoch each of two copies is trained and measured on two parts, in the second measured again.
+    assert calls == [STEPS + 2 * (STEPS + 2), STEPS + 2 * 2]
+    assert 1 + 2 * (0.5 + 1) < data[0] < 1 + 2 * (1 + 1)  # some items are held out of their training
+    assert data[1] == 1 + 2
 
 
 def test_a_frozen_encoder_is_encoded_but_not_updated():
