@@ -50,7 +50,9 @@ def plan(
         float, typer.Option(help="With --power: smallest gain of interest, in the metric's unit (0.01: one point).")
     ] = 0.01,
     metric: Annotated[str, typer.Option(help="With --power: which metric.")] = "accuracy",
-    chance: Annotated[float, typer.Option(help="With --power: the power to plan for, the chance of a supported verdict.")] = 0.8,
+    chance: Annotated[
+        float, typer.Option(help="With --power: the power to plan for, the chance of a supported verdict.")
+    ] = 0.8,
     results: Results = Path("results"),
 ) -> None:
     """Print runs, jobs, estimated hours and disk before training. With --power: what would decide."""
@@ -107,7 +109,7 @@ def splits(
     readout: Annotated[str | None, typer.Option(help="Which prediction; the variant's own when not given.")] = None,
     results: Results = Path("results"),
 ) -> None:
-    """Compare two variants over repeated random splits. Each is a dataset: for new training and test sets."""
+    """Compare two variants over repeated random splits. Each split is a dataset: for new training and test sets."""
     from tcmax.splits import compare_splits, splits_text
 
     typer.echo(splits_text(compare_splits(_experiment(experiment), results, a, b, metric, readout)))
@@ -115,7 +117,9 @@ def splits(
 
 @app.command()
 def prepare(
-    dataset: Annotated[str, typer.Argument(help="A dataset of the experiment; with --source, a set in docs/raw-media.md.")],
+    dataset: Annotated[
+        str, typer.Argument(help="A dataset of the experiment; with --source, a set in docs/raw-media.md.")
+    ],
     experiment: Annotated[str, typer.Option(help="Experiment that uses it.")] = "digits",
     results: Results = Path("results"),
     source: Annotated[
@@ -182,7 +186,7 @@ def score(
     dataset: Annotated[str, typer.Option(help="Dataset to score.")],
     results: Results = Path("results"),
 ) -> None:
-    """Turn predictions into scores. Of every run on a dataset: item scores, scores and histories."""
+    """Turn predictions into scores. Writes the item scores, scores and histories of all runs on a dataset."""
     from tcmax.stages import score_dataset
 
     for path in score_dataset(_experiment(experiment), dataset, results):
@@ -191,7 +195,7 @@ def score(
 
 @app.command()
 def compare(experiment: ExperimentName, results: Results = Path("results")) -> None:
-    """Turn scores into estimates, intervals and tests. Families of tests are corrected and named."""
+    """Turn scores into estimates, intervals and tests. Tests are corrected within families, which are named."""
     from tcmax.stages import compare_experiment
 
     typer.echo(compare_experiment(_experiment(experiment), results))
@@ -204,7 +208,7 @@ def report(
     reports: Reports = Path("reports"),
     processes: Annotated[int, typer.Option(min=1, help="How many processes draw figures.")] = 1,
 ) -> None:
-    """Render the page, the article, tables and figures. From what the earlier stages wrote."""
+    """Render the page, the article, tables and figures. Reads what the earlier stages wrote."""
     from tcmax.stages import report_experiment
 
     typer.echo(report_experiment(_experiment(experiment), results, reports, processes))
@@ -216,7 +220,7 @@ def theory(
     results: Results = Path("results"),
     reports: Reports = Path("reports"),
 ) -> None:
-    """Compute on known laws what the loss can reach. For a head, a batch, a prior and a sample; with a report."""
+    """Compute on known laws what the loss can reach. Writes a report on heads, batches, priors and samples."""
     from tcmax.theory import run_theory
 
     typer.echo(run_theory(laws, results, reports))
@@ -316,7 +320,7 @@ def audit_claims(
 
 @audit_app.command("discrepancies")
 def audit_discrepancies(experiment: ExperimentName, results: Results = Path("results")) -> None:
-    """Say what each deviation of released code changes. And which conclusions it would have changed."""
+    """Say what each deviation of released code changes. Lists the conclusions that it would have changed."""
     from tcmax.stages import discrepancies_experiment
 
     for line in discrepancies_experiment(_experiment(experiment), results):
@@ -329,7 +333,7 @@ def audit_multiverse(
     claims: Annotated[Path | None, typer.Option(help="Claims file; the experiment's own when not given.")] = None,
     results: Results = Path("results"),
 ) -> None:
-    """Say which verdicts hold under other choices. Of epoch, population, level, metric, read-out, datasets."""
+    """Say which verdicts hold under other choices. Varies epoch, population, level, metric, read-out, datasets."""
     from tcmax.stages import multiverse_experiment
 
     for line in multiverse_experiment(_experiment(experiment), results, claims):
@@ -342,7 +346,7 @@ def audit_published(
     metadata: Annotated[Path | None, typer.Option(help="Its metadata; TABLE.yaml beside it when not given.")] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the findings as JSON here.")] = None,
 ) -> None:
-    """Audit a published table from its printed numbers. Rounding, GRIM, noise, emphasis, claims."""
+    """Audit a published table from its printed numbers. Checks rounding, GRIM, noise, emphasis, claims."""
     from tcmax.audit import published
 
     typer.echo(published.to_text(published.run(table, metadata, out)))
