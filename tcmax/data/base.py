@@ -107,6 +107,8 @@ class Dataset:
         for name in self.modalities:
             if name in RESERVED:
                 return f"a modality may not be called {name!r}, {RESERVED[name]}"
+            if name.startswith("joint_"):
+                return f"a modality may not be called {name!r}: read-outs derived from all modalities begin so"
             if not _NAME.fullmatch(name):
                 return f"modality {name!r}: names become columns, so only letters, digits, '_' and '-'"
             n_rows = self.stored[name].n_items if name in self.stored else len(self.inputs[name])

@@ -24,6 +24,7 @@ INPUT = np.zeros((N, 2), np.float32)
 MISTAKES = [
     ({"inputs": {}}, "no modality"),
     ({"inputs": {"joint": INPUT}}, "may not be called 'joint'"),
+    ({"inputs": {"joint_entropy_gated": INPUT}}, "may not be called 'joint_entropy_gated'"),
     ({"inputs": {"head": INPUT}}, "may not be called 'head'"),
     ({"inputs": {"own": INPUT}}, "may not be called 'own'"),
     ({"inputs": {"all": INPUT}}, "may not be called 'all'"),
