@@ -8,6 +8,7 @@ Nine kinds of Parquet file carry everything between the stages (docs/records.md 
     SCORES        one file per dataset: those scores, averaged per run
     EVIDENCE      one row per estimate or comparison, with its interval, variance parts and family
     VERDICTS      one row per claim
+    MULTIVERSE    one row per claim, reading and choice: the verdict under other choices
     DISCREPANCIES one row per dataset, conclusion and flipped switch: the verdict before and after
     THEORY        computed values of known laws, beside what a formula says
 
