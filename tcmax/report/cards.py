@@ -14,6 +14,7 @@ from tcmax.audit.schema import Claim, load_claims
 from tcmax.experiment import Experiment
 from tcmax.files import sha256
 from tcmax.jobs import claims_path
+from tcmax.metrics import METRICS
 from tcmax.records import VERDICT_WORDS
 from tcmax.report.contents import Contents
 from tcmax.report.numbers import count, fixed, scale_of, show
@@ -55,7 +56,7 @@ class Printed:
 
 @dataclass(frozen=True)
 class Card:
-    """A claim with everything that decides it."""
+    """A claim with everything that decides it. measured: the metric and read-out of the deciding number."""
 
     id: str
     text: str
@@ -65,6 +66,7 @@ class Card:
     verdict: str
     verdict_seeds: str
     deciding: str
+    measured: str
     component: str
     sizes: str
     population: str
@@ -124,22 +126,24 @@ def _card(contents: Contents, verdict: pd.Series, declared: Claim | None) -> Car
         sizes.append(count(verdict["n_groups"], "group"))
     tested = pd.notna(verdict["n_seeds"])
     components = _components(contents, verdict)
+    proxy_for = (declared.proxy_for or "") if declared else ""
     return Card(
         id=verdict["claim"],
         text=text("text"),
-        source=text("source"),
+        source=text("source").removesuffix(f", proxy for {proxy_for}"),
         origin=text("origin"),
-        proxy_for=(declared.proxy_for or "") if declared else "",
+        proxy_for=proxy_for,
         verdict=verdict["verdict"],
         verdict_seeds=text("verdict_seeds"),
         deciding=deciding_number(verdict) if pd.notna(verdict["estimate"]) else "",
+        measured=_measured(contents.deciding(verdict)),
         component=titled(contents.experiment, text("blocking")),
         sizes=", ".join(sizes) if tested else "",
         population=POPULATIONS.get(text("population"), ""),
         quantifier="" if text("quantifier") == "none" else text("quantifier"),
         relation="" if text("relation") == "none" else text("relation"),
         reason=titled(contents.experiment, text("reason")),
-        needed=titled(contents.experiment, text("needed")),
+        needed=titled(contents.experiment, text("needed")).removeprefix("would be tested by: "),
         influence=titled(contents.experiment, text("influence")),
         plot=_plot(contents, verdict, components[components["decides"]]),
         components=_plot(contents, verdict, components) if len(components) > 1 else None,
@@ -147,13 +151,23 @@ def _card(contents: Contents, verdict: pd.Series, declared: Claim | None) -> Car
     )
 
 
+def _measured(row: pd.Series | None) -> str:
+    """ "Accuracy of right alone", as a comparison measures it; an association names its own metrics."""
+    if row is None or pd.isna(row["b"]):
+        return ""
+    title, readout = METRICS[row["metric"]].title, row["readout"]
+    if readout == "all" or pd.notna(row["b_readout"]):
+        return title
+    return f"{title} of the joint prediction" if readout in ("own", "joint") else f"{title} of {readout} alone"
+
+
 def titled(experiment: Experiment, text: str) -> str:
-    """Text of the records with variants and datasets called as in the tables."""
+    """Text of the records with variants and datasets called as in the tables, and minus signs as there."""
     names = {label: experiment.title(label) for label in experiment.settings.variants}
     names |= {dataset: experiment.dataset_title(dataset) for dataset in experiment.settings.datasets}
     pattern = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
     text = re.sub(rf"(?<![\w.-])(?:{pattern})(?![\w-])", lambda match: names[match[0]], text)
-    return text.replace(" minus ", " − ")
+    return re.sub(r"(?<![\w.-])-(?=\d|tau)", "−", text.replace(" minus ", " − "))
 
 
 def _components(contents: Contents, verdict: pd.Series) -> pd.DataFrame:

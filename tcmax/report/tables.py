@@ -166,9 +166,10 @@ def table1(contents: Contents) -> Table:
 
     caption = (
         "Accuracy (%) of each modality by itself and of the joint prediction: mean ± half-width of the 95 % interval "
-        f"for {POPULATIONS['both']} (crossed seeds × items). {_sizes(contents)} "
+        f"for {POPULATIONS['both']} (crossed seeds × items). {_design(contents)} "
         f"{held_fixed(contents)} {_ties_sentence(contents)} "
-        "Bold: no rival beats it (one-sided 0.025, Holm over its rivals)."
+        "Bold: possibly best, since no rival beats it (one-sided 0.025, Holm over its rivals); what is measured with a "
+        "wide interval stays bold."
     )
     return _estimate_table(contents, "table1", "Accuracy", caption, columns)
 
@@ -185,7 +186,7 @@ def table2(contents: Contents) -> Table:
     caption = (
         "Jensen-Shannon divergence between the modalities' predictions (nats), raw and after one temperature per run "
         "and modality fitted on validation; pairs: mean over pairs of modalities. Mean ± half-width of the 95 % "
-        f"interval for {POPULATIONS['both']}. {_sizes(contents)} {held_fixed(contents)} "
+        f"interval for {POPULATIONS['both']}. {_design(contents)} {held_fixed(contents)} "
         f"{_ties_sentence(contents)} Nothing is bold: neither direction is better by itself."
     )
     return _estimate_table(contents, "table2", "Jensen-Shannon divergence", caption, columns)
@@ -207,7 +208,7 @@ def table3(contents: Contents) -> Table:
     caption = (
         "Entropy of each modality's predictions (nats) and ρ, the weaker modality's entropy over the stronger one's; "
         f"weaker and stronger {by} (reference) or by the variant's own accuracy (own). Mean ± half-width of the "
-        f"95 % interval for {POPULATIONS['both']}. {_sizes(contents)} {held_fixed(contents)}"
+        f"95 % interval for {POPULATIONS['both']}. {_design(contents)} {held_fixed(contents)}"
     )
     return _estimate_table(contents, "table3", "Entropy and its ratio", caption, columns)
 
@@ -388,11 +389,11 @@ def comparisons(contents: Contents) -> Table:
     against = f"{experiment.title(reference)} and with " if reference else ""
     caption = (
         f"Paired comparisons of joint accuracy, each variant with {against}its best rival (siblings excluded; the "
-        "rival was picked on these items, which favours it). d: difference in percentage points, bold where the "
-        f"interval for {POPULATIONS['both']} excludes 0, with its 95 % interval for {POPULATIONS['seeds']} and for "
+        "rival was picked on these items, which favours it). d: difference in percentage points, bold where Holm "
+        f"p is at most 0.05, with its 95 % interval for {POPULATIONS['seeds']} and for "
         f"{POPULATIONS['both']}. Sign-flip p: test over seeds, in brackets the smallest p that this number of seeds "
         f"can reach. Holm p: two-sided t test for {POPULATIONS['both']}, corrected within the family that the "
-        f"heading names. {_sizes(contents)} {held_fixed(contents)}"
+        f"heading names. {_design(contents)} {held_fixed(contents)}"
     )
     return Table("comparisons", "Who beats whom", caption, tuple(blocks), pd.DataFrame(data))
 
@@ -416,7 +417,7 @@ def _comparison(experiment: Experiment, heading: str, both: pd.Series, seeds: pd
     source = both if seeds is None else seeds
     floor = source["sign_flip_floor"]
     flip = show_p(source["sign_flip_p"])
-    decided = shown.low and (both["low"] > 0 or both["high"] < 0)
+    decided = pd.notna(both["p_adjusted"]) and both["p_adjusted"] <= both["level"]
     line = "; ".join(part for part in (both["notes"], signature(both)) if part)
     cells = (
         Cell(shown.value, order=_order(both["estimate"]), best=bool(decided), note=line),
@@ -607,6 +608,14 @@ def held_fixed(contents: Contents) -> str:
         f"{FIXED} They are not alike: {joined(contents.cut_apart)} {verb} {own} validation part off the train list, as "
         "the release does, so that comparisons with the others compare training sets too."
     )
+
+
+def _design(contents: Contents) -> str:
+    """Sizes, and at which epoch every run was taken; unknown of runs made elsewhere."""
+    settings = contents.experiment.settings
+    if settings.imported is not None:
+        return _sizes(contents)
+    return f"{_sizes(contents)} Epoch chosen: {SELECTIONS.get(settings.selection, settings.selection)}."
 
 
 def _sizes(contents: Contents) -> str:
