@@ -45,7 +45,7 @@ from tcmax.stats.crossed import (
 from tcmax.stats.effects import hedges_g_paired
 from tcmax.stats.paired import SignFlip, mcnemar, sign_flip_seeds
 from tcmax.stats.selection import head_optimism
-from tcmax.stats.sequential import Spending
+from tcmax.stats.sequential import Spending, earliest
 
 Floats = NDArray[np.float64]
 Contender = tuple[str, ...]
@@ -412,6 +412,12 @@ class Board:
             n_diverged=len(diverged & common) if paired else len(a.diverged) + len(b.diverged),
             notes=tuple(notes),
         )
+
+    def together(self, a: Floats, b: Floats, compared: Sequence[Compared]) -> Crossed:
+        """A − B of matrices that are means over several datasets with these items; of looks the earliest counts."""
+        how = crossed_paired if compared[0].pairing == "paired" else crossed_unpaired
+        found = how(a, b, *self._grouping(a.shape[1]))
+        return self._whole(found, earliest([each.crossed.spending for each in compared]))
 
     def spending(self, n_seeds: int) -> Spending | None:
         """The look at which so many seeds stand, also where some of them are left out; None in a design without."""

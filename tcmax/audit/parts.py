@@ -15,7 +15,7 @@ from tcmax.evidence import Board, Compared, Contender, Pairing, Reading, contend
 from tcmax.experiment import Experiment
 from tcmax.seeding import generator
 from tcmax.stats.association import Resampled, resampled_tau
-from tcmax.stats.crossed import average
+from tcmax.stats.crossed import Crossed, average
 from tcmax.stats.paired import wilcoxon_datasets
 from tcmax.stats.sequential import earliest
 
@@ -141,7 +141,7 @@ def _association(claim: Claim, experiment: Experiment, board: Board, reading: Re
     return replace(part, estimand=found, n_seeds=len(seeds), n_groups=n_groups)
 
 
-def over_datasets(claim: Claim, parts: Sequence[Part]) -> Part:
+def over_datasets(claim: Claim, parts: Sequence[Part], boards: Sequence[Board]) -> Part:
     """The same comparison on several datasets as one: their average, or they as a sample of datasets."""
     general = claim.quantifier == "datasets in general"
     where = f"{len(parts)} datasets in general" if general else f"average of {len(parts)} datasets"
@@ -170,6 +170,8 @@ def over_datasets(claim: Claim, parts: Sequence[Part]) -> Part:
         if claim.relation != "equal":
             ranks = wilcoxon_datasets(np.array(across.values) - claim.margin)
             checks.insert(0, f"Wilcoxon's signed ranks over {len(parts)} datasets p {ranks.p_value:.3g}")
+        if _same_items(boards):
+            checks.append("all datasets hold the same items: they are no sample of datasets")
         estimator = "mean over datasets, Student's t"
         return replace(whole, estimand=across, estimator=estimator, notes=(*checks, *whole.notes))
     if len(parts) == 1:
@@ -177,11 +179,38 @@ def over_datasets(claim: Claim, parts: Sequence[Part]) -> Part:
     estimator = f"average over datasets, {first.estimator}"
     if isinstance(estimands[0], Resampled):
         return replace(whole, estimand=_average_of_draws(estimands), estimator=estimator)
-    crossed = average([estimand.crossed for estimand in estimands if isinstance(estimand, Difference)])
+    crossed = _item_by_item(parts, boards)
+    if crossed is None:
+        crossed = average([estimand.crossed for estimand in estimands if isinstance(estimand, Difference)])
+    else:
+        whole = replace(whole, n_items=crossed.n_items, notes=("the same items on every dataset", *whole.notes))
     grouped = all(part.n_groups is not None for part in parts)
     return replace(
         whole, estimand=Difference(crossed), estimator=estimator, n_groups=crossed.n_groups if grouped else None
     )
+
+
+def _same_items(boards: Sequence[Board]) -> bool:
+    first, *rest = (board.items.items for board in boards)
+    return all(np.array_equal(first, items) for items in rest)
+
+
+def _item_by_item(parts: Sequence[Part], boards: Sequence[Board]) -> Crossed | None:
+    """The average over datasets that hold the same items, such as cuts of the same images: the mean of their scores,
+    seed by seed and item by item, as one dataset. So what an item does to all of them at once is counted, which
+    `average` takes as independent. None where the items or the numbers of runs differ.
+
+    Seeds of different datasets share nothing, so which of them are averaged together is arbitrary and costs degrees of
+    freedom at most. Equal ids of different items cost nothing else either: their covariance is then 0 on average.
+    """
+    compared = [part.compared for part in parts if part.compared is not None]
+    alike = {(each.pairing, each.a.shape, each.b.shape) for each in compared}
+    if len(compared) < len(boards) or len(alike) > 1 or not _same_items(boards):
+        return None
+    a, b = (np.mean([getattr(each, side) for each in compared], axis=0) for side in ("a", "b"))
+    if a.shape[1] != boards[0].n_items:  # values of whole runs
+        return None
+    return boards[0].together(a, b, compared)
 
 
 def _average_of_draws(estimands: Sequence[Estimand]) -> Resampled:

@@ -269,6 +269,15 @@ def test_an_average_over_the_named_datasets_by_hand(tmp_path):
     assert row["dataset"] is None
 
 
+def test_the_same_items_twice_say_no_more_than_once(tmp_path):
+    scores = plain(np.random.default_rng(7), {"a": 0.73, "b": 0.7})
+    judge = judge_of(tmp_path, {"one": scores, "two": scores}, ("one", "two"))
+    average = judge({"quantifier": "average over the named datasets"})
+    alone = judge({"datasets": ["one"]})
+    for key in ("estimate", "low", "high", "n_items", "verdict_seeds"):
+        assert average[key] == pytest.approx(alone[key]), key
+
+
 def test_datasets_in_general_are_a_sample_of_datasets(tmp_path):
     rng = np.random.default_rng(8)
     datasets = ("one", "two", "three", "four")
@@ -283,7 +292,8 @@ def test_datasets_in_general_are_a_sample_of_datasets(tmp_path):
     assert (
         f"Wilcoxon's signed ranks over 4 datasets p {p:.3g}; sign-flip floor over 4 datasets 0.125" in verdict["reason"]
     )
-    assert "sign-flip floor over 4 datasets 0.125" in judge.evidence["claim-0|in general|a-vs-b|both"]["notes"]
+    notes = judge.evidence["claim-0|in general|a-vs-b|both"]["notes"]
+    assert "sign-flip floor over 4 datasets 0.125; all datasets hold the same items: they are no sample" in notes
     p = scipy.stats.wilcoxon(np.array(values) - 0.06, mode="exact").pvalue
     beyond = judge({"quantifier": "datasets in general", "margin": 0.06})
     assert f"Wilcoxon's signed ranks over 4 datasets p {p:.3g}" in beyond["reason"]
