@@ -70,3 +70,20 @@ def test_suite_intervals_cover_as_stored(script):
         if (row["n_seeds"], row["n_datasets"]) == ("12", "3"):
             share = hits.count((row["summary"], float(row["at"]))) / 100
             assert share == pytest.approx(float(row["coverage"]), abs=5 * math.sqrt(0.06 * 0.94 / 100))
+
+
+def test_intervals_of_tau_cover_as_stored_and_seldom_say_the_wrong_sign(script):
+    association = script("association")
+    rows = stored("association")
+    assert max(float(r["wrong_sign"]) for r in rows) < 0.02
+    assert max(float(r["wrong_sign"]) for r in rows if r["population"] == "both") < 0.005
+    means = 0.005 * np.array(association.ORDERS["similar"], dtype=float)
+    rng = np.random.default_rng(4)
+    hits, n = 0, 40
+    for _ in range(n):
+        x, y = association.scores(0.005 * np.arange(6.0), rng), association.scores(means, rng)
+        found = association.resampled_tau(x, y, {}, rng, 300).interval("both", 0.05)
+        hits += found.low - 1e-9 <= 0.6 <= found.high + 1e-9
+    (row,) = (r for r in rows if (r["population"], r["gap"], r["order"]) == ("both", "0.005", "similar"))
+    share = float(row["coverage"])
+    assert hits / n == pytest.approx(share, abs=5 * math.sqrt(0.05 * 0.95 / n))
