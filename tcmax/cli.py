@@ -118,7 +118,7 @@ def splits(
 @app.command()
 def prepare(
     dataset: Annotated[
-        str, typer.Argument(help="A dataset of the experiment; with --source, a set in docs/raw-media.md.")
+        str, typer.Argument(help="A dataset of the experiment; with --source, crema-d ... or mvsa-single.")
     ],
     experiment: Annotated[str, typer.Option(help="Experiment that uses it.")] = "digits",
     results: Results = Path("results"),
@@ -146,7 +146,14 @@ def prepare(
         from tcmax.prepare import Choices, prepare_media, prepare_tweets
 
         effort = Effort(processes or os.cpu_count() or 1, failed_share)
-        if dataset == "mvsa-single":
+        tweets = dataset == "mvsa-single"
+        of_tweets = {"--weights": weights is not None, "--model": model != "rn50", "--labels": labels != "agree"}
+        of_clips = {"--size": size != 224, "--seed": seed != 0, "--switch": bool(switch)}
+        of_clips["--fidelity"] = fidelity != "reference"
+        ignored = [option for option, given in (of_clips if tweets else of_tweets).items() if given]
+        if ignored:
+            raise TcmaxError(f"{dataset} does not take {', '.join(ignored)}.")
+        if tweets:
             if weights is None:
                 raise TcmaxError("mvsa-single needs a CLIP model: give the file of its weights with --weights.")
             typer.echo(prepare_tweets(source, weights, model, labels, store, effort=effort))
@@ -267,7 +274,7 @@ def data_list() -> None:
 
 
 @data_app.command("info")
-def data_info(name: Annotated[str, typer.Argument(help="Dataset.")]) -> None:
+def data_info(name: Annotated[str, typer.Argument(help="Dataset, or a feature file of yours.")]) -> None:
     """Print a dataset's licence, source, citation and caveats."""
     from tcmax.data.fetch import info
 

@@ -148,3 +148,9 @@ def test_what_is_missing_is_said_in_one_sentence(source, weights, tmp_path, monk
         prepare_tweets(source, weights, labels="merged")
     refused = CliRunner().invoke(app, ["prepare", "mvsa-single", "--source", str(source)])
     assert str(refused.exception) == "mvsa-single needs a CLIP model: give the file of its weights with --weights."
+    refused = CliRunner().invoke(
+        app, ["prepare", "mvsa-single", "--source", str(source), "--seed", "1", "--switch", "a=b"]
+    )
+    assert str(refused.exception) == "mvsa-single does not take --seed, --switch."
+    refused = CliRunner().invoke(app, ["prepare", "crema-d", "--source", str(source), "--labels", "merged"])
+    assert str(refused.exception) == "crema-d does not take --labels."

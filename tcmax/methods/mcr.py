@@ -44,7 +44,8 @@ class MCRParameters:
     partners: who an item's features come from: "any" item by a permutation (their `rand`), one with an "other_label"
         (`rsl`), or a permutation that leaves none in place, "not_itself" (`rsi`).
     unimodal_weight: w_u, 0.01 in their ResNet runs (1 for conformers). unimodal_gradients: whether it reaches encoders.
-    contrastive_weight, temperature: c_con 1 and 0.5. positives: in L_con, rows of the same "label" or the same "item".
+    contrastive_weight: c_con, 1. temperature: of L_con, 0.5.
+    positives: in L_con, rows of the same "label" or the same "item".
     decoding_weight: c_ceb, 0 in their ResNet runs (1 for conformers); needs the head's `decoder`.
     """
 

@@ -26,8 +26,9 @@ from tcmax.sgd import SGD
 
 @dataclass(frozen=True)
 class ReconBoostParameters:
-    """fit_weight, residual_weight: w_1 and w_2, 5 and 1 on CREMA-D (4 and 1 on AVE) in the authors' code.
+    """fit_weight: w_1, 5 on CREMA-D and 4 on AVE in the authors' code.
 
+    residual_weight: w_2, 1 in the authors' code.
     agreement: alpha_r, 0.5 in the authors' code, where it has no effect.
     phase_epochs: N, 4 in the authors' code, over up to 1001 stages; a run has epochs / (2 N) of them.
     """

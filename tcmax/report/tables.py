@@ -475,8 +475,8 @@ def verdicts(contents: Contents) -> Table:
     caption = (
         "Verdicts on the claims. Verdict: for the claim's population, by default new seeds and new test items; seeds "
         "only: for new seeds on this test set. Decisions are one-sided at half the level; intervals are two-sided. "
-        f"{testable} of {len(rows)} claims are testable here; were none of them true, up to {expected:.3g} would "
-        f"still be supported by chance. {held_fixed(contents)}"
+        f"{testable} of {len(rows)} claims are testable here; were none of them true, {expected:.3g} at most would "
+        f"be supported by chance on average. {held_fixed(contents)}"
     )
     data = contents.verdicts.drop(columns=["evidence"]).assign(signature=lines)
     return Table("verdicts", "Claims and verdicts", caption, (block,), data)
