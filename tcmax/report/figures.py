@@ -23,6 +23,7 @@ from tcmax.report.tables import FIXED, POPULATIONS, SELECTIONS
 from tcmax.stats.intervals import t_interval
 
 BINS = 10  # of a reliability curve
+MOST_CURVES = 8  # by epoch, that have a colour of their own
 
 
 def figures(contents: Contents) -> list[Figure]:
@@ -298,6 +299,11 @@ def training(contents: Contents, dataset: DatasetContents) -> Figure | None:
     experiment, look = contents.experiment, looks(contents.experiment)
     variants = [v for v in dataset.variants if v in set(data["variant"])]
     n_seeds = int(data["n_seeds"].max())
+    named = variants
+    if len(variants) > MOST_CURVES:  # more cannot be told apart: the first, the reference, and what forms a family
+        settings = experiment.settings
+        shown = {variants[0], settings.reference_variant, *(v for v in variants if settings.variants[v].family)}
+        named = [v for v in variants if v in shown][:MOST_CURVES]
 
     def draw(canvas: Canvas, wide: bool) -> None:
         panels = canvas.subplots(1, 2) if wide else canvas.subplots(2, 1, sharex=True)
@@ -305,6 +311,9 @@ def training(contents: Contents, dataset: DatasetContents) -> Figure | None:
             factor = 100.0 if quantity.startswith("accuracy") else 1.0
             for variant in variants:
                 part = data[(data["variant"] == variant) & (data["quantity"] == quantity)]
+                if variant not in named:
+                    axes.plot(part["epoch"], factor * part["mean"], color=BAND, lw=0.7, zorder=0)
+                    continue
                 style = look[variant]
                 axes.fill_between(
                     part["epoch"], factor * part["low"], factor * part["high"], color=style.colour, alpha=0.18, lw=0
@@ -316,14 +325,16 @@ def training(contents: Contents, dataset: DatasetContents) -> Figure | None:
                     ls=style.line,
                     marker=style.marker,
                     markersize=2.6,
-                    markevery=(variants.index(variant), max(len(part) // 6, 1)),
+                    markevery=(named.index(variant), max(len(part) // 6, 1)),
                 )
             axes.set_ylabel(label)
             axes.margins(x=0.01)
         for axes in panels if wide else panels[1:]:
             axes.set_xlabel("epoch")
-        add_legend(canvas, experiment.title, variants, look)
+        add_legend(canvas, experiment.title, named, look)
 
+    others = len(variants) - len(named)
+    grey = f" Grey: {count(others, 'further method')}, without bands; all numbers are in its CSV." if others else ""
     band = (
         f"Band: 95 % t interval over {count(n_seeds, 'seed')}, for new seeds on these items."
         if n_seeds > 1
@@ -333,18 +344,18 @@ def training(contents: Contents, dataset: DatasetContents) -> Figure | None:
         name=f"figure4_{dataset.id}",
         title=dataset.title,
         caption=(
-            f"Training loss and test accuracy by epoch, mean over seeds. {band} The level of one loss says nothing "
-            "about another: the TCMax loss of Eq. 14 is 0 for a constant head and falls to −(M − 1) H − log C for "
-            "additive ones, with M modalities, C classes and H the entropy of the labels in the batch; cross-entropy "
-            "starts near log C and falls to 0; the loss of the unimodal ensemble is a sum over modalities. Only "
-            "shapes can be compared."
+            f"Training loss and test accuracy by epoch, mean over seeds. {band}{grey} The level of one loss says "
+            "nothing about another: the TCMax loss of Eq. 14 is 0 for a constant head and falls to "
+            "−(M − 1) H − log C for additive ones, with M modalities, C classes and H the entropy of the labels in "
+            "the batch; cross-entropy starts near log C and falls to 0; the loss of the unimodal ensemble is a sum "
+            "over modalities. Only shapes can be compared."
         ),
         sizes="",
         alt=f"Training loss and test accuracy by epoch on {dataset.title} for {len(variants)} methods.",
         data=data,
-        height=3.3 + 0.15 * math.ceil(len(variants) / 2),
+        height=3.3 + 0.15 * math.ceil(len(named) / 2),
         draw=draw,
-        wide_height=2.1 + 0.15 * math.ceil(len(variants) / 4),
+        wide_height=2.1 + 0.15 * math.ceil(len(named) / 4),
     )
 
 

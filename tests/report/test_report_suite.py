@@ -6,6 +6,7 @@ from small_report import experiment_in, write_records
 
 from tcmax import __version__
 from tcmax.metrics.item_scores import ItemScores
+from tcmax.report import figures
 from tcmax.report.contents import Contents
 from tcmax.report.costs import costs
 from tcmax.report.readouts import readouts
@@ -114,6 +115,24 @@ def test_gains_are_differences_of_mean_accuracies_and_a_star_follows_holm(
             number = f"{abs(expected):.{places}f}" + ("*" if star else "")
             assert f"+{number}<" in texts if expected > 0 else f"{number}<" in texts
     assert True in drawn
+
+
+def test_of_many_curves_the_first_the_reference_and_families_have_a_colour(
+    two: tuple[Contents, list[ItemScores]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    contents = two[0]
+    plain = figures.training(contents, contents.datasets[0])
+    assert plain is not None
+    assert "Grey" not in plain.caption
+    monkeypatch.setattr(figures, "MOST_CURVES", 2)
+    few = figures.training(contents, contents.datasets[0])
+    assert few is not None
+    assert "Grey: 1 further method, without bands" in few.caption
+    assert few.data.equals(plain.data)
+    text = few.save(tmp_path)
+    assert "Joint-Concat" in text
+    assert "Unimodal ensemble" in text
+    assert "TCMax-Concat" not in text
 
 
 def test_practical_equality_is_asked_from_ten_datasets_on() -> None:
