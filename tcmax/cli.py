@@ -117,6 +117,7 @@ def splits(
 
 @app.command()
 def prepare(
+    context: typer.Context,
     dataset: Annotated[
         str, typer.Argument(help="A dataset of the experiment; with --source, crema-d ... or mvsa-single.")
     ],
@@ -147,10 +148,9 @@ def prepare(
 
         effort = Effort(processes or os.cpu_count() or 1, failed_share)
         tweets = dataset == "mvsa-single"
-        of_tweets = {"--weights": weights is not None, "--model": model != "rn50", "--labels": labels != "agree"}
-        of_clips = {"--size": size != 224, "--seed": seed != 0, "--switch": bool(switch)}
-        of_clips["--fidelity"] = fidelity != "reference"
-        ignored = [option for option, given in (of_clips if tweets else of_tweets).items() if given]
+        others = ("size", "seed", "fidelity", "switch") if tweets else ("weights", "model", "labels")
+        sources = {f"--{name}": context.get_parameter_source(name) for name in others}
+        ignored = [option for option, source in sources.items() if source and source.name == "COMMANDLINE"]
         if ignored:
             raise TcmaxError(f"{dataset} does not take {', '.join(ignored)}.")
         if tweets:

@@ -23,7 +23,7 @@ from matplotlib.lines import Line2D
 
 from tcmax.files import atomic_path, write_text
 from tcmax.report.latex import escape
-from tcmax.report.numbers import fixed
+from tcmax.report.numbers import count, fixed
 from tcmax.report.palette import INK, Look
 
 COLUMN, TEXT_WIDTH = 3.25, 6.75  # inches
@@ -160,6 +160,28 @@ def name_rows(axes: Axes, names: Sequence[str], top: float = -0.6) -> None:
     axes.set_ylim(len(names) - 0.4, top)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
+
+
+def draw_matrix(axes: Axes, frame: pd.DataFrame, labels: Any, centre: float, reach: float, size: float) -> None:
+    """A matrix of numbers as coloured cells with text: white at `centre`, strongest from `reach` away on."""
+    look: dict[str, Any] = {"cmap": HEAT, "center": centre, "vmin": centre - reach, "vmax": centre + reach}
+    look |= {"annot": labels, "fmt": "", "annot_kws": {"fontsize": size}, "cbar": False}
+    named = frame.rename(index=dollarless, columns=dollarless)
+    sns.heatmap(named, ax=axes, linewidths=0.6, linecolor="none", **look)
+    axes.set(xlabel="", ylabel="")
+    axes.tick_params(length=0)
+    for tick in axes.get_xticklabels():
+        tick.set(rotation=35, ha="right", rotation_mode="anchor")
+    axes.tick_params(axis="y", rotation=0)
+
+
+def sizes_of(data: pd.DataFrame) -> str:
+    """What stands after a caption: seeds and test items, as ranges where rows differ."""
+    parts = []
+    for column, what in (("n_seeds", "seed"), ("n_items", "test item")):
+        least, most = int(data[column].min()), int(data[column].max())
+        parts.append(count(most, what) if least == most else f"{least:,} to {count(most, what)}")
+    return f"n\u00a0=\u00a0{', '.join(parts)}."
 
 
 def add_legend(canvas: Canvas, title: Callable[[str], str], variants: Sequence[str], look: dict[str, Look]) -> None:

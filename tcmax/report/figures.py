@@ -6,7 +6,6 @@ from typing import cast
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
@@ -15,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from tcmax.errors import TcmaxError
 from tcmax.metrics.item_scores import ItemScores
 from tcmax.report.contents import Contents, DatasetContents
-from tcmax.report.figure import HEAT, Figure, add_legend, dollarless, name_rows, signed_cell
+from tcmax.report.figure import Figure, add_legend, dollarless, draw_matrix, name_rows, signed_cell, sizes_of
 from tcmax.report.numbers import count, fixed, joined
 from tcmax.report.palette import BAND, MUTED, PAPER, Look, looks
 from tcmax.report.suite_figures import gains, improvement, profiles, ranks
@@ -66,7 +65,7 @@ def accuracy(contents: Contents, dataset: DatasetContents) -> Figure | None:
             f"{POPULATIONS['seeds']}. Band: ± 1.96 binomial standard errors of one accuracy around the best, what "
             f"the test set alone leaves open for a single run; paired differences can be sharper. {FIXED}"
         ),
-        sizes=_n(data),
+        sizes=sizes_of(data),
         alt=f"Joint accuracy in percent on {dataset.title}: {order}.",
         data=data,
         height=0.55 + 0.19 * len(data),
@@ -93,29 +92,8 @@ def pairwise(contents: Contents, dataset: DatasetContents) -> Figure | None:
     limit = float(np.nanmax(np.abs(d))) or 1.0
 
     def draw(canvas: Canvas, wide: bool) -> None:
-        axes = canvas.subplots()
-        names = [dollarless(title) for title in titles]
-        frame = pd.DataFrame(d, index=names, columns=names)
-        sns.heatmap(
-            frame,
-            ax=axes,
-            cmap=HEAT,
-            center=0,
-            vmin=-limit,
-            vmax=limit,
-            annot=np.array(labels),
-            fmt="",
-            annot_kws={"fontsize": 7},
-            cbar=False,
-            linewidths=0.6,
-            linecolor="none",
-            square=False,
-        )
-        axes.set(xlabel="", ylabel="")
-        axes.tick_params(length=0)
-        for tick in axes.get_xticklabels():
-            tick.set(rotation=35, ha="right", rotation_mode="anchor")
-        axes.tick_params(axis="y", rotation=0)
+        frame = pd.DataFrame(d, index=titles, columns=titles)
+        draw_matrix(canvas.subplots(), frame, np.array(labels), 0.0, limit, 7)
 
     data = pairs[["a", "b", "estimate", "low", "high", "p", "p_adjusted", "family", "n_seeds", "n_items"]]
     return Figure(
@@ -125,7 +103,7 @@ def pairwise(contents: Contents, dataset: DatasetContents) -> Figure | None:
             "Paired differences of joint accuracy, row − column, in percentage points. Star: p ≤ 0.05 for "
             f"{POPULATIONS['both']}, two-sided, after Holm over all {len(pairs)} pairs. {FIXED}"
         ),
-        sizes=_n(pairs),
+        sizes=sizes_of(pairs),
         alt=f"Matrix of paired differences on {dataset.title}, best variant first: {', '.join(titles)}.",
         data=data,
         height=0.75 + 0.26 * size,
@@ -176,7 +154,7 @@ def modalities(contents: Contents, dataset: DatasetContents) -> Figure | None:
             f"Accuracy of each modality by itself. Thin: 95 % interval for {POPULATIONS['both']}; thick: for "
             f"{POPULATIONS['seeds']}{against}. {FIXED}"
         ),
-        sizes=_n(data),
+        sizes=sizes_of(data),
         alt=f"Accuracy of {joined(shown_modalities)} on {dataset.title}, {len(variants)} methods; numbers in Table 1.",
         data=data,
         height=(0.5 + 0.19 * len(variants)) * rows,
@@ -215,7 +193,7 @@ def divergence(contents: Contents, dataset: DatasetContents) -> Figure | None:
             "after one temperature per run and modality, fitted on validation. Thin: 95 % interval for "
             f"{POPULATIONS['both']}; thick: for {POPULATIONS['seeds']}. {FIXED}"
         ),
-        sizes=_n(data),
+        sizes=sizes_of(data),
         alt=f"Jensen-Shannon divergence on {dataset.title} for {len(variants)} methods; numbers in Table 2.",
         data=data,
         height=0.75 + 0.25 * len(variants),
@@ -483,7 +461,7 @@ def negatives(contents: Contents, dataset: DatasetContents) -> Figure | None:
             f"{batch}^{m} = {everything:,.0f} tuples of a batch. Thin: 95 % interval for {POPULATIONS['both']}; "
             f"thick: for {POPULATIONS['seeds']}. {FIXED}"
         ),
-        sizes=_n(data),
+        sizes=sizes_of(data),
         alt="Joint accuracy by number of sampled tuples: "
         + ", ".join(f"{int(r['negatives'])}: {100 * r['estimate']:.1f} %" for _, r in data.iterrows())
         + ".",
@@ -546,9 +524,3 @@ def _dots(
             axes.plot(bounds, [y, y], color=style.colour, lw=2.4, solid_capstyle="butt")
         fill = PAPER if hollow else style.colour
         axes.plot(factor * row["estimate"], y, style.marker, color=style.colour, markerfacecolor=fill, zorder=3)
-
-
-def _n(data: pd.DataFrame) -> str:
-    seeds = sorted({int(n) for n in data["n_seeds"]})
-    text = count(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
-    return f"n\u00a0=\u00a0{text}, {count(data['n_items'].iloc[0], 'test item')}."

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
 from tcmax.report.contents import Contents
-from tcmax.report.figure import HEAT, Figure, add_legend, dollarless, name_rows, signed_cell
+from tcmax.report.figure import Figure, add_legend, draw_matrix, name_rows, signed_cell, sizes_of
 from tcmax.report.numbers import count, show_p
 from tcmax.report.palette import INK, MUTED, looks
 from tcmax.report.suite import ABOVE, suite_scores
@@ -65,21 +64,13 @@ def _gains(contents: Contents, name: str, title: str, rivals: Mapping[str, str])
         named = values.loc[variants, datasets].rename(index=experiment.title, columns=experiment.dataset_title)
         return named if len(named) >= named.shape[1] else named.T  # the longer side goes down
 
-    frame, cells = matrix("points"), matrix("cell").fillna("–")
+    frame, cells = matrix("points"), matrix("cell")
+    blank = " Blank: not run there." if frame.isna().any(axis=None) else ""
     limit = min(float(frame.abs().max().max()), STRONGEST) or 1.0
 
     def draw(canvas: Canvas, wide: bool) -> None:
-        axes = canvas.subplots()
-        look: dict[str, Any] = {"cmap": HEAT, "center": 0, "vmin": -limit, "vmax": limit, "cbar": False}
-        look |= {"annot": cells, "fmt": "", "annot_kws": {"fontsize": 6.5}, "linewidths": 0.6, "linecolor": "none"}
-        sns.heatmap(frame.rename(index=dollarless, columns=dollarless), ax=axes, **look)
-        axes.set(xlabel="", ylabel="")
-        axes.tick_params(length=0)
-        for tick in axes.get_xticklabels():
-            tick.set(rotation=35, ha="right", rotation_mode="anchor")
-        axes.tick_params(axis="y", rotation=0)
+        draw_matrix(canvas.subplots(), frame, cells, 0.0, limit, 6.5)
 
-    seeds, items = (sorted({int(n) for n in data[column]}) for column in ("n_seeds", "n_items"))
     best = data.loc[data.groupby("dataset", sort=False)["points"].idxmax()]
     largest = (
         f"{experiment.dataset_title(d)} {experiment.title(a)} {c}" for d, a, c in best[["dataset", "a", "cell"]].values
@@ -90,18 +81,14 @@ def _gains(contents: Contents, name: str, title: str, rivals: Mapping[str, str])
         caption=(
             "Differences in joint accuracy, in percentage points. Star: p ≤ 0.05 for "
             f"{POPULATIONS['both']}, two-sided, after Holm over all pairs of the dataset. The strongest colour is the "
-            f"largest difference, or {STRONGEST:g} points. {FIXED}"
+            f"largest difference, or {STRONGEST:g} points.{blank} Intervals are in its CSV. {FIXED}"
         ),
-        sizes=f"n\u00a0=\u00a0{_range(seeds, 'seed')}, {_range(items, 'test item')}.",
+        sizes=sizes_of(data),
         alt=f"{title}: matrix of differences in joint accuracy. The largest of each dataset: {', '.join(largest)}.",
         data=data.drop(columns="cell"),
         height=0.75 + 0.2 * len(frame),
         draw=draw,
     )
-
-
-def _range(numbers: list[int], what: str) -> str:
-    return count(numbers[0], what) if len(numbers) == 1 else f"{numbers[0]:,} to {count(numbers[-1], what)}"
 
 
 def ranks(contents: Contents) -> Figure | None:
@@ -172,17 +159,9 @@ def improvement(contents: Contents) -> Figure | None:
         return f"{100 * cell.estimate:.0f}\n{100 * cell.low:.0f}–{100 * cell.high:.0f}"
 
     def draw(canvas: Canvas, wide: bool) -> None:
-        axes = canvas.subplots()
-        names = [dollarless(experiment.title(v)) for v in order]
-        frame = pd.DataFrame(100 * share, index=names, columns=names)
+        names = [experiment.title(v) for v in order]
         labels = np.array([[text(v, w) for w in order] for v in order])
-        look: dict[str, Any] = {"cmap": HEAT, "center": 50, "vmin": 0, "vmax": 100, "cbar": False, "linewidths": 0.6}
-        sns.heatmap(frame, ax=axes, annot=labels, fmt="", annot_kws={"fontsize": 6.5}, linecolor="none", **look)
-        axes.set(xlabel="", ylabel="")
-        axes.tick_params(length=0)
-        for tick in axes.get_xticklabels():
-            tick.set(rotation=35, ha="right", rotation_mode="anchor")
-        axes.tick_params(axis="y", rotation=0)
+        draw_matrix(canvas.subplots(), pd.DataFrame(100 * share, index=names, columns=names), labels, 50.0, 50.0, 6.5)
 
     rows = [
         {"a": v, "b": w, "estimate": c.estimate, "low": c.low, "high": c.high, "n_a": c.n_a, "n_b": c.n_b}
