@@ -278,6 +278,17 @@ def test_the_same_items_twice_say_no_more_than_once(tmp_path):
         assert average[key] == pytest.approx(alone[key]), key
 
 
+def test_other_items_with_equal_scores_are_new_evidence(tmp_path):
+    scores = plain(np.random.default_rng(7), {"a": 0.73, "b": 0.7})
+    judge = judge_of(tmp_path, {"one": scores, "two": scores}, ("one", "two"))
+    others = [f"other-{k:04d}" for k in range(200)]
+    write_items(tmp_path / "made-up" / "two", scores, seeds=(0, 1, 2, 3, 4), items=others)
+    average = judge({"quantifier": "average over the named datasets"})
+    alone = judge({"datasets": ["one"]})
+    assert average["n_items"] == 2 * alone["n_items"]
+    assert average["high"] - average["low"] < 0.8 * (alone["high"] - alone["low"])
+
+
 def test_datasets_in_general_are_a_sample_of_datasets(tmp_path):
     rng = np.random.default_rng(8)
     datasets = ("one", "two", "three", "four")

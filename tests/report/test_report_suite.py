@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from small_report import experiment_in, write_records
 
@@ -115,6 +116,17 @@ def test_gains_are_differences_of_mean_accuracies_and_a_star_follows_holm(
             number = f"{abs(expected):.{places}f}" + ("*" if star else "")
             assert f"+{number}<" in texts if expected > 0 else f"{number}<" in texts
     assert True in drawn
+
+
+def test_a_gain_that_holm_does_not_decide_has_no_star(
+    two: tuple[Contents, list[ItemScores]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def undecided(*asked: str) -> pd.DataFrame:
+        return found(*asked).assign(p=0.001, p_adjusted=0.06)
+
+    found = two[0].comparisons
+    monkeypatch.setattr(two[0], "comparisons", undecided)
+    assert all("*<" not in figure.save(tmp_path) for figure in gains(two[0]))
 
 
 def test_of_many_curves_the_first_the_reference_and_families_have_a_colour(
