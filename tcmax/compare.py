@@ -76,7 +76,7 @@ def compare(experiment: Experiment, results: Path) -> None:
 
 def estimates(board: Board) -> Iterator[dict[str, Any]]:
     """One row per metric, read-out, variant and population."""
-    for metric, readout in board.available():
+    for metric, readout in board.available:
         for variant in filter(board.items.seeds, board.variants):
             try:
                 score = board.score((variant,), metric, readout)
@@ -106,7 +106,7 @@ def estimates(board: Board) -> Iterator[dict[str, Any]]:
 def comparisons(board: Board) -> Iterator[dict[str, Any]]:
     """Rows of the three families of comparisons of each metric and read-out, adjusted within each."""
     reference = board.experiment.settings.reference_variant
-    for metric, readout in board.available():
+    for metric, readout in board.available:
         joint = readout in ("own", "all")
         if metric not in COMPARED or not (joint or (metric == "accuracy" and readout in board.items.modalities)):
             continue
@@ -127,7 +127,7 @@ def comparisons(board: Board) -> Iterator[dict[str, Any]]:
 
 def self_comparisons(board: Board) -> dict[str, SelfComparison]:
     """Variant -> how often its halves were told apart; without variants of fewer than six finished seeds."""
-    if RANKED not in board.available():
+    if RANKED not in board.available:
         return {}
     scores = {variant: board.score((variant,), *RANKED) for variant in board.variants}
     return {

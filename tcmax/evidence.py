@@ -182,11 +182,14 @@ class Board:
         """The read-out of a metric: the one asked for, "all" for a metric of the whole item, else the variant's own."""
         return "all" if metric in WHOLE_ITEM else asked or "own"
 
-    def available(self) -> list[tuple[str, str]]:
+    @cached_property
+    def available(self) -> tuple[tuple[str, str], ...]:
         """Every metric of the catalogue that these scores hold, with each of its read-outs."""
         stored = {name.removeprefix("score_") for name in pq.read_schema(self.items.path).names}
         if self.only_runs:
-            return [(metric, readout) for metric in METRICS for name, readout in self._run_scores if name == metric]
+            return tuple(
+                (metric, readout) for metric in METRICS for name, readout in self._run_scores if name == metric
+            )
         found = []
         for metric, described in METRICS.items():
             for readout in ("all",) if metric in WHOLE_ITEM else self.items.readouts:
@@ -204,7 +207,7 @@ class Board:
                     there = (metric, readout) in self._run_scores
                 if there:
                     found.append((metric, readout))
-        return found
+        return tuple(found)
 
     @property
     def reference(self) -> str | None:

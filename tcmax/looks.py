@@ -131,7 +131,7 @@ def _taken(experiment: Experiment, results: Path, plan: Plan, n: int, pairs: Map
     found = []
     for board, of_dataset in pairs.items():
         readout = board.readout(plan.metric, None)
-        if (plan.metric, readout) not in board.available():
+        if (plan.metric, readout) not in board.available:
             raise TcmaxError(f"{board.items.path} has no scores of {plan.metric}.")
         found += [_look(board, a, b, plan.metric, readout, boundaries, n) for a, b in of_dataset]
     taken = {"level": boundaries.at(n), "pairs": [asdict(look) for look in found]}

@@ -66,7 +66,7 @@ def power_plan(
     for dataset in experiment.settings.datasets:
         board = Board(experiment, dataset, results)
         readout = board.readout(metric, None)
-        if (metric, readout) not in board.available():
+        if (metric, readout) not in board.available:
             raise TcmaxError(f"{board.items.path} has no scores of {metric}.")
         reference = board.reference
         pairs = (

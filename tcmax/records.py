@@ -17,7 +17,7 @@ duration, so that equal runs have equal bytes (those live in a sidecar, see prov
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -421,8 +421,10 @@ def _dictionary_columns(table: pa.Table) -> list[str]:
     ]
 
 
-def read(path: Path, kind: Kind, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read and validate a record. A partial read (`columns`) checks the header only.
+def read(
+    path: Path, kind: Kind, columns: Sequence[str] | None = None, row_groups: Sequence[int] | None = None
+) -> pa.Table:
+    """Read and validate a record. A partial read (`columns`, `row_groups`) checks the header only.
 
     Raises TcmaxError naming the file when it is missing, damaged, of another kind or of another schema version.
     """
@@ -430,7 +432,8 @@ def read(path: Path, kind: Kind, columns: Sequence[str] | None = None) -> pa.Tab
     if not path.is_file():
         raise TcmaxError(f"{path} does not exist; it holds {kind.name} and an earlier stage writes it.")
     try:
-        head = header(path)
+        file = pq.ParquetFile(path, memory_map=False)
+        head = _header_in(file.metadata.metadata)
         if head.get("kind") != kind.name:
             raise TcmaxError(f"{path} holds {head.get('kind', 'no tcmax record')}, not {kind.name}.")
         version = head.get("schema_version")
@@ -439,11 +442,12 @@ def read(path: Path, kind: Kind, columns: Sequence[str] | None = None) -> pa.Tab
                 f"{path} has schema version {version}, this tcmax reads version {SCHEMA_VERSION}; "
                 "build it again or use the tcmax that wrote it."
             )
-        table = pq.ParquetFile(path, memory_map=False).read(columns=list(columns) if columns else None)
+        wanted = list(columns) if columns else None
+        table = file.read(wanted) if row_groups is None else file.read_row_groups(list(row_groups), wanted)
         table = table.unify_dictionaries()  # row groups have a dictionary each
     except (pa.ArrowException, OSError) as error:
         raise TcmaxError(f"{path} is damaged or not a Parquet file ({_first_line(error)}).") from error
-    if columns is None:
+    if columns is None and row_groups is None:
         problem = _problem(kind, table)
         if problem:
             old = "; if an earlier tcmax wrote it, build it again" if problem.endswith("is missing") else ""
@@ -454,11 +458,19 @@ def read(path: Path, kind: Kind, columns: Sequence[str] | None = None) -> pa.Tab
 def header(path: Path) -> dict[str, Any]:
     """The metadata a record was written with; {} when the file is Parquet but not ours."""
     try:
-        metadata = pq.read_metadata(path).metadata or {}
+        return _header_in(pq.read_metadata(path).metadata)
     except (pa.ArrowException, OSError) as error:
         raise TcmaxError(f"{path} is damaged or not a Parquet file ({_first_line(error)}).") from error
+
+
+def header_of(table: pa.Table) -> dict[str, Any]:
+    """The same of a record that has been read."""
+    return _header_in(table.schema.metadata)
+
+
+def _header_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
     try:
-        value = json.loads(metadata.get(b"tcmax", b"{}"))
+        value = json.loads((metadata or {}).get(b"tcmax", b"{}"))
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}

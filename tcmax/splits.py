@@ -67,7 +67,7 @@ def compare_splits(
     differences, seeds = [], []
     for board in boards:
         named = (metric, board.readout(metric, readout))
-        if named not in board.available():
+        if named not in board.available:
             raise TcmaxError(f"{board.items.path} has no scores of {metric}.")
         compared = board.difference(board.score((a,), *named), board.score((b,), *named))
         if isinstance(compared, str):

@@ -61,9 +61,8 @@ def deviations(flips: Sequence[Flip]) -> dict[tuple[str, str], dict[str, str]]:
 def effects(board: RememberingBoard, flips: Sequence[Flip]) -> Iterator[dict[str, Any]]:
     """EVIDENCE of every flip on a dataset: the variant with the switch minus the one without."""
     here = [flip for flip in flips if {flip.base, flip.variant} <= set(board.variants)]
-    available = board.available()
     for metric, readout in MEASURED:
-        if here and (metric, readout) in available:
+        if here and (metric, readout) in board.available:
             labels = dict.fromkeys(label for flip in here for label in (flip.variant, flip.base))
             scores = {label: board.score((label,), metric, readout) for label in labels}
             name = f"each switch flipped alone, {metric} ({readout}) on {board.dataset}"

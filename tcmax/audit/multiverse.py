@@ -206,8 +206,7 @@ def _changed(claim: Claim, choices: Mapping[str, str]) -> Claim:
 
 
 def _held(board: Board, claim: Claim) -> bool:
-    held = board.available()
-    return (str(claim.metric), board.readout(str(claim.metric), claim.readout)) in held
+    return (str(claim.metric), board.readout(str(claim.metric), claim.readout)) in board.available
 
 
 def _first(own: str, options: Sequence[str]) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ class ItemScores:
         self._scores = [name.removeprefix("score_") for name in columns if name.startswith("score_")]
         self._groupings = [name.removeprefix("group_") for name in columns if name.startswith("group_")]
         self.readouts = tuple(dict.fromkeys(name.partition(".")[2] for name in self._scores))
-        self._cache: dict[str, NDArray[np.float64]] = {}
+        self._cache: dict[tuple[str, str], NDArray[np.float64]] = {}
         self._index(keys)
 
     @classmethod
@@ -79,12 +79,13 @@ class ItemScores:
         unknown = sorted({*variants.tolist(), *selections.tolist()} - {*self.variants, *self.selections})
         if unknown:
             raise TcmaxError(f"{self.path}: its header does not list {unknown[0]!r}.")
-        order = np.lexsort((item_codes, seed_codes, selection_codes, variant_codes))
-        run_codes = np.stack([variant_codes, selection_codes, seed_codes])[:, order]
-        starts = np.flatnonzero(np.r_[True, (run_codes[:, 1:] != run_codes[:, :-1]).any(axis=0)])
+        sizes = (len(variants), len(selections), len(seeds))
+        run_codes = np.ravel_multi_index((variant_codes, selection_codes, seed_codes), sizes)
+        order = np.argsort(run_codes * len(self.items) + item_codes, kind="stable")  # quick where they are in order
+        starts = np.flatnonzero(np.diff(run_codes[order], prepend=-1))
         self._rows: dict[tuple[str, str, int], NDArray[np.intp]] = {}
         for start, rows in zip(starts, np.split(order, starts[1:]), strict=True):
-            v, s, r = run_codes[:, start]
+            v, s, r = np.unravel_index(run_codes[order[start]], sizes)
             run = (str(variants[v]), str(selections[s]), int(seeds[r]))
             if len(rows) != len(self.items) or (item_codes[rows] != np.arange(len(self.items))).any():
                 raise TcmaxError(
@@ -92,6 +93,16 @@ class ItemScores:
                     f"{len(np.unique(item_codes[rows]))} of {len(self.items)} items."
                 )
             self._rows[run] = rows
+        finished = {variant: {seed for label, _, seed in self._rows if label == variant} for variant in self.variants}
+        self._finished = {variant: tuple(sorted(found)) for variant, found in finished.items()}
+        metadata = pq.read_metadata(self.path)
+        n_groups = metadata.num_row_groups
+        self._group_of_row = np.repeat(np.arange(n_groups), [metadata.row_group(k).num_rows for k in range(n_groups)])
+        # selection rule -> (row groups,) whether it has rows there: columns are read for one rule at a time
+        self._held = {
+            name: np.bincount(self._group_of_row[(selections == name)[selection_codes]], minlength=n_groups) > 0
+            for name in self.selections
+        }
         self.labels: NDArray[np.int64] = self._shared("label", keys["label"].to_numpy())
         self.folds: NDArray[np.int64] = self._shared("fold", keys["fold"].to_numpy())
         self.groups: dict[str, NDArray[np.str_]] = {}
@@ -115,7 +126,7 @@ class ItemScores:
     def seeds(self, variant: str) -> tuple[int, ...]:
         """Finished seeds of a variant (with all their folds), ascending; () where every run diverged."""
         self._check_variant(variant)
-        return tuple(sorted({seed for label, _, seed in self._rows if label == variant}))
+        return self._finished[variant]
 
     def diverged(self, variant: str) -> tuple[int, ...]:
         """Seeds of a variant that diverged, in at least one fold."""
@@ -149,25 +160,30 @@ class ItemScores:
                 raise TcmaxError(f"{self.path}: seed {seed} of {variant} ({selection}) {why}.")
             rows.append(self._rows[variant, selection, seed])
         index = np.stack(rows) if rows else np.empty((0, len(self.items)), np.intp)
-        return self._column(metric, readout)[index]
+        return self._column(metric, readout, selection)[index]
 
-    def _column(self, metric: str, readout: str) -> NDArray[np.float64]:
-        """(rows,) one score column of the file."""
+    def _column(self, metric: str, readout: str, selection: str) -> NDArray[np.float64]:
+        """(rows,) one score column of the file, NaN in row groups without rows of the selection rule."""
         if f"{metric}.{readout}" not in self._scores:
             have = [name.partition(".")[0] for name in self._scores if name.partition(".")[2] == readout]
             known = f"it has {', '.join(have)} of it" if have else f"its read-outs are {', '.join(self.readouts)}"
             raise TcmaxError(f"{self.path} has no score {metric!r} of the read-out {readout!r}; {known}.")
         name = f"score_{metric}.{readout}"
-        if name in self._cache:
-            self._cache[name] = self._cache.pop(name)
+        key = name, selection
+        if key in self._cache:
+            self._cache[key] = self._cache.pop(key)
         else:
-            values = records.read(self.path, records.ITEM_SCORES, columns=[name])[name].to_numpy()
-            if not np.isfinite(values).all():
+            held = self._held[selection]
+            table = records.read(self.path, records.ITEM_SCORES, [name], np.flatnonzero(held).tolist())
+            read = table[name].to_numpy()
+            if not np.isfinite(read).all():
                 raise TcmaxError(f"{self.path}: the column {name!r} holds missing or infinite values.")
             while len(self._cache) >= _KEPT_COLUMNS:
                 self._cache.pop(next(iter(self._cache)))
-            self._cache[name] = values
-        return self._cache[name]
+            values = np.full(len(self._group_of_row), np.nan)
+            values[held[self._group_of_row]] = read
+            self._cache[key] = values
+        return self._cache[key]
 
     def _check_variant(self, variant: str) -> None:
         if variant not in self.variants:
@@ -180,5 +196,5 @@ def _codes(column: pa.ChunkedArray) -> tuple[NDArray[np.str_], NDArray[np.intp]]
     values = np.array(encoded.dictionary.to_pylist(), dtype=np.str_)
     distinct, positions = np.unique(values, return_inverse=True)
     codes = positions[encoded.indices.to_numpy()]
-    used, codes = np.unique(codes, return_inverse=True)
-    return distinct[used], codes
+    used = np.bincount(codes, minlength=len(distinct)) > 0
+    return distinct[used], (np.cumsum(used) - 1)[codes]
