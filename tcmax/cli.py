@@ -413,6 +413,9 @@ def _experiment(name: str, parts: bool = False):  # type: ignore[no-untyped-def]
     if parts:
         if loaded.settings.imported is not None:
             raise TcmaxError(f"{loaded.path}: {loaded.name} holds imported results; there is nothing to train.")
+        from tcmax.memory import import_for_good
+
+        import_for_good("torch")
         from tcmax.training.spec import check_parts
 
         check_parts(loaded)

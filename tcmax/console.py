@@ -2,10 +2,11 @@
 
 import sys
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
 
 
 class Progress:
@@ -16,15 +17,15 @@ class Progress:
         self._bar: Bar | None = None
         self._task: TaskID | None = None
         if sys.stderr.isatty():
-            from rich.console import Console
+            from rich import console, progress
 
-            self._bar = Bar(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.completed:.1f}/{task.total}"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[line]}"),
-                console=Console(stderr=True),
+            self._bar = progress.Progress(
+                progress.TextColumn("{task.description}"),
+                progress.BarColumn(),
+                progress.TextColumn("{task.completed:.1f}/{task.total}"),
+                progress.TimeRemainingColumn(),
+                progress.TextColumn("{task.fields[line]}"),
+                console=console.Console(stderr=True),
             )
 
     def __enter__(self) -> Self:

@@ -37,6 +37,7 @@ TRAINING_SIDE = (
 # On the training side, yet without influence on numbers: files are moved, written and checked here.
 _INERT = ("tcmax.data.fetch", "tcmax.training.checkpoint")
 _SHARED = ("tcmax.training.loop", "tcmax.training.spec", "tcmax.data.base")
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)  # what can have a docstring
 _VERSIONED = (
     "torch",
     "torchvision",
@@ -84,15 +85,8 @@ def _source(module: str) -> Path | None:
 def _tree(path: Path) -> ast.Module:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if (
-            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-            and body
-            and isinstance(body[0], ast.Expr)
-            and isinstance(body[0].value, ast.Constant)
-            and isinstance(body[0].value.value, str)
-        ):
-            node.body = body[1:] or [ast.Pass()]
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
     return tree
 
 

@@ -1,4 +1,4 @@
-"""Freed memory is reused: arrays that come and go do not fault their pages in again."""
+"""Freed memory is reused without new page faults, and the garbage collector passes imported packages by."""
 
 import platform
 import subprocess
@@ -33,3 +33,28 @@ def test_freed_memory_is_not_faulted_in_again():
         faults[how] = int(done.stdout)
     assert faults["kept"] < 100
     assert faults["kept"] <= faults["handed back"]
+
+
+IMPORTING = """
+import gc
+from tcmax.memory import import_for_good
+import_for_good("difflib")
+frozen = gc.get_freeze_count()
+assert frozen > 1000 and gc.isenabled()
+held = [[] for _ in range(1000)]
+import_for_good("difflib")
+assert gc.get_freeze_count() <= frozen, "a package that is here already freezes nothing"
+try:
+    import_for_good("no_such_package")
+except ModuleNotFoundError:
+    assert gc.isenabled()
+else:
+    raise AssertionError("a missing package is an error")
+gc.disable()
+import_for_good("cmd")
+assert not gc.isenabled()
+"""
+
+
+def test_the_collector_does_not_look_through_an_imported_package_and_works_on():
+    subprocess.run([sys.executable, "-c", IMPORTING], check=True, timeout=60)
