@@ -7,10 +7,10 @@ large classes and the other two about all of them.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tcmax.metrics.softmax import checked
+from tcmax.metrics.softmax import Logits, checked
 
 
-def predict(logits: ArrayLike) -> NDArray[np.intp]:
+def predict(logits: Logits) -> NDArray[np.intp]:
     """The most probable class; logits (..., items, classes) to (..., items).
 
     Of several equal maxima the first class wins, as in the training frameworks: exact ties are rare in single
@@ -40,7 +40,7 @@ def balanced_accuracy(predicted: ArrayLike, labels: ArrayLike) -> NDArray[np.flo
     predicted, labels = _paired(predicted, labels)
     right = predicted == labels
     recalls = [right[..., labels == c].mean(axis=-1) for c in np.unique(labels)]
-    return np.asarray(np.mean(recalls, axis=0))
+    return np.asarray(np.stack(recalls, axis=-1).mean(axis=-1))
 
 
 def macro_f1(predicted: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
-from tcmax.metrics.softmax import checked, checked_labels, log_softmax
+from tcmax.metrics.softmax import Logits, checked, checked_labels, forecast_of
 
 N_BINS = 15
 # Range of the fitted sharpness, the root mean square of the calibrated logits centred over classes: from a forecast
@@ -17,65 +17,67 @@ N_BINS = 15
 SHARPNESS = (1e-2, 1e2)
 
 
-def nll(logits: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
+def nll(logits: Logits, labels: ArrayLike) -> NDArray[np.float64]:
     """Negative log-likelihood of the true class, −log p_y; how surprised is the forecast?
 
     logits (..., items, classes), labels (items,); result (..., items), in nats, ≥ 0, unbounded: one confident error
     can outweigh a thousand right answers. log C for a uniform forecast.
     Raises ValueError for NaN or infinite logits or labels outside the classes. Oracle: scipy.special.log_softmax.
     """
-    log_p = log_softmax(logits)
-    return -_at(log_p, labels)
+    return -_at(forecast_of(logits).log_p, labels)
 
 
-def brier(logits: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
+def brier(logits: Logits, labels: ArrayLike) -> NDArray[np.float64]:
     """Brier score over all classes, Σ_c (p_c − [c = y])²; a proper score that no single item dominates.
 
     logits (..., items, classes), labels (items,); result (..., items), within [0, 2] (twice the form that is used for
     two classes with one probability); (C−1)/C for a uniform forecast.
     Raises ValueError as `nll` does. Source: Brier 1950. Oracle: the sum written out with scipy.special.softmax.
     """
-    errors = np.exp(log_softmax(logits))
+    errors = forecast_of(logits).p.copy()
     index = _label_index(errors, labels)
     errors[..., np.arange(len(index)), index] -= 1.0
     return np.einsum("...c,...c->...", errors, errors)
 
 
-def confidence(logits: ArrayLike) -> NDArray[np.float64]:
+def confidence(logits: Logits) -> NDArray[np.float64]:
     """Probability of the most probable class, max_c p_c; logits (..., classes) to (...), within [1/C, 1].
 
     Raises ValueError for NaN or infinite logits. Oracle: scipy.special.softmax.
     """
-    return np.exp(log_softmax(logits).max(axis=-1))
+    return np.exp(forecast_of(logits).log_p.max(axis=-1))
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """A reliability curve and its summary.
+    """A reliability curve and its summary, of one run or of several.
 
-    edges               (n_bins + 1,) of confidence, equal widths; bins are open on the left, closed on the right
-    counts              (n_bins,) items per bin
-    confidence          (n_bins,) mean confidence in the bin; NaN where it is empty
-    accuracy            (n_bins,) share of right answers in the bin; NaN where it is empty
-    ece                 Σ_b (n_b / n) |accuracy_b − confidence_b|, a proportion
-    ece_if_calibrated   the ece that a perfectly calibrated forecast with these confidences would show by chance
+    counts              (..., n_bins) items per bin; equal widths of confidence, open on the left, closed on the right
+    confidence          (..., n_bins) mean confidence in the bin; NaN where it is empty
+    accuracy            (..., n_bins) share of right answers in the bin; NaN where it is empty
+    ece                 (...) Σ_b (n_b / n) |accuracy_b − confidence_b|, a proportion
+    ece_if_calibrated   (...) the ece that a perfectly calibrated forecast with these confidences would show by chance
     n_items             n
     """
 
-    edges: NDArray[np.float64]
     counts: NDArray[np.int64]
     confidence: NDArray[np.float64]
     accuracy: NDArray[np.float64]
-    ece: float
-    ece_if_calibrated: float
+    ece: NDArray[np.float64]
+    ece_if_calibrated: NDArray[np.float64]
     n_items: int
+
+    @property
+    def edges(self) -> NDArray[np.float64]:
+        """(n_bins + 1,) of confidence."""
+        return np.linspace(0.0, 1.0, self.counts.shape[-1] + 1)
 
 
 def reliability(confidence: ArrayLike, correct: ArrayLike, n_bins: int = N_BINS) -> Reliability:
     """Is an answer given with confidence p right a share p of the time? Curve and expected calibration error.
 
-    confidence (items,) in [0, 1], correct (items,) 0/1, for one run: pooling runs hides their opposite errors.
-    Equal-width bins (0, 1/B], (1/B, 2/B], ...; the value depends on B, and compares only between equal B.
+    confidence (..., items) in [0, 1], correct (..., items) 0/1, each run by itself: pooling runs hides their opposite
+    errors. Equal-width bins (0, 1/B], (1/B, 2/B], ...; the value depends on B, and compares only between equal B.
 
     Small samples bias the error upwards, since |accuracy − confidence| is positive by chance alone:
     `ece_if_calibrated` is what sampling alone yields, Σ_b E|X_b − n_b p_b| / n with X_b ~ Binomial(n_b, p_b) and p_b
@@ -85,23 +87,27 @@ def reliability(confidence: ArrayLike, correct: ArrayLike, n_bins: int = N_BINS)
     Source: Guo et al. 2017, equations 2 and 3. Oracle: the sum written out bin by bin; scipy.stats.binom, simulation.
     """
     claimed, right = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
-    if claimed.ndim != 1 or claimed.shape != right.shape or not len(claimed):
-        raise ValueError(f"confidence and correct are (items,) of one length, got {claimed.shape} and {right.shape}")
-    if n_bins < 1 or not ((claimed >= 0) & (claimed <= 1)).all() or not np.isin(right, (0.0, 1.0)).all():
+    if claimed.ndim < 1 or claimed.shape != right.shape or not claimed.size:
+        raise ValueError(f"confidence and correct are (..., items) of one shape, got {claimed.shape} and {right.shape}")
+    if n_bins < 1 or not ((claimed >= 0) & (claimed <= 1)).all() or not ((right == 0) | (right == 1)).all():
         raise ValueError("confidence lies in [0, 1], correct is 0 or 1, and at least one bin is needed")
+    *runs, n_items = claimed.shape
     bins = np.clip(np.ceil(claimed * n_bins).astype(np.intp) - 1, 0, n_bins - 1)
-    counts = np.bincount(bins, minlength=n_bins)
-    claimed_sum = np.bincount(bins, weights=claimed, minlength=n_bins)
-    right_sum = np.bincount(bins, weights=right, minlength=n_bins)
+    places = (bins.reshape(-1, n_items) + n_bins * np.arange(math.prod(runs))[:, np.newaxis]).ravel()
+
+    def in_bins(weights: NDArray[np.float64] | None) -> NDArray[Any]:
+        flat = None if weights is None else weights.ravel()
+        return np.bincount(places, flat, math.prod(runs) * n_bins).reshape(*runs, n_bins)
+
+    counts, claimed_sum, right_sum = in_bins(None), in_bins(claimed), in_bins(right)
     filled = np.where(counts > 0, counts, np.nan)
     return Reliability(
-        edges=np.linspace(0.0, 1.0, n_bins + 1),
         counts=counts.astype(np.int64),
         confidence=claimed_sum / filled,
         accuracy=right_sum / filled,
-        ece=float(np.abs(right_sum - claimed_sum).sum() / len(claimed)),
-        ece_if_calibrated=float(_binomial_deviation(counts, claimed_sum).sum() / len(claimed)),
-        n_items=len(claimed),
+        ece=np.abs(right_sum - claimed_sum).sum(axis=-1) / n_items,
+        ece_if_calibrated=_binomial_deviation(counts, claimed_sum).sum(axis=-1) / n_items,
+        n_items=n_items,
     )
 
 
@@ -111,7 +117,7 @@ def _binomial_deviation(n: NDArray[Any], mean: NDArray[Any]) -> NDArray[np.float
     trials, p = n[inside], mean[inside] / n[inside]
     k = np.minimum(np.floor(mean[inside]) + 1, trials)
     log_choose = gammaln(trials + 1) - gammaln(k + 1) - gammaln(trials - k + 1)
-    result = np.zeros(len(n))
+    result = np.zeros(n.shape)
     result[inside] = 2 * k * np.exp(log_choose + k * np.log(p) + (trials - k + 1) * np.log1p(-p))
     return result
 

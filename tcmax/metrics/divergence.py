@@ -10,10 +10,10 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tcmax.metrics.softmax import log_softmax
+from tcmax.metrics.softmax import Logits, by_modality
 
 
-def js_divergence(logits: ArrayLike) -> NDArray[np.float64]:
+def js_divergence(logits: Logits) -> NDArray[np.float64]:
     """JS = (1/M) Σ_m KL(p^m ‖ q), q = (1/M) Σ_m p^m, p^m = softmax(u^m): how much do modalities disagree on an item?
 
     logits (M, ..., classes), one modality per entry of the first axis, to (...), in nats, within [0, log M].
@@ -22,21 +22,22 @@ def js_divergence(logits: ArrayLike) -> NDArray[np.float64]:
     Raises ValueError for NaN or infinite logits or no modality.
     Source: TCMax, Table 2 (its mean over test items). Oracle: scipy.spatial.distance.jensenshannon², mpmath.
     """
-    log_p = _stacked(logits)
+    forecast = by_modality(logits)
+    log_p = forecast.log_p
     # log q = log Σ_m exp(log p^m) − log M, per class
     highest = log_p.max(axis=0)
     log_q = highest + np.log(np.exp(log_p - highest).sum(axis=0)) - math.log(len(log_p))
-    divergence = np.einsum("m...c,m...c->...", np.exp(log_p), log_p - log_q) / len(log_p)
+    divergence = np.einsum("m...c,m...c->...", forecast.p, log_p - log_q) / len(log_p)
     return np.clip(divergence, 0.0, js_bound(len(log_p)))  # rounding leaves the range by an ulp
 
 
-def js_pairwise(logits: ArrayLike) -> NDArray[np.float64]:
+def js_pairwise(logits: Logits) -> NDArray[np.float64]:
     """Mean of `js_divergence` over the M(M−1)/2 pairs of modalities; equal to it for M = 2.
 
     logits (M, ..., classes) to (...), in nats, within [0, log 2] whatever M is, which makes different M comparable.
     Raises ValueError as `js_divergence` does, and for fewer than two modalities.
     """
-    values = _stacked(logits)
+    values = by_modality(logits).log_p  # log-probabilities of log-probabilities are the same again
     if len(values) < 2:
         raise ValueError("pairs need at least two modalities")
     pairs = [js_divergence(values[[m, n]]) for m, n in combinations(range(len(values)), 2)]
@@ -53,11 +54,3 @@ def js_bound(n_modalities: int) -> float:
 def to_bits(nats: ArrayLike) -> NDArray[np.float64]:
     """Nats to bits: divided by log 2."""
     return np.asarray(nats, dtype=np.float64) / math.log(2)
-
-
-def _stacked(logits: ArrayLike) -> NDArray[np.float64]:
-    """(M, ..., classes) log-probabilities; those of log-probabilities are the same again."""
-    values = log_softmax(logits)
-    if values.ndim < 2 or not len(values):
-        raise ValueError(f"logits are (modalities, ..., classes) with at least one modality, got {values.shape}")
-    return values

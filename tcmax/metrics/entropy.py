@@ -7,23 +7,23 @@ cross-entropy does not): read it beside its temperature-calibrated form (`calibr
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from tcmax.metrics.softmax import checked, log_softmax
+from tcmax.metrics.softmax import Logits, checked, forecast_of
 
 
-def entropy(logits: ArrayLike) -> NDArray[np.float64]:
+def entropy(logits: Logits) -> NDArray[np.float64]:
     """H = −Σ_c p_c log p_c with p = softmax(u); logits (..., classes) to (...), in nats, within [0, log C].
 
     Terms with p = 0 contribute 0; finite for any finite logits. Raises ValueError for NaN or infinite logits.
     Source: TCMax, Table 3 (its mean over test items). Oracle: scipy.stats.entropy of scipy.special.softmax, mpmath.
     """
-    log_p = log_softmax(logits)
-    result: NDArray[np.float64] = -np.einsum("...c,...c->...", np.exp(log_p), log_p)
-    return np.clip(result, 0.0, np.log(log_p.shape[-1]))  # rounding leaves the range by an ulp
+    forecast = forecast_of(logits)
+    result: NDArray[np.float64] = -np.einsum("...c,...c->...", forecast.p, forecast.log_p)
+    return np.clip(result, 0.0, np.log(forecast.p.shape[-1]))  # rounding leaves the range by an ulp
 
 
-def logit_scale(logits: ArrayLike) -> NDArray[np.float64]:
+def logit_scale(logits: Logits) -> NDArray[np.float64]:
     """Euclidean norm of the logits, ‖u‖; logits (..., classes) to (...), no unit.
 
     Adding a constant to all classes changes it although no probability changes: it compares methods on one head.

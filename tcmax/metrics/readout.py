@@ -8,59 +8,54 @@ All three are computed for every method: a gain that comes from another read-out
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from tcmax.metrics.entropy import entropy
-from tcmax.metrics.softmax import checked, log_sum_exp
+from tcmax.metrics.softmax import Forecast, Logits, by_modality
 
 JOINT_READOUTS = ("joint", "joint_entropy_gated", "joint_energy_weighted")
 ENERGY_DIVISOR = 10.0
 
 
-def entropy_weights(logits: ArrayLike) -> NDArray[np.float64]:
+def entropy_weights(logits: Logits) -> NDArray[np.float64]:
     """ω^m = exp(−H(u^m)) / Σ_n exp(−H(u^n)): the decided modality counts more.
 
     logits (M, ..., classes), one modality per entry of the first axis; result (M, ...), positive, sum 1 over M, per
     item (no item depends on its neighbours in a batch). Raises ValueError for NaN or infinite logits or no modality.
     Source: MLA (arXiv 2311.10707), per-sample form. Oracle: scipy.special.softmax of scipy.stats.entropy.
     """
-    weights = np.exp(-entropy(_by_modality(logits)))  # H <= log C, so nothing underflows
+    weights = np.exp(-entropy(by_modality(logits)))  # H <= log C, so nothing underflows
     return np.asarray(weights / weights.sum(axis=0))
 
 
-def energy_weights(logits: ArrayLike) -> NDArray[np.float64]:
+def energy_weights(logits: Logits) -> NDArray[np.float64]:
     """w^m = log Σ_c exp(u^m_c) / 10: the negative free energy of a modality's logits.
 
     logits (M, ..., classes) to (M, ...), not normalised. Negative where all logits lie below −log C, which turns the
     modality's vote round: count them. Raises ValueError for NaN or infinite logits or no modality.
     Source: QMF (arXiv 2306.02050). Oracle: scipy.special.logsumexp.
     """
-    return log_sum_exp(_by_modality(logits)) / ENERGY_DIVISOR
+    return by_modality(logits).log_z / ENERGY_DIVISOR
 
 
-def entropy_gated(logits: ArrayLike) -> NDArray[np.float64]:
+def entropy_gated(logits: Logits) -> NDArray[np.float64]:
     """Joint logits Σ_m ω^m u^m with `entropy_weights`; logits (M, ..., classes) to (..., classes).
 
     One modality gives its own logits back. Raises ValueError as `entropy_weights` does.
     """
-    return _weighted(entropy_weights(logits), logits)
+    forecast = by_modality(logits)
+    return _weighted(entropy_weights(forecast), forecast)
 
 
-def energy_weighted(logits: ArrayLike) -> NDArray[np.float64]:
+def energy_weighted(logits: Logits) -> NDArray[np.float64]:
     """Joint logits Σ_m w^m u^m with `energy_weights`; logits (M, ..., classes) to (..., classes).
 
     Grows with the square of the logits' scale, and rescaling one modality, or all, can change the predicted class.
     Raises ValueError as `energy_weights` does.
     """
-    return _weighted(energy_weights(logits), logits)
+    forecast = by_modality(logits)
+    return _weighted(energy_weights(forecast), forecast)
 
 
-def _by_modality(logits: ArrayLike) -> NDArray[np.float64]:
-    values = checked(logits)
-    if values.ndim < 2 or not len(values):
-        raise ValueError(f"logits are (modalities, ..., classes) with at least one modality, got {values.shape}")
-    return values
-
-
-def _weighted(weights: NDArray[np.float64], logits: ArrayLike) -> NDArray[np.float64]:
-    return np.einsum("m...,m...c->...c", weights, np.asarray(logits, dtype=np.float64))
+def _weighted(weights: NDArray[np.float64], forecast: Forecast) -> NDArray[np.float64]:
+    return np.einsum("m...,m...c->...c", weights, forecast.logits)

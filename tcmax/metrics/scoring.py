@@ -31,6 +31,7 @@ from tcmax.metrics.calibration import brier, confidence, fit_temperature, nll, r
 from tcmax.metrics.divergence import js_divergence, js_pairwise, to_bits
 from tcmax.metrics.entropy import entropy, entropy_ratio, logit_scale, weak_and_strong
 from tcmax.metrics.readout import JOINT_READOUTS, energy_weighted, energy_weights, entropy_gated
+from tcmax.metrics.softmax import Forecast, Logits, checked, forecast_of
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
@@ -74,16 +75,29 @@ class _Run:
 
 
 @dataclass(frozen=True)
+class _Items:
+    """The items of one fold, as its predictions files list them.
+
+    val, test   rows of the validation and of the test items, each sorted by item
+    labels      (rows,)
+    tested      (I,) the test items, sorted; groups: name -> (I,)
+    """
+
+    val: NDArray[np.intp]
+    test: NDArray[np.intp]
+    labels: NDArray[np.intp]
+    tested: NDArray[np.str_]
+    groups: dict[str, NDArray[np.str_]]
+
+
+@dataclass(frozen=True)
 class _Predictions:
-    """Checked predictions of one run under one selection rule. logits: read-out -> (items, classes) float32."""
+    """Checked predictions of one run under one selection rule. logits: read-out -> (rows, classes) float32."""
 
     own: str
     classes: tuple[str, ...]
     modalities: tuple[str, ...]
-    test: NDArray[np.bool_]
-    items: NDArray[np.str_]
-    labels: NDArray[np.intp]
-    groups: dict[str, NDArray[np.str_]]
+    items: _Items
     logits: dict[str, NDArray[np.float32]]
 
 
@@ -240,60 +254,79 @@ def _history(grid: _Grid) -> dict[str, list[Any]]:
                     raise TcmaxError(f"{path} ({run}) belongs to another run key than its manifest says.")
                 tables.append(records.read(path, records.HISTORY).replace_schema_metadata(None))
     table = pa.concat_tables(tables)
-    return {name: table[name].to_pylist() for name in records.HISTORY.columns}
+    return {name: table[name].to_numpy() for name in records.HISTORY.columns}
 
 
-def _read_predictions(run: _Run, selection: str) -> _Predictions:
-    path = run.file(_PREDICTIONS + selection)
-    table, header = records.read(path, records.PREDICTIONS), records.header(path)
-    expected = {
-        "dataset": run.dataset,
-        "fold": run.fold,
-        "variant": run.variant,
-        "seed": run.seed,
-        "run_key": run.run_key,
-    }
-    for name, value in expected.items():
-        found = table[name].unique().to_pylist()
-        if found != [value]:
-            raise TcmaxError(f"{path} ({run}): its {name} is {found}, its manifest says {value!r}.")
-    if header.get("selection") != selection:
-        raise TcmaxError(f"{path} ({run}) holds the selection rule {header.get('selection')!r}, not {selection!r}.")
-    splits = np.array(table["split"].to_pylist())
-    if not np.isin(splits, ("val", "test")).all() or not (splits == "test").any():
-        raise TcmaxError(f"{path} ({run}): its splits are {sorted(set(splits.tolist()))}, not val and test.")
-    items = np.array(table["item"].to_pylist(), dtype=np.str_)
-    if len(np.unique(items)) != len(items):
-        raise TcmaxError(f"{path} ({run}): an item is both in val and in test, so temperatures would be fitted on it.")
-    readouts = records.readouts(table)
-    own, classes = header.get("readout", "joint"), header.get("classes", [])
-    stored = own == "own" and own in readouts  # a read-out of its own that no rule here could derive
-    modalities = tuple(name for name in readouts if name != "joint" and not (stored and name == "own"))
-    reserved = sorted(_RESERVED.intersection(modalities))
-    if "joint" not in readouts or reserved:
-        problem = f"a modality may not be called {reserved[0]!r}" if reserved else "it has no joint logits"
-        raise TcmaxError(f"{path} ({run}): {problem}.")
-    if not stored and own not in (JOINT_READOUTS if modalities else ("joint",)):
-        raise TcmaxError(f"{path} ({run}): its own read-out is {own!r}, which cannot be computed from its logits.")
-    logits = {name: records.logits(table, name) for name in readouts}
-    if len(classes) != logits["joint"].shape[1]:
-        raise TcmaxError(
-            f"{path} ({run}): its header names {len(classes)} classes, its logits have {logits['joint'].shape[1]}."
+class _Reader:
+    """Reads predictions files. What they say of a fold's items is the same in nearly all of them, and decoded once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[pa.Table, _Items]] = {}
+
+    def read(self, run: _Run, selection: str) -> _Predictions:
+        """The checked predictions of a run. Raises TcmaxError naming file and run."""
+        path = run.file(_PREDICTIONS + selection)
+        table = records.read(path, records.PREDICTIONS)
+        header = records.header_of(table)
+        expected = {
+            "dataset": run.dataset,
+            "fold": run.fold,
+            "variant": run.variant,
+            "seed": run.seed,
+            "run_key": run.run_key,
+        }
+        for name, value in expected.items():
+            found = table[name].unique().to_pylist()
+            if found != [value]:
+                raise TcmaxError(f"{path} ({run}): its {name} is {found}, its manifest says {value!r}.")
+        if header.get("selection") != selection:
+            raise TcmaxError(f"{path} ({run}) holds the selection rule {header.get('selection')!r}, not {selection!r}.")
+        items = self._items(run, path, table)
+        readouts = records.readouts(table)
+        own, classes = header.get("readout", "joint"), header.get("classes", [])
+        stored = own == "own" and own in readouts  # a read-out of its own that no rule here could derive
+        modalities = tuple(name for name in readouts if name != "joint" and not (stored and name == "own"))
+        reserved = sorted(_RESERVED.intersection(modalities))
+        if "joint" not in readouts or reserved:
+            problem = f"a modality may not be called {reserved[0]!r}" if reserved else "it has no joint logits"
+            raise TcmaxError(f"{path} ({run}): {problem}.")
+        if not stored and own not in (JOINT_READOUTS if modalities else ("joint",)):
+            raise TcmaxError(f"{path} ({run}): its own read-out is {own!r}, which cannot be computed from its logits.")
+        logits = {name: records.logits(table, name) for name in readouts}
+        if len(classes) != logits["joint"].shape[1]:
+            raise TcmaxError(
+                f"{path} ({run}): its header names {len(classes)} classes, its logits have {logits['joint'].shape[1]}."
+            )
+        return _Predictions(own, tuple(classes), modalities, items, logits)
+
+    def _items(self, run: _Run, path: Path, table: pa.Table) -> _Items:
+        groupings = [name for name in table.column_names if name.startswith("group_")]
+        columns = table.select(["split", "item", "label", *groupings])
+        known = self._known.get(run.fold)
+        if known is not None and columns.equals(known[0]):
+            return known[1]
+        splits = np.array(table["split"].to_pylist())
+        if not np.isin(splits, ("val", "test")).all() or not (splits == "test").any():
+            raise TcmaxError(f"{path} ({run}): its splits are {sorted(set(splits.tolist()))}, not val and test.")
+        items = np.array(table["item"].to_pylist(), dtype=np.str_)
+        if len(np.unique(items)) != len(items):
+            raise TcmaxError(
+                f"{path} ({run}): an item is both in val and in test, so temperatures would be fitted on it."
+            )
+        order = np.argsort(items)
+        test = order[splits[order] == "test"]
+        found = _Items(
+            val=order[splits[order] == "val"],
+            test=test,
+            labels=table["label"].to_numpy().astype(np.intp),
+            tested=items[test],
+            groups={
+                name.removeprefix("group_"): np.array(table[name].to_pylist(), dtype=np.str_)[test]
+                for name in groupings
+            },
         )
-    return _Predictions(
-        own=own,
-        classes=tuple(classes),
-        modalities=modalities,
-        test=splits == "test",
-        items=items,
-        labels=table["label"].to_numpy().astype(np.intp),
-        groups={
-            name.removeprefix("group_"): np.array(table[name].to_pylist(), dtype=np.str_)
-            for name in table.column_names
-            if name.startswith("group_")
-        },
-        logits=logits,
-    )
+        self._known[run.fold] = columns, found
+        return found
 
 
 class _Common:
@@ -309,8 +342,8 @@ class _Common:
         """Compare what a predictions file says of the dataset."""
         self._same(run, "classes", predictions.classes)
         self._same(run, "modalities", predictions.modalities)
-        self._same(run, "groupings", tuple(predictions.groups))
-        self._same(run, "presence of validation items", bool((~predictions.test).any()))
+        self._same(run, "groupings", tuple(predictions.items.groups))
+        self._same(run, "presence of validation items", bool(len(predictions.items.val)))
 
     def check_items(self, run: _Run, scored: _Scored) -> None:
         """Compare the test items of one seed, all folds pooled."""
@@ -325,7 +358,7 @@ class _Common:
 
     def _same(self, run: _Run, name: str, value: Any) -> None:
         first, expected = self._first.setdefault(name, (run, value))
-        if not np.array_equal(expected, value):
+        if expected is not value and not np.array_equal(expected, value):
             raise TcmaxError(f"runs on {run.dataset} differ in their {name}: ({first}) against ({run}).")
 
 
@@ -334,16 +367,16 @@ class _Common:
 
 def _scored(predictions: _Predictions, fold: int) -> _Scored:
     """Scores of one fold's test items, sorted by item."""
-    order = np.argsort(predictions.items)
-    test, val = order[predictions.test[order]], order[~predictions.test[order]]
-    labels = predictions.labels
+    items, test = predictions.items, predictions.items.test
     temperatures = {}
-    if len(val):
+    if len(items.val):
         temperatures = {
-            readout: fit_temperature(logits, labels[val]) for readout, logits in _readouts(predictions, val)
+            readout: fit_temperature(logits, items.labels[items.val])
+            for names, forecasts in _readouts(predictions, items.val)
+            for readout, logits in zip(names, checked(forecasts), strict=True)
         }
     # Items in blocks whose logits stay in the processor's cache: twice as fast, and no large copies.
-    size = max(1, 2**16 // len(predictions.classes))
+    size = max(1, 2**16 // (len(predictions.classes) * len(predictions.logits)))
     blocks = [
         _item_columns(predictions, rows, {readout: fitted.value for readout, fitted in temperatures.items()})
         for rows in (test[start : start + size] for start in range(0, len(test), size))
@@ -355,63 +388,73 @@ def _scored(predictions: _Predictions, fold: int) -> _Scored:
         values[f"log_temperature.{readout}"] = math.log(fitted.value)
         values[f"temperature_at_bound.{readout}"] = float(fitted.at_bound)
     return _Scored(
-        items=predictions.items[test],
-        labels=labels[test],
+        items=items.tested,
+        labels=items.labels[test],
         folds=np.full(len(test), fold, np.int64),
-        groups={name: ids[test] for name, ids in predictions.groups.items()},
+        groups=items.groups,
         columns={name: columns[name] for name in sorted(columns, key=lambda name: name.endswith(".all"))},
         values=values | _as_own(values, predictions.own),
     )
 
 
-def _readouts(predictions: _Predictions, rows: NDArray[np.intp]) -> Iterator[tuple[str, Floats]]:
-    """Every read-out with its logits of some items: modalities, the head's output, two derived ones, a stored own."""
-    for name in (*predictions.modalities, "joint"):
-        yield name, predictions.logits[name][rows].astype(np.float64)
+def _readouts(predictions: _Predictions, rows: NDArray[np.intp]) -> Iterator[tuple[tuple[str, ...], Logits]]:
+    """Names and logits (read-outs, rows, classes) of some items: of the modalities, if there are any; then of the
+    head's output, the two derived from the modalities, and a stored own."""
+    joint: dict[str, NDArray[Any]] = {"joint": predictions.logits["joint"][rows]}
     if predictions.modalities:
-        stacked = np.stack([predictions.logits[name][rows] for name in predictions.modalities])
-        yield "joint_entropy_gated", entropy_gated(stacked)
-        yield "joint_energy_weighted", energy_weighted(stacked)
+        single = forecast_of(np.stack([predictions.logits[name][rows] for name in predictions.modalities]))
+        yield predictions.modalities, single
+        joint |= {"joint_entropy_gated": entropy_gated(single), "joint_energy_weighted": energy_weighted(single)}
     if "own" in predictions.logits:
-        yield "own", predictions.logits["own"][rows].astype(np.float64)
+        joint["own"] = predictions.logits["own"][rows]
+    yield tuple(joint), np.stack([logits.astype(np.float64) for logits in joint.values()])
 
 
 def _item_columns(
     predictions: _Predictions, rows: NDArray[np.intp], temperatures: Mapping[str, float]
 ) -> dict[str, Floats]:
     """Every score of some items, "metric.readout" -> (rows,)."""
-    labels, modalities = predictions.labels[rows], predictions.modalities
+    labels, modalities = predictions.items.labels[rows], predictions.modalities
     columns: dict[str, Floats] = {}
-    by_readout = dict(_readouts(predictions, rows))
-    calibrated = {readout: by_readout[readout] / value for readout, value in temperatures.items()}
-    for readout, logits in by_readout.items():
-        predicted = predict(logits)
+    between: dict[str, Floats] = {}
+    for names, logits in _readouts(predictions, rows):
+        forecast, calibrated = forecast_of(logits), None
+        predicted = predict(forecast)
         found = {
             "correct": (predicted == labels).astype(np.float64),
             "predicted": predicted.astype(np.float64),
-            "nll": nll(logits, labels),
-            "brier": brier(logits, labels),
-            "confidence": confidence(logits),
-            "entropy": entropy(logits),
-            "logit_scale": logit_scale(logits),
+            "nll": nll(forecast, labels),
+            "brier": brier(forecast, labels),
+            "confidence": confidence(forecast),
+            "entropy": entropy(forecast),
+            "logit_scale": logit_scale(forecast),
         }
-        if calibrated:
+        if temperatures:
+            divisors = np.array([temperatures[name] for name in names])
+            calibrated = forecast_of(forecast.logits / divisors[:, np.newaxis, np.newaxis])
             found |= {
-                "nll_calibrated": nll(calibrated[readout], labels),
-                "entropy_calibrated": entropy(calibrated[readout]),
-                "confidence_calibrated": confidence(calibrated[readout]),
+                "nll_calibrated": nll(calibrated, labels),
+                "entropy_calibrated": entropy(calibrated),
+                "confidence_calibrated": confidence(calibrated),
             }
-        columns |= {f"{metric}.{readout}": column for metric, column in found.items()}
-    if modalities:
-        stacked = np.stack([by_readout[name] for name in modalities])
-        negative = (energy_weights(stacked) < 0).any(axis=0)
-        columns["negative_weights.joint_energy_weighted"] = np.where(negative, 1.0, 0.0)
-        if len(modalities) > 1:
-            columns["js.all"] = js_divergence(stacked)
-            if calibrated:
-                columns["js_calibrated.all"] = js_divergence(np.stack([calibrated[name] for name in modalities]))
-        if len(modalities) > 2:
-            columns["js_pairwise.all"] = js_pairwise(stacked)
+        for k, name in enumerate(names):
+            columns |= {f"{metric}.{name}": values[k] for metric, values in found.items()}
+        if names == modalities:
+            between = _between_modalities(forecast, calibrated)
+    return columns | between
+
+
+def _between_modalities(forecast: Forecast, calibrated: Forecast | None) -> dict[str, Floats]:
+    """Scores that need the logits of all modalities, "metric.readout" -> (rows,)."""
+    negative = (energy_weights(forecast) < 0).any(axis=0)
+    columns = {"negative_weights.joint_energy_weighted": np.where(negative, 1.0, 0.0)}
+    n_modalities = len(forecast.logits)
+    if n_modalities > 1:
+        columns["js.all"] = js_divergence(forecast)
+        if calibrated is not None:
+            columns["js_calibrated.all"] = js_divergence(calibrated)
+    if n_modalities > 2:
+        columns["js_pairwise.all"] = js_pairwise(forecast)
     return columns
 
 
@@ -461,7 +504,7 @@ def _pooled(parts: dict[int, _Scored], run: _Run) -> _Scored:
 
 def _item_tables(grid: _Grid, scores: "_Scores") -> Iterator[pa.Table]:
     """ITEM SCORES, one table per (variant, selection); what each run adds to `scores` goes there on the way."""
-    common = _Common()
+    common, reader = _Common(), _Reader()
     for variant in grid.variants:
         for selection in grid.selections:
             finished: list[tuple[int, _Scored]] = []
@@ -470,7 +513,7 @@ def _item_tables(grid: _Grid, scores: "_Scores") -> Iterator[pa.Table]:
                 for fold in grid.folds:
                     run = grid.runs[variant, seed, fold]
                     if not run.diverged:
-                        predictions = _read_predictions(run, selection)
+                        predictions = reader.read(run, selection)
                         common.check(run, predictions)
                         if predictions.own != grid.own[variant]:
                             raise TcmaxError(
@@ -606,24 +649,34 @@ class _Scores:
 
 def _run_values(scored: _Scored) -> dict[str, float]:
     """Every number of SCORES that one run yields by itself, as "metric.readout"."""
-    readouts = dict.fromkeys(name.partition(".")[2] for name in scored.columns if name.startswith("correct."))
     columns = scored.columns
-    values: dict[str, float] = {}
+    readouts = list(dict.fromkeys(name.partition(".")[2] for name in columns if name.startswith("correct.")))
+    calibrated = [readout for readout in readouts if f"confidence_calibrated.{readout}" in columns]
+
+    def of(metric: str, readouts: Sequence[str]) -> Floats:
+        """(read-outs, items)"""
+        return np.stack([columns[f"{metric}.{readout}"] for readout in readouts])
+
     means = {metric.item_column or name: name for name, metric in METRICS.items()}
-    for name, column in columns.items():
+    averaged = [name for name in columns if name.partition(".")[0] in means]
+    values: dict[str, float] = {}
+    for name, mean in zip(averaged, np.stack([columns[name] for name in averaged]).mean(axis=1), strict=True):
         metric, _, readout = name.partition(".")
-        if metric in means:
-            values[f"{means[metric]}.{readout}"] = float(column.mean())
-    for readout in readouts:
-        predicted = columns[f"predicted.{readout}"].astype(np.intp)
-        curve = reliability(columns[f"confidence.{readout}"], columns[f"correct.{readout}"])
-        values[f"balanced_accuracy.{readout}"] = float(balanced_accuracy(predicted, scored.labels))
-        values[f"macro_f1.{readout}"] = float(macro_f1(predicted, scored.labels))
-        values[f"ece.{readout}"] = curve.ece
-        values[f"ece_if_calibrated.{readout}"] = curve.ece_if_calibrated
-        if f"confidence_calibrated.{readout}" in columns:
-            mended = reliability(columns[f"confidence_calibrated.{readout}"], columns[f"correct.{readout}"])
-            values[f"ece_calibrated.{readout}"] = mended.ece
+        values[f"{means[metric]}.{readout}"] = float(mean)
+    predicted = of("predicted", readouts).astype(np.intp)
+    curves = reliability(of("confidence", readouts), of("correct", readouts))
+    found = {
+        "balanced_accuracy": balanced_accuracy(predicted, scored.labels),
+        "macro_f1": macro_f1(predicted, scored.labels),
+        "ece": curves.ece,
+        "ece_if_calibrated": curves.ece_if_calibrated,
+    }
+    for metric, by_readout in found.items():
+        values |= {f"{metric}.{name}": float(value) for name, value in zip(readouts, by_readout, strict=True)}
+    if calibrated:
+        mended = reliability(of("confidence_calibrated", calibrated), of("correct", calibrated))
+        for readout, value in zip(calibrated, mended.ece, strict=True):
+            values[f"ece_calibrated.{readout}"] = float(value)
             values[f"temperature.{readout}"] = math.exp(scored.values[f"log_temperature.{readout}"])
             values[f"temperature_at_bound.{readout}"] = scored.values[f"temperature_at_bound.{readout}"]
     if "js.all" in columns:
