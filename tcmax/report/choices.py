@@ -24,6 +24,8 @@ def multiverses(contents: Contents) -> list[Multiverse]:
 
 def choices(contents: Contents) -> Table:
     """One row per claim: its verdict, how many readings agree, the others, and the option that agrees least."""
+    verdicts = contents.verdicts
+    stated = {} if verdicts is None else dict(zip(verdicts["claim"], verdicts["text"], strict=True))
     rows: list[Row] = []
     data: list[dict[str, object]] = []
     for m in multiverses(contents):
@@ -39,21 +41,22 @@ def choices(contents: Contents) -> Table:
             Cell(others),
             Cell(least),
         )
-        rows.append(Row(m.claim, cells))
+        known = m.claim in stated
+        rows.append(Row(stated[m.claim] if known else m.claim, cells, note=m.claim if known else ""))
         for (name, option), (agreed, of) in m.by_option.items():
             record = {"claim": m.claim, "verdict": m.whole, "choice": name, "option": option}
             sizes = {"agreeing": agreed, "readings": of, "agreeing_in_all": m.agreeing, "readings_in_all": n}
             data.append({**record, **sizes})
     columns = (
-        Column("verdict", width=0.14),
+        Column("verdict", width=0.12),
         Column("readings that agree"),
-        Column("others", width=0.2),
-        Column("agrees least with", width=0.26),
+        Column("others", width=0.14),
+        Column("agrees least with", width=0.18),
     )
     caption = (
         f"Every claim judged under all combinations of {len(CHOICES)} choices, {joined(CHOICES)}, where they are open "
         "to it. Readings overlap in their data: the share that agrees is no probability and no test, it says what a "
         "verdict depends on."
     )
-    block = Block("Claim", (), columns, tuple(rows), stub_width=0.2)
+    block = Block("Claim", (), columns, tuple(rows), stub_width=0.36)
     return Table("choices", "Verdicts under other choices", caption, (block,) if rows else (), pd.DataFrame(data))

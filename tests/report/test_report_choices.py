@@ -10,13 +10,14 @@ from tcmax.report.tables import numbers
 def test_claims_are_shown_under_other_choices(experiment: Experiment, results: Path) -> None:
     contents = Contents(experiment, results)
     (block,) = choices(contents).blocks
-    assert [row.label for row in block.rows] == ["tcmax-beats-joint", "tcmax-highest"]
+    assert [row.note for row in block.rows] == ["tcmax-beats-joint", "tcmax-highest"]
+    assert contents.verdicts is not None
+    verdicts = contents.verdicts.set_index("claim")
     record = records.read(results / "small" / "multiverse.parquet", records.MULTIVERSE).to_pandas()
     for row in block.rows:
-        mine = record[(record["claim"] == row.label) & (record["choice"] == "level")]
-        assert contents.verdicts is not None
-        whole = contents.verdicts.set_index("claim").loc[row.label, "verdict"]
-        assert row.cells[0].text == whole
+        mine = record[(record["claim"] == row.note) & (record["choice"] == "level")]
+        whole = verdicts.loc[row.note, "verdict"]
+        assert (row.label, row.cells[0].text) == (verdicts.loc[row.note, "text"], whole)
         assert row.cells[1].text == f"{(mine['verdict'] == whole).sum()} of {len(mine)}"
     made = numbers([choices(contents)])
     assert made["choices/tcmax-highest/of"] == block.rows[1].cells[1].text.partition(" of ")[2]
