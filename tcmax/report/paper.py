@@ -1,18 +1,21 @@
 """The article: tables and figures with captions that state n, the source of uncertainty and the correction."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tcmax import __version__
 from tcmax.files import write_text
 from tcmax.report.cards import Card, headline, tally
 from tcmax.report.contents import Contents
-from tcmax.report.figure import Figure, shared_caption
+from tcmax.report.figure import COLUMN, TEXT_WIDTH, Figure, shared_caption
 from tcmax.report.latex import Latex, compile_pdf, environment
 from tcmax.report.tables import Table
 
 # The figures that an article shows, by kind; the others are on the page.
 PER_FLOAT = 4
+TALLEST = 7.6  # inches of graphics on a page of 9.25, which also holds their titles and a caption
+TITLE = 0.25  # inches
 SHOWN = (
     "accuracy",
     "modalities",
@@ -25,6 +28,59 @@ SHOWN = (
     "profiles",
     "selection",
 )
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A figure where it stands in the article: in a column, or as wide as the text."""
+
+    figure: Figure
+    wide: bool
+
+    @property
+    def width(self) -> float:
+        """Inches."""
+        return TEXT_WIDTH if self.wide else COLUMN
+
+    @property
+    def drawn(self) -> float:
+        """Height of the file, in inches."""
+        return self.figure.wide_height if self.wide and self.figure.wide_height is not None else self.figure.height
+
+    @property
+    def height(self) -> float:
+        """Inches; a graphic that no page holds is scaled down."""
+        return min(self.drawn, TALLEST)
+
+    @property
+    def graphic(self) -> Latex:
+        """The command that includes the file."""
+        options = f"[height={TALLEST}in]" if self.drawn > TALLEST else ""
+        return Latex(f"\\includegraphics{options}{{figures/{self.figure.name}{'_wide' if self.wide else ''}.pdf}}")
+
+
+def arranged(figures: Sequence[Figure]) -> list[list[list[Panel]]]:
+    """Figures of a kind as floats of rows: two columns side by side, as many rows as a page holds.
+
+    A figure that is too tall for a page fills a row in its wide version, where there is one.
+    """
+    rows: list[list[Panel]] = []
+    for figure in figures:
+        panel = Panel(figure, figure.height > TALLEST and figure.wide_height is not None)
+        if rows and len(rows[-1]) == 1 and not panel.wide and not rows[-1][0].wide:
+            rows[-1].append(panel)
+        else:
+            rows.append([panel])
+    floats: list[list[list[Panel]]] = []
+    left, places = 0.0, 0
+    for row in rows:
+        tall = max(panel.height for panel in row) + TITLE
+        if not floats or tall > left or len(row) > places:
+            floats.append([])
+            left, places = TALLEST + TITLE, PER_FLOAT
+        floats[-1].append(row)
+        left, places = left - tall, places - len(row)
+    return floats
 
 
 def write_paper(
@@ -50,10 +106,9 @@ def write_paper(
             tally=tally(claims),
             judged=bool(claims),
             tables=[table for table in tables if not table.empty],
-            figures=[found[k : k + PER_FLOAT] for found in by_kind.values() for k in range(0, len(found), PER_FLOAT)],
+            floats=[rows for found in by_kind.values() for rows in arranged(found)],
             shared_caption=shared_caption,
             inputs=lambda table: Latex(f"\\input{{tables/{table.name}.tex}}"),
-            graphic=lambda figure: Latex(f"\\includegraphics{{figures/{figure.name}.pdf}}"),
         )
     )
     write_text(out / "paper.tex", text)
