@@ -278,6 +278,20 @@ def test_the_same_items_twice_say_no_more_than_once(tmp_path):
         assert average[key] == pytest.approx(alone[key]), key
 
 
+def test_values_of_whole_runs_have_no_items_in_common(tmp_path):
+    scores = plain(np.random.default_rng(7), {"a": 0.73, "b": 0.7})
+    d = np.array([0.01, 0.03, 0.02, 0.05, 0.04])
+    judge = judge_of(tmp_path, {"one": scores, "two": scores}, ("one", "two"))
+    for dataset, gains in (("one", d), ("two", 0.08 - d)):  # seed by seed the two gains add up to a constant
+        runs = {("a", "macro_f1"): 0.5 + gains, ("b", "macro_f1"): [0.5] * 5}
+        write_items(tmp_path / "made-up" / dataset, scores, seeds=(0, 1, 2, 3, 4), runs=runs)
+    verdict = judge({"metric": "macro_f1", "population": "seeds", "quantifier": "average over the named datasets"})
+    half = scipy.stats.t.ppf(0.975, 8) * math.sqrt(2 * d.var(ddof=1) / 5) / 2  # Satterthwaite: 4 and 4 of freedom
+    assert (verdict["estimate"], verdict["high"] - verdict["estimate"]) == pytest.approx((0.04, half))
+    assert verdict["n_items"] == 2 * 200
+    assert "same items" not in judge.evidence["claim-0|average|a-vs-b|seeds"]["notes"]
+
+
 def test_other_items_with_equal_scores_are_new_evidence(tmp_path):
     scores = plain(np.random.default_rng(7), {"a": 0.73, "b": 0.7})
     judge = judge_of(tmp_path, {"one": scores, "two": scores}, ("one", "two"))
