@@ -14,7 +14,7 @@ from tcmax.report.tables import Table
 
 # The figures that an article shows, by kind; the others are on the page.
 PER_FLOAT = 4
-TALLEST = 7.6  # inches of graphics on a page of 9.25, which also holds their titles and a caption
+TALLEST = 7.75  # inches of graphics on a page of 9.25, which also holds titles and a caption
 TITLE = 0.25  # inches
 SHOWN = (
     "accuracy",

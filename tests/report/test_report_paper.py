@@ -31,7 +31,7 @@ def test_rows_that_a_page_does_not_hold_go_into_another_float() -> None:
 def test_a_figure_taller_than_a_page_is_shown_wide_or_smaller() -> None:
     ((wide,),), ((small,),) = arranged([figure("tall", 11.0, 5.5), figure("taller", 12.0)])
     assert (wide.graphic, wide.width) == (r"\includegraphics{figures/tall_wide.pdf}", 6.75)
-    assert (small.graphic, small.width) == (r"\includegraphics[height=7.6in]{figures/taller.pdf}", 3.25)
+    assert (small.graphic, small.width) == (r"\includegraphics[height=7.75in]{figures/taller.pdf}", 3.25)
     assert arranged([figure("low", 2.0, 1.0)])[0][0][0].graphic == r"\includegraphics{figures/low.pdf}"
 
 
