@@ -3,13 +3,15 @@
 Missing records are no error: the page says which file is missing and which command makes it. Damaged ones are.
 """
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from tcmax import records
 from tcmax.experiment import Experiment
@@ -68,11 +70,25 @@ class DatasetContents:
 
     def values(self, metric: str, readout: str, selection: str) -> pd.DataFrame:
         """Columns variant, seed, value of a metric per run, folds pooled; empty where there are none."""
+        return self._pooled.get((metric, readout, selection), pd.DataFrame({"variant": [], "seed": [], "value": []}))
+
+    @cached_property
+    def _pooled(self) -> dict[Hashable, pd.DataFrame]:
+        """(metric, read-out, selection) -> columns variant, seed, value of the rows of all folds together."""
         if self.scores is None:
-            return pd.DataFrame({"variant": [], "seed": [], "value": []})
-        s = self.scores
-        rows = (s["metric"] == metric) & (s["readout"] == readout) & (s["selection"] == selection) & s["fold"].isna()
-        return s.loc[rows, ["variant", "seed", "value"]].dropna(subset="value")
+            return {}
+        rows = self.scores[self.scores["fold"].isna() & self.scores["value"].notna()]
+        groups = rows.groupby(["metric", "readout", "selection"], sort=False)[["variant", "seed", "value"]]
+        return dict(iter(groups))
+
+    @cached_property
+    def diverged(self) -> dict[str, tuple[int, int]]:
+        """Variant -> diverged and all recorded runs; a seed of which one fold diverged has diverged."""
+        if self.scores is None:
+            return {}
+        rows = self.scores[self.scores["metric"] == "diverged"]
+        by_seed = rows.groupby(["variant", "seed"], sort=False)["value"].max()
+        return {str(variant): (int(of.sum()), len(of)) for variant, of in by_seed.groupby("variant", sort=False)}
 
 
 class Contents:
@@ -141,18 +157,19 @@ class Contents:
         return count(max(counts), "seed") if len(counts) == 1 else f"{min(counts)} to {max(counts)} seeds"
 
     @cached_property
-    def _estimates(self) -> dict[tuple[str, str, str, str, str], pd.Series]:
+    def _estimates(self) -> dict[tuple[str, str, str, str, str], NDArray[np.object_]]:
         if self.evidence is None:
             return {}
         rows = self.evidence[self.evidence["kind"] == "estimate"]
         keys = zip(rows["dataset"], rows["metric"], rows["readout"], rows["a"], rows["population"], strict=True)
-        return {key: row for key, (_, row) in zip(keys, rows.iterrows(), strict=True)}
+        return dict(zip(keys, rows.to_numpy(dtype=object), strict=True))
 
     def estimate(
         self, dataset: str, metric: str, readout: str, variant: str, population: str = "both"
     ) -> pd.Series | None:
         """The evidence row of one estimate, or None."""
-        return self._estimates.get((dataset, metric, readout, variant, population))
+        values = self._estimates.get((dataset, metric, readout, variant, population))
+        return None if values is None or self.evidence is None else pd.Series(values, index=self.evidence.columns)
 
     @cached_property
     def cut_apart(self) -> tuple[str, ...]:
@@ -175,11 +192,16 @@ class Contents:
 
     def comparisons(self, dataset: str, metric: str, readout: str, role: str, population: str = "both") -> pd.DataFrame:
         """Evidence rows of a family of comparisons; role: "reference", "best rival" or "pair"."""
+        return self._families.get(
+            (dataset, metric, readout, role, population), pd.DataFrame(columns=[*records.EVIDENCE.columns, "role"])
+        )
+
+    @cached_property
+    def _families(self) -> dict[Hashable, pd.DataFrame]:
         if self.evidence is None:
-            return pd.DataFrame(columns=[*records.EVIDENCE.columns, "role"])
-        e = self.evidence
-        wanted = (e["dataset"] == dataset) & (e["metric"] == metric) & (e["readout"] == readout)
-        return e[wanted & (e["role"] == role) & (e["population"] == population)]
+            return {}
+        rows = self.evidence[self.evidence["kind"] == "comparison"]
+        return dict(iter(rows.groupby(["dataset", "metric", "readout", "role", "population"], sort=False)))
 
     def ties(self, dataset: str, metric: str, readout: str, better: str | None) -> Ties:
         """Tie groups of a column from its family of all pairs, for new seeds and new items.
@@ -196,14 +218,11 @@ class Contents:
         variants.sort(key=lambda v: -sign * (0.0 if (row := estimates[v]) is None else float(row["estimate"])))
         differ = [[False] * len(variants) for _ in variants]
         beaten_by: dict[str, dict[str, float]] = {v: {} for v in variants}
-        for _, row in pairs.iterrows():
-            i, j = variants.index(row["a"]), variants.index(row["b"])
-            differ[i][j] = differ[j][i] = bool(row["p_adjusted"] <= row["level"])
-            a_wins, b_wins = row["p_greater"], row["p_less"]
-            if better == "lower":
-                a_wins, b_wins = b_wins, a_wins
-            beaten_by[row["b"]][row["a"]] = a_wins
-            beaten_by[row["a"]][row["b"]] = b_wins
+        columns = (pairs[name] for name in ("a", "b", "p_adjusted", "level", "p_greater", "p_less"))
+        for a, b, p_adjusted, level, a_wins, b_wins in zip(*columns, strict=True):
+            i, j = variants.index(a), variants.index(b)
+            differ[i][j] = differ[j][i] = bool(p_adjusted <= level)
+            beaten_by[b][a], beaten_by[a][b] = (b_wins, a_wins) if better == "lower" else (a_wins, b_wins)
         level = float(pairs["level"].iloc[0])
         best = frozenset(v for v, p in beaten_by.items() if not adjust(p, f"rivals of {v}").rejected(level / 2))
         letters = dict(zip(variants, letter_display(differ), strict=True))

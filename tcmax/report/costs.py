@@ -56,7 +56,7 @@ def costs(contents: Contents) -> Table:
     """What each variant was allowed and what its training consisted of; counts are means over epochs and runs."""
     blocks, data, notes = [], [], []
     for dataset in contents.datasets:
-        found = {variant: counted(contents, dataset, variant) for variant in dataset.variants}
+        found = counted(contents, dataset)
         rows = [
             Row(contents.experiment.title(variant), tuple(_cell(name, values[name]) for name in COUNTED), variant)
             for variant, values in found.items()
@@ -103,29 +103,34 @@ def _signature(contents: Contents, dataset: DatasetContents, variant: str, name:
     )
 
 
-def counted(contents: Contents, dataset: DatasetContents, variant: str) -> dict[str, dict[str, float]]:
-    """Quantity of `COUNTED` -> {modality, or "" for the whole: value}; empty where the records do not say."""
+def counted(contents: Contents, dataset: DatasetContents) -> dict[str, dict[str, dict[str, float]]]:
+    """Variant -> quantity of `COUNTED` -> {modality, or "" for the whole: value}; empty where no record says it."""
     settings = contents.experiment.settings
-    found: dict[str, dict[str, float]] = {name: {} for name in COUNTED}
-    found["tuning_trials"][""] = float(settings.variants[variant].tuning_trials)
-    for name, items in (("train_items", "train"), ("validation_items", "val")):
-        sizes = [facts["items"][items] for facts in _facts(contents, dataset, variant) if "items" in facts]
-        if sizes:
-            found[name][""] = float(np.mean(sizes))
-    means = _history_means(dataset).get(variant, {})
-    if "epochs" in means:
-        found["epochs"][""] = means["epochs"]
-    for name, column in COUNTED.items():
-        for of in dataset.modalities if column.by_modality else ("",):
-            key = f"{column.quantity}.{of}" if of else column.quantity
-            if key in means:
-                found[name][of] = means[key]
-    for modality in dataset.modalities:
-        runs = dataset.values("logit_scale", modality, settings.selection)
-        values = runs.loc[runs["variant"] == variant, "value"]
-        if len(values):
-            found["logit_scale"][modality] = float(values.mean())
-    return found
+    history = _history_means(dataset)
+    scales = {
+        modality: dataset.values("logit_scale", modality, settings.selection).groupby("variant")["value"]
+        for modality in dataset.modalities
+    }
+    norms = {modality: {variant: float(of.mean()) for variant, of in runs} for modality, runs in scales.items()}
+    by_variant = {}
+    for variant in dataset.variants:
+        found: dict[str, dict[str, float]] = {name: {} for name in COUNTED}
+        found["tuning_trials"][""] = float(settings.variants[variant].tuning_trials)
+        for name, items in (("train_items", "train"), ("validation_items", "val")):
+            sizes = [facts["items"][items] for facts in _facts(contents, dataset, variant) if "items" in facts]
+            if sizes:
+                found[name][""] = float(np.mean(sizes))
+        means = history.get(variant, {})
+        if "epochs" in means:
+            found["epochs"][""] = means["epochs"]
+        for name, column in COUNTED.items():
+            for of in dataset.modalities if column.by_modality else ("",):
+                key = f"{column.quantity}.{of}" if of else column.quantity
+                if key in means:
+                    found[name][of] = means[key]
+        found["logit_scale"] |= {modality: of[variant] for modality, of in norms.items() if variant in of}
+        by_variant[variant] = found
+    return by_variant
 
 
 def _history_means(dataset: DatasetContents) -> dict[str, dict[str, float]]:

@@ -1,13 +1,12 @@
 """What each deviation of released code changes, where an experiment flips switches: a table and a forest."""
 
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from tcmax.audit.discrepancies import MEASURED
 from tcmax.experiment import Flip
 from tcmax.report.contents import Contents, DatasetContents
-from tcmax.report.figure import Figure
+from tcmax.report.figure import Canvas, Figure
 from tcmax.report.numbers import count, fixed, joined, show, show_p
 from tcmax.report.palette import INK, MUTED
 from tcmax.report.tables import POPULATIONS, Block, Cell, Column, Row, Table, held_fixed

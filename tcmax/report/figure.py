@@ -16,8 +16,9 @@ import matplotlib as mpl
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure as Canvas
+from matplotlib.figure import Figure as BareCanvas
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
@@ -63,6 +64,18 @@ _STYLE: dict[Any, Any] = {
 }
 _SERIF: dict[Any, Any] = {"font.family": "serif", "font.serif": ["STIXGeneral"], "mathtext.fontset": "stix"}
 _SANS: dict[Any, Any] = {"font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"]}
+
+
+class Canvas(BareCanvas):
+    """What a figure is drawn on. To save it matplotlib draws it twice, first for its layout alone: no artist is then
+    visited otherwise."""
+
+    def draw(self, renderer: RendererBase) -> None:
+        engine = self.get_layout_engine()
+        if self.canvas.is_saving() and isinstance(engine, ConstrainedLayoutEngine):
+            engine.execute(self)
+        else:
+            super().draw(renderer)
 
 
 @dataclass(frozen=True)

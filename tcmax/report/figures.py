@@ -7,14 +7,13 @@ from typing import cast
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from tcmax.errors import TcmaxError
 from tcmax.metrics.item_scores import ItemScores
 from tcmax.report.contents import Contents, DatasetContents
-from tcmax.report.figure import Figure, add_legend, dollarless, draw_matrix, name_rows, signed_cell, sizes_of
+from tcmax.report.figure import Canvas, Figure, add_legend, dollarless, draw_matrix, name_rows, signed_cell, sizes_of
 from tcmax.report.numbers import count, fixed, joined
 from tcmax.report.palette import BAND, MUTED, PAPER, Look, looks
 from tcmax.report.suite_figures import gains, improvement, profiles, ranks

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import jinja2
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from tcmax import __version__
 from tcmax.report.cards import Card, headline, tally
@@ -178,7 +180,8 @@ def _matrix(contents: Contents, dataset: DatasetContents) -> Matrix | None:
     estimates = {v: contents.estimate(dataset.id, "accuracy", "own", v) for v in dataset.variants}
     known = {v: float(row["estimate"]) for v, row in estimates.items() if row is not None}
     order = sorted(known, key=lambda v: -known[v])
-    runs = dataset.values("accuracy", "own", contents.experiment.settings.selection)
+    values = dataset.values("accuracy", "own", contents.experiment.settings.selection)
+    runs = {str(v): of.to_numpy(dtype=float) for v, of in values.groupby("variant", sort=False)["value"]}
     largest = float(pairs["estimate"].abs().max()) or 1.0
     cells: dict[tuple[str, str], Pair] = {}
     for _, row in pairs.iterrows():
@@ -192,7 +195,15 @@ def _matrix(contents: Contents, dataset: DatasetContents) -> Matrix | None:
     )
 
 
-def _pair(contents: Contents, row: pd.Series, a: str, b: str, sign: float, largest: float, runs: pd.DataFrame) -> Pair:
+def _pair(
+    contents: Contents,
+    row: pd.Series,
+    a: str,
+    b: str,
+    sign: float,
+    largest: float,
+    runs: Mapping[str, NDArray[np.float64]],
+) -> Pair:
     has_interval = pd.notna(row["low"])
     bounds = sorted((sign * row["low"], sign * row["high"])) if has_interval else [None, None]
     shown = show(sign * row["estimate"], bounds[0], bounds[1], row["unit"], difference=True)
@@ -207,9 +218,8 @@ def _pair(contents: Contents, row: pd.Series, a: str, b: str, sign: float, large
         parts.append(
             f"sign-flip p {show_p(row['sign_flip_p'])}, at least {show_p(row['sign_flip_floor'])} with these seeds"
         )
-    first, second = (runs.loc[runs["variant"] == v, "value"].to_numpy(dtype=float) for v in (a, b))
-    if len(first) and len(second):
-        won = improvement(first, second)
+    if a in runs and b in runs:
+        won = improvement(runs[a], runs[b])
         text = f"probability of improvement {100 * won.estimate:.0f} %"
         if won.low is not None and won.high is not None:
             text += f" [{100 * won.low:.0f}, {100 * won.high:.0f}] over runs on these items"

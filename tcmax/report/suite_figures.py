@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
 from tcmax.report.contents import Contents
-from tcmax.report.figure import Figure, add_legend, draw_matrix, name_rows, signed_cell, sizes_of
+from tcmax.report.figure import Canvas, Figure, add_legend, draw_matrix, name_rows, signed_cell, sizes_of
 from tcmax.report.numbers import count, show_p
 from tcmax.report.palette import INK, MUTED, looks
 from tcmax.report.suite import ABOVE, suite_scores

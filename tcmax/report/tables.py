@@ -7,6 +7,7 @@ A `Table` holds the same content twice: `blocks` as a reader meets it (text, tie
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -81,7 +82,7 @@ class Block:
         """Rows under their headings, in order."""
         return [(heading, list(rows)) for heading, rows in itertools.groupby(self.rows, lambda row: row.heading)]
 
-    @property
+    @cached_property
     def widest_letters(self) -> int:
         """Most letters of a tie group, so that digits stay aligned."""
         return max((len(cell.letters) for row in self.rows for cell in row.cells), default=0)
@@ -102,12 +103,12 @@ class Table:
     def empty(self) -> bool:
         return not any(block.rows for block in self.blocks)
 
-    @property
+    @cached_property
     def csv(self) -> str:
         """One row per number; missing values are empty."""
         return self.data.to_csv(index=False, lineterminator="\n", float_format="%.10g")
 
-    @property
+    @cached_property
     def tex(self) -> str:
         """A tabular for any article that loads booktabs."""
         template = environment().get_template("table.tex.j2")
@@ -238,8 +239,9 @@ def _estimate_table(
                 cells.append(cell)
                 if record:
                     data.append(record)
-            if any(cell.order is not None for cell in cells) or _diverged(contents, dataset, variant)[0]:
-                note = _diverged_note(contents, dataset, variant)
+            diverged, runs = dataset.diverged.get(variant, (0, 0))
+            if diverged or any(cell.order is not None for cell in cells):
+                note = f"{diverged} of {runs} diverged" if diverged else ""
                 rows[variant] = Row(contents.experiment.title(variant), tuple(cells), variant, note)
         if rows:
             parts.append((dataset, quantities, rows))
@@ -642,21 +644,6 @@ def _ties_sentence(contents: Contents) -> str:
         "Variants that share a letter in a column are not distinguished (all pairs, paired over seeds and items, "
         "two-sided 0.05 after Holm within the column)."
     )
-
-
-def _diverged(contents: Contents, dataset: DatasetContents, variant: str) -> tuple[int, int]:
-    """Diverged and all recorded runs of a variant."""
-    if dataset.scores is None:
-        return 0, 0
-    s = dataset.scores
-    rows = s[(s["metric"] == "diverged") & (s["variant"] == variant)]
-    by_seed = rows.groupby("seed")["value"].max()
-    return int(by_seed.sum()), len(by_seed)
-
-
-def _diverged_note(contents: Contents, dataset: DatasetContents, variant: str) -> str:
-    diverged, runs = _diverged(contents, dataset, variant)
-    return f"{diverged} of {runs} diverged" if diverged else ""
 
 
 def _bound(value: float | None) -> float | None:

@@ -9,12 +9,11 @@ from typing import Any
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from tcmax import records
 from tcmax.files import write_text
-from tcmax.report.figure import Figure
+from tcmax.report.figure import Canvas, Figure
 from tcmax.report.html import render
 from tcmax.report.numbers import fixed, show
 from tcmax.report.palette import MUTED, Look
