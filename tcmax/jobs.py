@@ -1,8 +1,9 @@
 """What a DAG job does: prepare a dataset's facts, or train one block of seeds of one cell of the grid.
 
-A block is trained seed by seed in one process. Each finished run is written at once and is valid on its own; the
-block's manifest, the job's declared output, comes last. So a killed job loses only the run it was in, which continues
-from its checkpoint, and adding seeds retrains none.
+A block is trained in one process, its seeds side by side where the cell's parts can do that, else one after another.
+Each finished run is written at once and is valid on its own; the block's manifest, the job's declared output, comes
+last. So a killed job loses only the runs it was in, which continue from their checkpoints, and adding seeds retrains
+none.
 """
 
 import contextlib
@@ -28,10 +29,11 @@ from tcmax.methods import METHODS
 
 if TYPE_CHECKING:
     from tcmax.training.loading import Held
-    from tcmax.training.loop import Run, RunResult
+    from tcmax.training.loop import RunResult, Runs
     from tcmax.training.spec import RunSpec
 
 MANIFEST_VERSION = 1
+CHECKPOINT = "checkpoint.pt"
 
 
 def load_dataset(experiment: Experiment, name: str) -> Dataset:
@@ -235,7 +237,7 @@ def train_block(experiment: Experiment, cell: Cell, block: int, results: Path) -
         known = ", ".join(experiment.settings.datasets)
         raise TcmaxError(f"{experiment.path}: there is no dataset {cell.dataset!r}; known: {known}.")
     from tcmax.training.loading import hold
-    from tcmax.training.loop import pick_device
+    from tcmax.training.loop import pick_device, train_side_by_side
 
     dataset = load_dataset(experiment, cell.dataset)
     device = pick_device(experiment.settings.device)
@@ -244,17 +246,22 @@ def train_block(experiment: Experiment, cell: Cell, block: int, results: Path) -
     context = context_of(experiment, cell, dataset, fingerprint, results)
     held = None  # until a run needs it
     seeds = experiment.blocks[block]
-    entries = []
+    entries: dict[int, dict[str, Any]] = {}
+    together = [seeds] if train_side_by_side(context.spec, dataset) else [[seed] for seed in seeds]
     with Progress(f"{cell.dataset} fold {cell.fold} {cell.variant}", len(seeds)) as progress:
-        for seed in seeds:
-            with run_lock(context.folder(seed)):
-                entry = _finished(context, seed)
-                kept = entry is not None
-                if entry is None:
+        for group in together:
+            with contextlib.ExitStack() as locks:
+                for seed in group:
+                    locks.enter_context(run_lock(context.folder(seed)))
+                    entry = _finished(context, seed)
+                    if entry is not None:
+                        entries[seed] = entry
+                        progress.advance(f"seed {seed} kept")
+                for waiting in _at_one_epoch(context, [seed for seed in group if seed not in entries]):
                     held = held or hold(dataset, device, experiment.settings.residence)
-                    entry = _train_one(context, seed, device, held, progress)
-            entries.append(entry)
-            progress.advance(f"seed {seed} {'kept' if kept else entry['status']}")
+                    for seed, entry in zip(waiting, _train(context, waiting, device, held, progress), strict=True):
+                        entries[seed] = entry
+                        progress.advance(f"seed {seed} {entry['status']}")
     manifest = context.folder(seeds[0]).parent / f"block_{block}.json"
     write_json(
         manifest,
@@ -265,7 +272,7 @@ def train_block(experiment: Experiment, cell: Cell, block: int, results: Path) -
             "fold": cell.fold,
             "variant": cell.variant,
             "block": block,
-            "runs": entries,
+            "runs": [entries[seed] for seed in seeds],
         },
     )
     return manifest
@@ -309,28 +316,43 @@ def _entry(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _train_one(context: Context, seed: int, device: Any, held: "Held", progress: Progress) -> dict[str, Any]:
+def _at_one_epoch(context: Context, seeds: list[int]) -> list[list[int]]:
+    """Seeds that can go on together: those whose checkpoints, if any, are of one epoch."""
     from tcmax.training import checkpoint
-    from tcmax.training.loop import Run
 
-    folder, key = context.folder(seed), context.run_key(seed)
-    for leftover in folder.glob(".*.tmp"):  # of a writer that was killed; the lock says that it is gone
-        leftover.unlink(missing_ok=True)
-    saved = folder / "checkpoint.pt"
+    groups: dict[int, list[int]] = {}
+    for seed in seeds:
+        folder = context.folder(seed)
+        for leftover in folder.glob(".*.tmp"):  # of a writer that was killed; the lock says that it is gone
+            leftover.unlink(missing_ok=True)
+        groups.setdefault(checkpoint.epoch_of(folder / CHECKPOINT, context.run_key(seed)), []).append(seed)
+    return list(groups.values())
+
+
+def _train(
+    context: Context, seeds: list[int], device: Any, held: "Held", progress: Progress
+) -> Iterator[dict[str, Any]]:
+    """Train these seeds together and write their runs, one after another; yields their manifest entries."""
+    from tcmax.training import checkpoint
+    from tcmax.training.loop import Runs
+
+    saved, keys = [context.folder(seed) / CHECKPOINT for seed in seeds], [context.run_key(seed) for seed in seeds]
     started, began = provenance.now(), time.perf_counter()
-    run = Run(context.spec, seed, context.dataset, device, held)
-    checkpoint.restore(saved, run, key)
-    resumed_from = run.state.epoch
-    keep = checkpoint.every(context.experiment.settings.checkpoint_seconds, saved, key)
+    runs = Runs(context.spec, seeds, context.dataset, device, held)
+    for place, (path, key) in enumerate(zip(saved, keys, strict=True)):
+        checkpoint.restore(path, runs, key, place)
+    resumed_from = runs.epoch
+    keep = checkpoint.every(context.experiment.settings.checkpoint_seconds, saved, keys)
 
-    def after_epoch(run: "Run") -> None:
-        keep(run)
-        progress.within(run.state.epoch / run.epochs)
+    def after_epoch(runs: "Runs") -> None:
+        keep(runs)
+        progress.within(len(seeds) * runs.epoch / runs.epochs)
 
-    result = run.train(after_epoch)
+    results = runs.train(after_epoch)
     sidecar = {
         "started": started,
-        "seconds": round(time.perf_counter() - began, 3),
+        "seconds": round((time.perf_counter() - began) / len(seeds), 3),
+        "seeds_together": len(seeds),
         "resumed_from_epoch": resumed_from,
         "peak_memory_mib": _peak_memory_mib(device),
         "device": str(device),
@@ -339,14 +361,13 @@ def _train_one(context: Context, seed: int, device: Any, held: "Held", progress:
         "hardware": provenance.hardware(),
         "claims_sha256": claims_hash(context.experiment),
     }
-    record = _write_run(context, seed, key, run, result, sidecar)
-    saved.unlink(missing_ok=True)
-    return _entry(record)
+    for seed, key, path, result in zip(seeds, keys, saved, results, strict=True):
+        record = _write_run(context, seed, key, result, sidecar)
+        path.unlink(missing_ok=True)
+        yield _entry(record)
 
 
-def _write_run(
-    context: Context, seed: int, key: str, run: "Run", result: "RunResult", sidecar: dict[str, Any]
-) -> dict[str, Any]:
+def _write_run(context: Context, seed: int, key: str, result: "RunResult", sidecar: dict[str, Any]) -> dict[str, Any]:
     """Write predictions, history and sidecar, and last the record that makes them a finished run."""
     from tcmax.training.loop import describe
 

@@ -1,9 +1,13 @@
 """The model every method trains: one encoder per modality and a fusion head.
 
 Modality names are data: parameters are handed out by modality, never found by matching names.
+
+Small models cost what their calls cost, not what they compute, so the seeds of a cell train side by side: every tensor
+then has a leading axis of seeds, parameters and losses included, and nothing may mix its rows. Shapes in this package
+leave that axis out, or write it as the dots of (..., B, C).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +22,7 @@ from tcmax.seeding import derive
 class Outputs:
     """What a forward pass yields.
 
-    features: modality -> (B, d_m). logits: modality -> (B, C), and "joint" -> (B, C), the raw output of the head.
+    features: modality -> (..., B, d_m). logits: modality -> (..., B, C), and "joint", the raw output of the head.
     """
 
     features: dict[str, Tensor]
@@ -41,12 +45,14 @@ class Passes:
 class MultimodalClassifier(nn.Module):
     """Encoders by modality name, and a head over their features.
 
-    passes: by modality, since `forget_passes`. Counted here, where every pass comes by: with a hook on each encoder a
-    call takes torch's slow path.
+    passes: by modality, since `forget_passes`, of one seed. Counted here, where every pass comes by: with a hook on
+    each encoder a call takes the slow path of torch.
+    seed_axes: 1 where it holds the weights of several seeds (`side_by_side`), else 0.
     """
 
     def __init__(self, encoders: Mapping[str, Encoder], head: Head) -> None:
         super().__init__()
+        self.seed_axes = 0
         self.encoder = nn.ModuleDict(dict(encoders))
         self.head = head
         self.forget_passes()
@@ -63,7 +69,7 @@ class MultimodalClassifier(nn.Module):
         """Features by modality."""
         for name, passes in self.passes.items():
             passes.calls += 1
-            passes.rows += len(inputs[name])
+            passes.rows += inputs[name].shape[self.seed_axes]
         return {name: encoder(inputs[name]) for name, encoder in self.encoder.items()}
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Outputs:
@@ -74,6 +80,18 @@ class MultimodalClassifier(nn.Module):
         """Trainable parameters of each modality's encoder, and of the head under "head"."""
         groups = {name: list(encoder.parameters()) for name, encoder in self.encoder.items()}
         return {**groups, "head": list(self.head.parameters())}
+
+
+def side_by_side(models: Sequence[MultimodalClassifier]) -> MultimodalClassifier:
+    """The first of several equal models with the weights of all of them, stacked on a leading axis.
+
+    Their encoders and head have to be written for it (`side_by_side` of each). Uses the first model up.
+    """
+    first = models[0]
+    for name, parameter in first.named_parameters():
+        parameter.data = torch.stack([model.get_parameter(name).detach() for model in models])
+    first.seed_axes = 1
+    return first
 
 
 def initialise(model: nn.Module, *root: str | int, released: bool = False) -> None:

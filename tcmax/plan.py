@@ -90,7 +90,7 @@ def _timed(experiment: Experiment, dataset: str, variant: str, data: Any) -> flo
     import dataclasses
     import time
 
-    from tcmax.training.loop import Run, pick_device
+    from tcmax.training.loop import Runs, pick_device, train_side_by_side
     from tcmax.training.spec import resolve_run
 
     spec = resolve_run(experiment, data, dataset, 0, variant)
@@ -99,7 +99,8 @@ def _timed(experiment: Experiment, dataset: str, variant: str, data: Any) -> flo
     kept = min(steps, 8)
     short = dataclasses.replace(fold, train=fold.train[: kept * batch])
     data = dataclasses.replace(data, folds=(short,), official_validation=True)  # cut already
-    run = Run(spec, 0, data, pick_device(experiment.settings.device))
+    seeds = experiment.blocks[0] if train_side_by_side(spec, data) else experiment.blocks[0][:1]
+    run = Runs(spec, seeds, data, pick_device(experiment.settings.device))
     run.epochs = 2
     marks = [time.perf_counter()]
     run.train(lambda _: marks.append(time.perf_counter()))
@@ -108,7 +109,7 @@ def _timed(experiment: Experiment, dataset: str, variant: str, data: Any) -> flo
     evaluation = time.perf_counter() - started
     training = max(marks[-1] - marks[-2] - evaluation, 0.0)
     epochs: int = spec.training["epochs"]
-    return epochs * (training * steps / kept + evaluation)
+    return epochs * (training * steps / kept + evaluation) / len(seeds)
 
 
 def _mebibytes(experiment: Experiment, folds: int, data: Any) -> float | None:

@@ -29,6 +29,7 @@ TRAINING_SIDE = (
     "tcmax.fusion",
     "tcmax.information",
     "tcmax.methods",
+    "tcmax.linear",
     "tcmax.model",
     "tcmax.seeding",
     "tcmax.sgd",

@@ -18,24 +18,38 @@ class SGD:
     A parameter whose gradient is absent (None) is left untouched, its momentum included: absent is not zero. The
     parameters, of one type and device, become views of one vector: small models take as long as there are tensors. They
     must not be moved to another type or device afterwards.
-    param_groups: one group, whose "lr" may be changed between steps. velocity: b of all parameters, one after another,
-    which may be changed in place. steps: how many were taken. updates: how many of them moved each parameter, in
-    order; whoever reads these two may set them back to zero.
+    seed_axes: 1 where parameters have a leading axis of seeds (tcmax.model); vectors then are rows of a matrix.
+    param_groups: one group, whose "lr" may be changed between steps. values, velocity: of all parameters, one after
+    another on the last axis, and b, which may be changed in place. places: where each parameter lies in them. steps:
+    how many were taken. updates: how many of them moved each parameter, in order; whoever reads these two may set them
+    back to zero.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float, weight_decay: float) -> None:
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        lr: float,
+        momentum: float,
+        weight_decay: float,
+        seed_axes: int = 0,
+    ) -> None:
         parameters = list(parameters)
+        self.seed_axes = seed_axes
         self.param_groups: list[dict[str, Any]] = [
             {"params": parameters, "lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         ]
-        self.values = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
+        self.values = torch.cat([self._vector(parameter.detach()) for parameter in parameters], dim=-1)
         self.velocity = torch.zeros_like(self.values)
         self.places: list[slice] = []
         start = 0
         for parameter in parameters:
-            self.places.append(slice(start, start := start + parameter.numel()))
-            parameter.data = self.values[self.places[-1]].view(parameter.shape)
+            self.places.append(slice(start, start := start + parameter.shape[seed_axes:].numel()))
+            parameter.data = self.values[..., self.places[-1]].view(parameter.shape)
         self.forget_counts()
+
+    def _vector(self, tensor: Tensor) -> Tensor:
+        """(n,) of a parameter's shape, or (S, n) with seeds."""
+        return tensor.reshape(*tensor.shape[: self.seed_axes], -1)
 
     def forget_counts(self) -> None:
         """Count steps and updates from zero."""
@@ -60,9 +74,9 @@ class SGD:
         self.steps += 1
         for position in chosen:
             self.updates[position] += 1
-        gradients = [parameters[position].grad.reshape(-1) for position in chosen]
+        gradients = [self._vector(parameters[position].grad) for position in chosen]
         if len(chosen) == len(parameters):
-            self._move(slice(None), torch.cat(gradients))
+            self._move(slice(None), torch.cat(gradients, dim=-1))
         else:
             for position, gradient in zip(chosen, gradients, strict=True):
                 self._move(self.places[position], gradient)
@@ -71,19 +85,9 @@ class SGD:
 
     def _move(self, where: slice, direction: Tensor) -> None:
         (group,) = self.param_groups
-        values = self.values[where]
+        values = self.values[..., where]
         if group["weight_decay"]:
             direction = direction.add(values, alpha=group["weight_decay"])
         if group["momentum"]:
-            direction = self.velocity[where].mul_(group["momentum"]).add_(direction)
+            direction = self.velocity[..., where].mul_(group["momentum"]).add_(direction)
         values.add_(direction, alpha=-group["lr"])
-
-    def state_dict(self) -> dict[str, Any]:
-        """Velocity and settings, for a checkpoint."""
-        settings = {name: value for name, value in self.param_groups[0].items() if name != "params"}
-        return {"settings": settings, "velocity": self.velocity}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from what `state_dict` returned."""
-        self.param_groups[0].update(state["settings"])
-        self.velocity.copy_(state["velocity"])

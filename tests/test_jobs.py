@@ -18,7 +18,7 @@ from tcmax.experiment import Cell
 from tcmax.files import read_json, sha256, write_json
 from tcmax.jobs import run_lock, train_block
 from tcmax.training import checkpoint
-from tcmax.training.loop import Run
+from tcmax.training.loop import Runs
 
 pytestmark = pytest.mark.usefixtures("installed_tiny")
 JOINT = Cell("tiny", 0, "joint")
@@ -29,13 +29,13 @@ FOLDER = Path("tiny/tiny/fold_0/joint")
 def trained(monkeypatch):
     """The (variant, seed) of every run that is really trained."""
     seen = []
-    train = Run.train
+    train = Runs.train
 
     def count(run, after_epoch=None):
-        seen.append((run.spec.variant, run.seed))
+        seen.extend((run.spec.variant, seed) for seed in run.seeds)
         return train(run, after_epoch)
 
-    monkeypatch.setattr(Run, "train", count)
+    monkeypatch.setattr(Runs, "train", count)
     return seen
 
 
@@ -99,16 +99,22 @@ def test_equal_runs_have_equal_bytes(tmp_path):
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
-def test_a_seeds_result_does_not_depend_on_its_block(tmp_path):
-    together = tiny.experiment(seeds=[4, 1, 7], seeds_per_job=3)
-    apart = tiny.experiment(seeds=[4, 1, 7], seeds_per_job=1)
-    cell = Cell("tiny", 0, "ogm-ge")
-    train_block(together, cell, 0, tmp_path / "together")
-    for block in (2, 0):  # in another order, and without the second
-        train_block(apart, cell, block, tmp_path / "apart")
-    for seed in (4, 7):
-        folder = Path("tiny/tiny/fold_0/ogm-ge") / f"seed_{seed}"
-        assert contents(tmp_path / "together" / folder) == contents(tmp_path / "apart" / folder)
+def test_a_seeds_bytes_do_not_depend_on_its_block(tmp_path, monkeypatch):
+    """At sizes of whole cache lines; at others a matrix product may round by where in memory its factors start."""
+    data = tiny.dataset({"left": (16,), "right": (32,)}, train=32, n_classes=4)
+    monkeypatch.setattr(jobs, "load_dataset", lambda *_: data)
+    sizes = {"datasets": {"tiny": {"encoder": {"name": "mlp", "hidden": [16]}}}}
+    sizes["training"] = tiny.training(batch_size=16)
+    together = tiny.experiment(seeds=[4, 1, 7], seeds_per_job=3, **sizes)
+    apart = tiny.experiment(seeds=[4, 1, 7], seeds_per_job=1, **sizes)
+    for label in ("ogm-ge", "tcmax"):
+        cell = Cell("tiny", 0, label)
+        train_block(together, cell, 0, tmp_path / "together")
+        for block in (2, 0):  # in another order, and without the second
+            train_block(apart, cell, block, tmp_path / "apart")
+        for seed in (4, 7):
+            folder = Path(f"tiny/tiny/fold_0/{label}/seed_{seed}")
+            assert contents(tmp_path / "together" / folder) == contents(tmp_path / "apart" / folder)
 
 
 def test_finished_runs_are_kept(tmp_path, trained):
@@ -252,28 +258,70 @@ class Killed(BaseException):
     pass
 
 
-def test_a_killed_run_continues_from_its_checkpoint_to_the_same_bytes(tmp_path, monkeypatch):
-    experiment = tiny.experiment(checkpoint_seconds=0)
-    cell = Cell("tiny", 0, "ogm-ge")
-    train_block(experiment, cell, 0, tmp_path / "whole")
+CNN = {"tiny": {"encoder": {"name": "cnn", "channels": [2]}}}
+IMAGES = {"left": (1, 4, 4), "right": (2, 4, 4)}
+
+
+def killed_after_three_epochs(experiment, cell, results, monkeypatch, done=0):
+    """Train a block of four epochs until `done` runs are finished and the next ones are in their fourth epoch."""
     within = jobs.Progress.within
 
     def die(progress, share):
-        if progress.done == 1 and share == 0.75:  # in the second run, after its third epoch
+        if progress.done == done and share % 1 in (0.75, 0.5) and share > 0.5:  # 0.75 of one run, 1.5 of two
             raise Killed
         within(progress, share)
 
     with monkeypatch.context() as patch:
         patch.setattr(jobs.Progress, "within", die)
         with pytest.raises(Killed):
-            train_block(experiment, cell, 0, tmp_path / "killed")
+            train_block(experiment, cell, 0, results)
+
+
+def resumed(folder):
+    return [read_json(folder / f"seed_{seed}" / "sidecar.json")["resumed_from_epoch"] for seed in (0, 1)]
+
+
+def test_killed_runs_continue_from_their_checkpoints_to_the_same_bytes(tmp_path, monkeypatch):
+    experiment = tiny.experiment(checkpoint_seconds=0)
+    cell = Cell("tiny", 0, "ogm-ge")
+    train_block(experiment, cell, 0, tmp_path / "whole")
+    killed_after_three_epochs(experiment, cell, tmp_path / "killed", monkeypatch)
     folder = tmp_path / "killed" / "tiny/tiny/fold_0/ogm-ge"
+    assert {path.parent.name for path in folder.rglob("checkpoint.pt")} == {"seed_0", "seed_1"}
+    assert not list(folder.rglob("*.json"))
+    (folder / "seed_1" / ".predictions_last.parquet.abc.tmp").write_text("left by a killed writer")
+    train_block(experiment, cell, 0, tmp_path / "killed")
+    assert resumed(folder) == [3, 3]
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_of_runs_trained_one_after_another_a_killed_job_keeps_the_finished_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "load_dataset", lambda *_: tiny.dataset(IMAGES))
+    experiment = tiny.experiment(checkpoint_seconds=0, datasets=CNN)
+    train_block(experiment, JOINT, 0, tmp_path / "whole")
+    killed_after_three_epochs(experiment, JOINT, tmp_path / "killed", monkeypatch, done=1)
+    folder = tmp_path / "killed" / FOLDER
     assert (folder / "seed_0" / "run.json").is_file()
     assert (folder / "seed_1" / "checkpoint.pt").is_file()
     assert not (folder / "block_0.json").exists()
-    (folder / "seed_1" / ".predictions_last.parquet.abc.tmp").write_text("left by a killed writer")
-    train_block(experiment, cell, 0, tmp_path / "killed")
-    assert read_json(folder / "seed_1" / "sidecar.json")["resumed_from_epoch"] == 3
+    train_block(experiment, JOINT, 0, tmp_path / "killed")
+    assert resumed(folder) == [0, 3]
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_runs_whose_checkpoints_are_of_different_epochs_continue_apart(tmp_path, monkeypatch, trained):
+    """As when a job dies between two checkpoints that it writes."""
+    experiment = tiny.experiment(checkpoint_seconds=0)
+    train_block(experiment, JOINT, 0, tmp_path / "whole")
+    killed_after_three_epochs(experiment, JOINT, tmp_path / "killed", monkeypatch)
+    folder = tmp_path / "killed" / FOLDER
+    (folder / "seed_0" / "checkpoint.pt").unlink()
+    trained.clear()
+    train_block(experiment, JOINT, 0, tmp_path / "killed")
+    assert trained == [("joint", 0), ("joint", 1)]
+    assert resumed(folder) == [0, 3]
+    together = [read_json(folder / f"seed_{seed}" / "sidecar.json")["seeds_together"] for seed in (0, 1)]
+    assert together == [1, 1]
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
@@ -281,9 +329,7 @@ def test_a_checkpoint_of_other_settings_is_not_continued(tmp_path, monkeypatch):
     old = tiny.experiment(seeds=[0], checkpoint_seconds=0, training=tiny.training(learning_rate=0.5))
     kept = []
     save = checkpoint.save
-    monkeypatch.setattr(
-        checkpoint, "save", lambda path, run, key: (save(path, run, key), kept.append(path.read_bytes()))
-    )
+    monkeypatch.setattr(checkpoint, "save", lambda path, *run: (save(path, *run), kept.append(path.read_bytes())))
     train_block(old, JOINT, 0, tmp_path / "old")
     new = tiny.experiment(seeds=[0])
     train_block(new, JOINT, 0, tmp_path / "clean")

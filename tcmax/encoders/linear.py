@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from tcmax.encoders.base import Encoder
+from tcmax.linear import Linear as LinearLayer
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,13 @@ class Linear(Encoder):
     """Flatten, then one linear layer without activation."""
 
     Parameters: ClassVar[type] = LinearParameters
+    side_by_side = True
 
     def __init__(self, shape: tuple[int, ...], parameters: LinearParameters) -> None:
         super().__init__(shape, parameters)
-        self.width = parameters.width
-        self.linear = nn.Linear(prod(shape), parameters.width)
+        self.width, self.dimensions = parameters.width, len(shape)
+        self.linear = LinearLayer(prod(shape), parameters.width)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        values: Tensor = self.linear(inputs.flatten(1))
+        values: Tensor = self.linear(inputs.flatten(-self.dimensions))
         return values

@@ -6,9 +6,9 @@ from math import prod
 from typing import ClassVar
 
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from tcmax.encoders.base import Encoder
+from tcmax.linear import Linear, linear
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,21 @@ class MLP(Encoder):
     """Flatten, then (linear, ReLU) for each width."""
 
     Parameters: ClassVar[type] = MLPParameters
+    side_by_side = True
 
     def __init__(self, shape: tuple[int, ...], parameters: MLPParameters) -> None:
         super().__init__(shape, parameters)
         widths = (prod(shape), *parameters.hidden)
-        layers: list[nn.Module] = [nn.Flatten()]
+        layers: list[nn.Module] = [nn.Flatten(-len(shape))]
         for narrow, wide in pairwise(widths):
-            layers += [nn.Linear(narrow, wide), nn.ReLU()]
+            layers += [Linear(narrow, wide), nn.ReLU()]
         self.layers = nn.Sequential(*layers)
-        self.width = widths[-1]
+        self.width, self.dimensions = widths[-1], len(shape)
 
     def forward(self, inputs: Tensor) -> Tensor:
         # As `self.layers(inputs)`, without a module's call for every layer: a seventh of a small step's time.
-        values = inputs.flatten(1)
+        values = inputs.flatten(-self.dimensions)
         for layer in self.layers:
-            if isinstance(layer, nn.Linear):
+            if isinstance(layer, Linear):
                 values = linear(values, layer.weight, layer.bias).relu_()
         return values

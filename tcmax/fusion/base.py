@@ -18,12 +18,15 @@ class Head(nn.Module):
     Parameters: a frozen dataclass of the head's own settings.
     additive: promises joint == sum of the unimodal logits, which the decoupled TCMax loss (Eq. 16) relies on.
     separate: joint and unimodal logits come from different layers, so that a method has to train both.
+    side_by_side: promises to take features with a leading axis of seeds, and parameters that have it too, and to keep
+        the seeds apart (tcmax.model); else they train one after another. A subclass has to promise anew.
     switches: named deviations that act in this head (tcmax/switches.py); the table gives their values.
     """
 
     Parameters: ClassVar[type] = NoParameters
     additive: bool
     separate: ClassVar[bool] = False
+    side_by_side: ClassVar[bool] = False
 
     def __init__(self, widths: Mapping[str, int], n_classes: int, parameters: Any, switches: Mapping[str, Any]) -> None:
         super().__init__()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tcmax.fusion.concat import Concat
+from tcmax.linear import Linear
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class ConcatAuxiliary(Concat):
     """Additive; `forward` knows nothing of the auxiliary layers."""
 
     Parameters: ClassVar[type] = ConcatAuxiliaryParameters
+    side_by_side = True
 
     def __init__(
         self,
@@ -39,14 +41,14 @@ class ConcatAuxiliary(Concat):
         switches: Mapping[str, Any],
     ) -> None:
         super().__init__(widths, n_classes, parameters, switches)
-        self.auxiliary = nn.ModuleDict({name: nn.Linear(width, n_classes) for name, width in widths.items()})
+        self.auxiliary = nn.ModuleDict({name: Linear(width, n_classes) for name, width in widths.items()})
         self.decoder: nn.Module | None = None
         if parameters.decoder is not None:
             # Bias-free in two layers, as in MCR's code; the source names no nonlinearity, ReLU is the usual one.
             self.decoder = nn.Sequential(
-                nn.Linear(n_classes, parameters.decoder, bias=False),
+                Linear(n_classes, parameters.decoder, bias=False),
                 nn.ReLU(),
-                nn.Linear(parameters.decoder, sum(widths.values()), bias=False),
+                Linear(parameters.decoder, sum(widths.values()), bias=False),
             )
 
     def auxiliary_logits(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -54,6 +56,6 @@ class ConcatAuxiliary(Concat):
         return {name: classifier(features[name]) for name, classifier in self.auxiliary.items()}
 
     def columns(self, matrix: Tensor) -> dict[str, Tensor]:
-        """Views of the columns of a (C, sum_m d_m) matrix by modality: W, or its gradient, as slices W_m."""
-        parts = torch.split(matrix, list(self.widths.values()), dim=1)
+        """Views of the columns of a (..., C, sum_m d_m) matrix by modality: W, or its gradient, as slices W_m."""
+        parts = torch.split(matrix, list(self.widths.values()), dim=-1)
         return dict(zip(self.widths, parts, strict=True))

@@ -11,18 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from tcmax.fusion.base import Head
+from tcmax.linear import Linear
 
 
 class ConcatMSH(Head):
     """Not additive: joint and unimodal logits come from different layers."""
 
     additive = False
+    side_by_side = True
     separate = True
 
     def __init__(self, widths: Mapping[str, int], n_classes: int, parameters: Any, switches: Mapping[str, Any]) -> None:
         super().__init__(widths, n_classes, parameters, switches)
-        self.linear = nn.Linear(sum(widths.values()), n_classes)
-        self.linears = nn.ModuleDict({name: nn.Linear(width, n_classes) for name, width in widths.items()})
+        self.linear = Linear(sum(widths.values()), n_classes)
+        self.linears = nn.ModuleDict({name: Linear(width, n_classes) for name, width in widths.items()})
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         unimodal = {name: classifier(features[name]) for name, classifier in self.linears.items()}

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from tcmax.fusion.base import Head, total
+from tcmax.linear import Linear
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Cosine(Head):
     """Additive, but for what the switch evaluates."""
 
     Parameters: ClassVar[type] = CosineParameters
+    side_by_side = True
 
     def __init__(
         self, widths: Mapping[str, int], n_classes: int, parameters: CosineParameters, switches: Mapping[str, Any]
@@ -41,12 +43,12 @@ class Cosine(Head):
         self.raw_evaluation = bool(switches["cosine.raw_evaluation"])
         self.additive = not self.raw_evaluation
         # The bias is of use to the raw evaluation alone: no loss reaches it.
-        self.linear = nn.Linear(sum(widths.values()), n_classes, bias=self.raw_evaluation)
+        self.linear = Linear(sum(widths.values()), n_classes, bias=self.raw_evaluation)
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        slices = self.linear.weight.split(list(self.widths.values()), dim=1)
+        slices = self.linear.weight.split(list(self.widths.values()), dim=-1)
         unimodal = {
-            name: self.scale * normalize(features[name], dim=-1) @ normalize(part, dim=-1).T
+            name: self.scale * normalize(features[name], dim=-1) @ normalize(part, dim=-1).mT
             for name, part in zip(self.widths, slices, strict=True)
         }
         # Switch cosine.raw_evaluation: the authors train on cosines and evaluate the plain linear layer, bias included.

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch import Tensor
 
 from tcmax.fusion.base import total
 from tcmax.fusion.nonadditive import NonAdditive
+from tcmax.linear import Linear, linear
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class FiLM(NonAdditive):
     """Not additive. At least two modalities."""
 
     Parameters: ClassVar[type] = FiLMParameters
+    side_by_side = True
 
     def __init__(
         self, widths: Mapping[str, int], n_classes: int, parameters: FiLMParameters, switches: Mapping[str, Any]
@@ -39,12 +40,12 @@ class FiLM(NonAdditive):
         self.target = target_of(widths, parameters.target, switches["film.first_conditions"])
         self.conditioners = tuple(name for name in widths if name != self.target)
         width = widths[self.target]
-        self.modulation = nn.Linear(sum(widths[name] for name in self.conditioners), 2 * width)
-        self.classifier = nn.Linear(width, n_classes)
+        self.modulation = Linear(sum(widths[name] for name in self.conditioners), 2 * width)
+        self.classifier = Linear(width, n_classes)
 
     def terms(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The target's feature, and every other modality's share of scale and shift."""
-        slices = self.modulation.weight.split([features[name].shape[-1] for name in self.conditioners], dim=1)
+        slices = self.modulation.weight.split([features[name].shape[-1] for name in self.conditioners], dim=-1)
         bias = self.modulation.bias / len(self.conditioners)
         shares = {name: linear(features[name], w, bias) for name, w in zip(self.conditioners, slices, strict=True)}
         return {name: shares.get(name, value) for name, value in features.items()}

@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from tcmax.fusion.base import total
 from tcmax.fusion.film import target_of
 from tcmax.fusion.nonadditive import NonAdditive
+from tcmax.linear import Linear, linear
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,16 @@ class Branch(nn.Module):
 
     def __init__(self, gate_width: int, content_width: int, hidden: int, n_classes: int) -> None:
         super().__init__()
-        self.gate = nn.Linear(gate_width, hidden)
-        self.content = nn.Linear(content_width, hidden)
-        self.classifier = nn.Linear(hidden, n_classes)
+        self.gate = Linear(gate_width, hidden)
+        self.content = Linear(content_width, hidden)
+        self.classifier = Linear(hidden, n_classes)
 
 
 class Gated(NonAdditive):
     """Not additive. Exactly two modalities: for more, BiGated gates each by the others."""
 
     Parameters: ClassVar[type] = GatedParameters
+    side_by_side = True
 
     def __init__(
         self, widths: Mapping[str, int], n_classes: int, parameters: GatedParameters, switches: Mapping[str, Any]
@@ -74,6 +75,7 @@ class BiGated(NonAdditive):
     """Not additive. One branch per modality, gated by the other one, or by the mean feature of all others."""
 
     Parameters: ClassVar[type] = BiGatedParameters
+    side_by_side = True
 
     def __init__(
         self, widths: Mapping[str, int], n_classes: int, parameters: BiGatedParameters, switches: Mapping[str, Any]
@@ -97,7 +99,8 @@ class BiGated(NonAdditive):
         terms = {}
         for name, value in features.items():
             layers = [branch.content if own == name else branch.gate for own, branch in self._by_content()]
-            weight, bias = torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers])
+            weight = torch.cat([layer.weight for layer in layers], dim=-2)
+            bias = torch.cat([layer.bias for layer in layers], dim=-1)
             terms[name] = linear(value, weight, bias)
         return terms
 
@@ -113,8 +116,8 @@ class BiGated(NonAdditive):
 
     def joint(self, terms: Mapping[str, Tensor]) -> Tensor:
         classifiers = [branch.classifier for _, branch in self._by_content()]
-        weight = torch.cat([classifier.weight for classifier in classifiers], dim=1)
-        bias = torch.stack([classifier.bias for classifier in classifiers]).sum(0)
+        weight = torch.cat([classifier.weight for classifier in classifiers], dim=-1)
+        bias = total({name: branch.classifier.bias for name, branch in self._by_content()})
         return linear(torch.cat(list(self._hidden(terms).values()), dim=-1), weight, bias)
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:

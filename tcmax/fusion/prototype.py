@@ -40,7 +40,7 @@ class Prototypes(nn.Module):
             self.weight.copy_(normalize(torch.randn_like(self.weight), dim=-1))
 
     def forward(self, features: Tensor) -> Tensor:
-        return normalize(features, dim=-1) @ normalize(self.weight, dim=-1).T
+        return normalize(features, dim=-1) @ normalize(self.weight, dim=-1).mT
 
 
 class Prototype(Head):
@@ -48,6 +48,7 @@ class Prototype(Head):
 
     Parameters: ClassVar[type] = PrototypeParameters
     additive = True
+    side_by_side = True
 
     def __init__(
         self, widths: Mapping[str, int], n_classes: int, parameters: PrototypeParameters, switches: Mapping[str, Any]

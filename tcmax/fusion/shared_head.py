@@ -8,14 +8,16 @@ are those of a sharper softmax (methods §2.1). The switch `shared_head.average`
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch import Tensor
 
 from tcmax.fusion.base import Head, total
+from tcmax.linear import Linear, linear
 
 
 class SharedHead(Head):
     """Additive in the paper's form; all modalities must have features of one width."""
+
+    side_by_side = True
 
     def __init__(self, widths: Mapping[str, int], n_classes: int, parameters: Any, switches: Mapping[str, Any]) -> None:
         super().__init__(widths, n_classes, parameters, switches)
@@ -26,7 +28,7 @@ class SharedHead(Head):
         self.modalities = tuple(widths)
         self.average = bool(switches["shared_head.average"])
         self.additive = not self.average
-        self.linear = nn.Linear(next(iter(widths.values())), n_classes)
+        self.linear = Linear(next(iter(widths.values())), n_classes)
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         # switch shared_head.average: the release gives each modality the whole bias and averages.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tcmax.fusion.base import Head, total
+from tcmax.linear import Linear
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class SharedMLP(Head):
 
     Parameters: ClassVar[type] = SharedMLPParameters
     additive = False
+    side_by_side = True
 
     def __init__(
         self, widths: Mapping[str, int], n_classes: int, parameters: SharedMLPParameters, switches: Mapping[str, Any]
@@ -41,9 +43,7 @@ class SharedMLP(Head):
             )
         self.modalities = tuple(widths)
         width = next(iter(widths.values()))
-        self.layers = nn.Sequential(
-            nn.Linear(width, parameters.hidden), nn.ReLU(), nn.Linear(parameters.hidden, n_classes)
-        )
+        self.layers = nn.Sequential(Linear(width, parameters.hidden), nn.ReLU(), Linear(parameters.hidden, n_classes))
         self.rate = nn.Parameter(torch.empty(()))
         self.reset_parameters()
 
@@ -58,4 +58,4 @@ class SharedMLP(Head):
 
     def ensemble(self, unimodal: Mapping[str, Tensor]) -> Tensor:
         """beta times the sum of these modalities' logits."""
-        return self.rate * total(unimodal)
+        return self.rate[..., None, None] * total(unimodal)

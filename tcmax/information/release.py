@@ -5,12 +5,21 @@ Kept apart from the loss itself, so that nothing here can leak into reference re
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from tcmax.information.total_correlation import Head, cap, distinct_tuples, joint_logits, joint_on
+from tcmax.information.total_correlation import (
+    Generators,
+    Head,
+    cap,
+    distinct_tuples,
+    drawn,
+    joint_logits,
+    joint_on,
+)
 
 
 class ReleaseLoss(NamedTuple):
@@ -26,7 +35,7 @@ def release_loss(
     *,
     head: Head | None = None,
     negatives: int | None = None,
-    generator: torch.Generator | None = None,
+    generator: Generators | None = None,
     release_constant: bool = True,
     sample_with_replacement: bool = True,
     mean_shift: bool = True,
@@ -52,8 +61,12 @@ def release_loss(
         raise ValueError("sampling negatives needs a torch.Generator: pass generator=")
     joint = joint_logits(dict(inputs), head)
     batch, n_classes = joint.shape[-2:]
-    tuples = _tuples(batch, len(inputs), negatives, generator, sample_with_replacement).to(joint.device)
-    scores = joint_on(inputs, tuples, head)
+    if negatives is None or generator is None:
+        tuples = torch.cartesian_prod(*[torch.arange(batch)] * len(inputs)).reshape(-1, len(inputs))
+    else:
+        tuples = drawn(partial(_sample, batch, len(inputs), negatives, sample_with_replacement), generator)
+    tuples = tuples.to(joint.device)
+    scores = joint_on(inputs, tuples, head, labels.ndim - 1)
     matched = joint.gather(-1, labels.long().expand(joint.shape[:-1]).unsqueeze(-1))
     # Switch tcmax.mean_shift: exp and divide after subtracting the mean, instead of a log-sum-exp.
     if mean_shift:
@@ -62,19 +75,17 @@ def release_loss(
         value = -share.log().mean((-2, -1))
     else:
         value = scores.logsumexp((-2, -1)) - matched.mean((-2, -1))
-    value = value - math.log(len(tuples)) - math.log(n_classes)
+    value = value - math.log(tuples.shape[-2]) - math.log(n_classes)
     # Switch tcmax.release_constant: exact and sampled losses share this offset, hence T1's -log B for M = 2.
     if release_constant:
         value = value + cap(batch, len(inputs), n_classes)
     return ReleaseLoss(value, ~value.detach().isfinite())
 
 
-def _tuples(
-    batch: int, n_modalities: int, negatives: int | None, generator: torch.Generator | None, with_replacement: bool
+def _sample(
+    batch: int, n_modalities: int, negatives: int, with_replacement: bool, generator: torch.Generator
 ) -> Tensor:
-    """Row indices of the negatives, (S, M)."""
-    if negatives is None or generator is None:
-        return torch.cartesian_prod(*[torch.arange(batch)] * n_modalities).reshape(-1, n_modalities)
+    """Row indices of sampled negatives, (S, M)."""
     # Switch tcmax.sample_with_replacement: tuples may repeat, and a count of 0 or less means one partner per row.
     if with_replacement and negatives <= 0:
         partners = torch.randint(batch, (batch, n_modalities - 1), generator=generator, device=generator.device)

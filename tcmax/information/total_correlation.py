@@ -15,8 +15,9 @@ Non-finite logits are neither masked nor refused: they give a non-finite loss, w
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial, reduce
 from typing import Any, Literal
 
 import torch
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 JOINT = "joint"
 _INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
 Head = Callable[[dict[str, Tensor]], Tensor | Mapping[str, Tensor]]
+Generators = torch.Generator | Sequence[torch.Generator]  # one, or one for each index of a single leading axis
 
 
 class TCMaxLoss(nn.Module):
@@ -82,17 +84,18 @@ class TCMaxLoss(nn.Module):
         labels: Tensor,
         *,
         head: Head | None = None,
-        generator: torch.Generator | None = None,
+        generator: Generators | None = None,
     ) -> Tensor:
         """Loss of one batch, or of each leading index.
 
         inputs: without a head, additive logits by modality, each (..., B, C). With one, features by modality, each
-            (B, ...), and `head` maps such a dict with any number of rows n to joint logits (n, C) (or to a mapping that
-            holds them under "joint"). A head must treat rows independently (no batch normalisation): it sees the B
-            true rows, then every tuple.
-        labels: integers in [0, C), (B,) or (..., B). Their range is checked on CPU only; on a GPU that would wait
-            for the device, and indexing fails there by itself.
-        generator: source of the sampled tuples; needed with `negatives`, unused without.
+            of the labels' shape and more, (..., B, *), and `head` maps such a dict with any number of rows n to joint
+            logits (..., n, C) (or to a mapping that holds them under "joint"). A head must treat rows independently (no
+            batch normalisation): it sees the B true rows, then every tuple.
+        labels: integers in [0, C), (B,) or (..., B); features with leading axes need the latter. Their range is checked
+            on CPU only; on a GPU that would wait for the device, and indexing fails there by itself.
+        generator: source of the sampled tuples; needed with `negatives`, unused without. One generator draws the same
+            tuples for every leading index, a sequence of them (one leading axis) tuples for each.
         Returns (...), a scalar for a plain batch. Raises ValueError for anything of another shape or kind.
         """
         if self.negatives is None and head is None:
@@ -107,7 +110,7 @@ class TCMaxLoss(nn.Module):
         if generator is None:
             raise ValueError("sampling negatives needs a torch.Generator: pass generator=")
         batch = _checked(inputs, labels, head)[1].shape[-1]
-        tuples = distinct_tuples(batch, len(inputs), self.negatives, generator)
+        tuples = drawn(partial(distinct_tuples, batch, len(inputs), self.negatives), generator)
         return sampled(inputs, labels, tuples, **options)
 
     def prediction_logits(self, joint: Tensor) -> Tensor:
@@ -156,7 +159,7 @@ class _Decoupled(torch.autograd.Function):
         # A column that is -inf throughout (a class masked out everywhere) must not give inf - inf.
         top = weights.amax(-2).nan_to_num_(0.0, 0.0, 0.0)
         sums = weights.sub_(top.unsqueeze(-2)).exp_().sum(-2)
-        columns = top.add_(sums.log()).sum(0).add_(offset)
+        columns = reduce(torch.add, top.add_(sums.log()).unbind()).add_(offset)
         share = columns.softmax(-1)
         log_z = columns.logsumexp(-1)
         # sums >= 1 unless the column is masked, where the share is 0.
@@ -164,7 +167,7 @@ class _Decoupled(torch.autograd.Function):
         batch = labels.shape[-1]
         weights.scatter_(-1, index, -1 / batch, reduce="add")
         ctx.save_for_backward(weights)
-        return log_z.sub_(matched.sum((0, -2, -1)), alpha=1 / batch)
+        return log_z.sub_(reduce(torch.add, matched.sum((-2, -1)).unbind()), alpha=1 / batch)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -208,21 +211,21 @@ def sampled(
     class_log_prior: Tensor | None = None,
     chunk_size: int = 4096,
 ) -> Tensor:
-    """Eq. 15: the normaliser is the mean over the given tuples of rows, (S, M) integers in [0, B).
+    """Eq. 15: the normaliser is the mean over the given tuples of rows, (S, M) or (..., S, M) integers in [0, B).
 
     Other arguments as in `TCMaxLoss.forward`. With all B^M tuples this is `exact`. With fewer, log of a mean is biased
     downward, which flatters -L, and the floors of `floor` do not hold.
     """
     inputs, labels = _checked(inputs, labels, head)
-    if tuples.ndim != 2 or tuples.shape[0] == 0 or tuples.shape[1] != len(inputs):
+    if tuples.ndim < 2 or tuples.shape[-2] == 0 or tuples.shape[-1] != len(inputs):
         raise ValueError(f"tuples are rows of {len(inputs)} indices, one per modality, not {tuple(tuples.shape)}")
     tuples = tuples.to(labels.device)
 
     def rows(start: int, stop: int) -> Tensor:
-        return tuples[start:stop]
+        return tuples[..., start:stop, :]
 
-    log_z, matched = _streamed(inputs, labels, head, class_log_prior, rows, len(tuples), chunk_size)
-    return log_z - math.log(len(tuples)) - matched
+    log_z, matched = _streamed(inputs, labels, head, class_log_prior, rows, tuples.shape[-2], chunk_size)
+    return log_z - math.log(tuples.shape[-2]) - matched
 
 
 def _streamed(
@@ -244,7 +247,7 @@ def _streamed(
 
     def log_sum(start: int) -> Tensor:
         index = rows(start, min(start + chunk_size, count))
-        return (joint_on(inputs, index, head) + log_reference).logsumexp((-2, -1))
+        return (joint_on(inputs, index, head, labels.ndim - 1) + log_reference).logsumexp((-2, -1))
 
     if count <= chunk_size:
         return log_sum(0), matched
@@ -265,11 +268,27 @@ def joint_logits(inputs: dict[str, Tensor], head: Head | None = None) -> Tensor:
     return _widened(joint[JOINT] if isinstance(joint, Mapping) else joint)
 
 
-def joint_on(inputs: Mapping[str, Tensor], tuples: Tensor, head: Head | None = None) -> Tensor:
-    """Joint logits (..., S, C) of tuples of rows, (S, M) indices; inputs as `TCMaxLoss.forward` takes them."""
-    axis = -2 if head is None else 0
+def joint_on(inputs: Mapping[str, Tensor], tuples: Tensor, head: Head | None = None, axis: int = 0) -> Tensor:
+    """Joint logits (..., S, C) of tuples of rows, indices (S, M) or (..., S, M); inputs as `TCMaxLoss.forward` takes
+    them, with their rows on this axis where there is a head."""
     columns = zip(inputs.items(), tuples.unbind(-1), strict=True)
-    return joint_logits({name: value.index_select(axis, chosen) for (name, value), chosen in columns}, head)
+    return joint_logits({name: _rows(x, chosen, -2 if head is None else axis) for (name, x), chosen in columns}, head)
+
+
+def _rows(values: Tensor, chosen: Tensor, axis: int) -> Tensor:
+    """The chosen rows, (S,) or (..., S), along one axis: the same for all leading indices, or each its own."""
+    if chosen.ndim == 1:
+        return values.index_select(axis, chosen)
+    axis %= values.ndim
+    index = chosen.reshape(*chosen.shape, *(1,) * (values.ndim - axis - 1))
+    return values.gather(axis, index.expand(*chosen.shape, *values.shape[axis + 1 :]))
+
+
+def drawn(one: Callable[..., Tensor], generator: Generators) -> Tensor:
+    """What one(generator=...) draws; of a sequence of generators what each draws, stacked."""
+    if isinstance(generator, torch.Generator):
+        return one(generator=generator)
+    return torch.stack([one(generator=each) for each in generator])
 
 
 def distinct_tuples(batch: int, n_modalities: int, count: int, generator: torch.Generator) -> Tensor:
@@ -375,6 +394,7 @@ def _checked(inputs: Mapping[str, Tensor], labels: Tensor, head: Head | None) ->
         raise ValueError(f"{what} are a non-empty dict from modality name to tensor")
     first: Tensor | None = None
     rows = torch.Size()
+    n_axes = max(labels.ndim, 1) if isinstance(labels, Tensor) else 1
     for name, value in inputs.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise ValueError(f"{what} map modality names to tensors, not {name!r} to {type(value).__name__}")
@@ -386,8 +406,8 @@ def _checked(inputs: Mapping[str, Tensor], labels: Tensor, head: Head | None) ->
         if len(shape) < (2 if head is None else 1):
             raise ValueError(f"{what}[{name!r}] have shape {tuple(shape)}, not (..., B, C)")
         if first is None:
-            first, rows = value, shape[:-1] if head is None else shape[:1]
-        elif (shape != first.shape) if head is None else (shape[:1] != rows):
+            first, rows = value, shape[:-1] if head is None else shape[:n_axes]
+        elif (shape != first.shape) if head is None else (shape[:n_axes] != rows):
             shapes = f"{name!r} {tuple(shape)}, {next(iter(inputs))!r} {tuple(first.shape)}"
             raise ValueError(f"{what} must agree in {'shape' if head is None else 'rows'}: {shapes}")
     if not isinstance(labels, Tensor) or labels.dtype not in _INTEGERS:

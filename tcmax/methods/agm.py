@@ -15,21 +15,21 @@ read-outs are the head's; the authors' code reports the responses, which need ze
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from itertools import combinations
 from math import factorial
 from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
-from torch.nn.utils import clip_grad_norm_
 
 from tcmax.fusion.base import total
-from tcmax.methods.base import Batch, Method, Progress, Setting
+from tcmax.methods.base import Batch, Method, Progress, Setting, cross_entropy, entries, per_seed
 from tcmax.model import MultimodalClassifier, Outputs
 from tcmax.sgd import SGD
 
 CAP = 10.0
+SMALLEST_NORM = 1e-6  # added to a norm, as PyTorch does where it clips
 SMALLEST_PROBABILITY = 1e-8
 
 
@@ -53,6 +53,7 @@ class AGM(Method):
     """Joint cross-entropy whose gradient is rebalanced between modalities."""
 
     Parameters: ClassVar[type] = AGMParameters
+    side_by_side = True
     record: Tensor
     steps: Tensor
     kappa: Tensor
@@ -86,31 +87,31 @@ class AGM(Method):
             if inside:
                 self._update(responses, batch.labels)
             if not switches["agm.encoder_only"]:
-                joint = total({name: _scaled(r, k) for (name, r), k in zip(responses.items(), self.kappa, strict=True)})
+                kappas = self.kappa.unbind(-1)
+                joint = total({name: _scaled(r, k) for (name, r), k in zip(responses.items(), kappas, strict=True)})
         loss = cross_entropy(joint, batch.labels)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.sum().backward()
         groups = model.parameter_groups()
         # Switch agm.encoder_only: the release scales encoder gradients after backward and leaves the head's alone.
         if scaling and switches["agm.encoder_only"]:
-            for name, kappa in zip(model.modalities, self.kappa, strict=True):
+            for name, kappa in self._named(self.kappa):
                 for weight in groups[name]:
                     if weight.grad is not None:
-                        weight.grad.mul_(kappa.to(weight.grad))
+                        weight.grad.mul_(per_seed(kappa, weight.grad))
         # Switch agm.no_clipping: the release never clips. The authors do when an entry of the head's weight exceeds 1.
-        clipped = not switches["agm.no_clipping"] and any(
-            weight.grad is not None and weight.ndim > 1 and bool((weight.grad.abs() > 1).any())
-            for weight in groups["head"]
-        )
-        if clipped:
-            clip_grad_norm_(model.parameters(), max_norm=1.0)
+        clipped = torch.zeros_like(loss, dtype=torch.bool)
+        if not switches["agm.no_clipping"]:
+            clipped = _large(model, loss)
+            if clipped.any():
+                _clip(model, clipped)
         optimizer.step()
         return {
             "loss": loss.detach(),
             **{f"kappa.{name}": (k if scaling else torch.ones_like(k)) for name, k in self._named(self.kappa.clone())},
             "count.backward_passes": torch.ones(()),
             "count.modulated": torch.tensor(float(scaling)),
-            "count.clipped": torch.tensor(float(clipped)),
+            "count.clipped": clipped,
         }
 
     def responses(self, model: MultimodalClassifier, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
@@ -118,7 +119,7 @@ class AGM(Method):
         names = model.modalities
         model.eval()  # running statistics for coalitions: zero inputs must not move them
         present = model.encode(batch.inputs)
-        absent = model.encode({name: torch.zeros_like(x[:1]) for name, x in batch.inputs.items()})
+        absent = model.encode({n: torch.zeros_like(x.narrow(model.seed_axes, 0, 1)) for n, x in batch.inputs.items()})
         value: dict[frozenset[str], Tensor] = {frozenset(): torch.zeros_like(outputs.logits["joint"])}
         for size in range(1, len(names)):
             for coalition in map(frozenset, combinations(names, size)):
@@ -129,21 +130,22 @@ class AGM(Method):
 
     def _update(self, responses: Mapping[str, Tensor], labels: Tensor) -> None:
         """kappa from this batch against the record, then the record from this batch."""
-        costs = torch.stack([_cost(response.detach(), labels) for response in responses.values()]).double()
+        costs = torch.stack([_cost(response.detach(), labels) for response in responses.values()], dim=-1).double()
         self.steps += 1
         lead = self._ratio(self.record) - self._ratio(costs)
         self.kappa = (self.hyperparameters.alpha * lead.clamp_max(CAP)).exp()
-        self.record = self.record + (costs - self.record) / self.steps
+        self.record = self.record + (costs - self.record) / self.steps.unsqueeze(-1)
 
     def _ratio(self, costs: Tensor) -> Tensor:
-        """rho_m from (M,) costs; 1 for all when they are equal."""
+        """rho_m from (..., M) costs; 1 for all when they are equal."""
+        n_modalities = costs.shape[-1]
         # Switch agm.min_reference: beyond two modalities the release compares with the smallest cost.
-        if self.setting.switches["agm.min_reference"] and len(costs) > 2:
-            return (costs.min() - costs).exp()
-        return (len(costs) / (len(costs) - 1) * (costs.mean() - costs)).exp()
+        if self.setting.switches["agm.min_reference"] and n_modalities > 2:
+            return (costs.amin(-1, keepdim=True) - costs).exp()
+        return (n_modalities / (n_modalities - 1) * (costs.mean(-1, keepdim=True) - costs)).exp()
 
     def _named(self, values: Tensor) -> list[tuple[str, Tensor]]:
-        return list(zip(self.setting.modalities, values, strict=True))
+        return list(zip(self.setting.modalities, values.unbind(-1), strict=True))
 
 
 def shapley(name: str, names: tuple[str, ...], value: Mapping[frozenset[str], Tensor]) -> Tensor:
@@ -154,7 +156,7 @@ def shapley(name: str, names: tuple[str, ...], value: Mapping[frozenset[str], Te
         for size in range(len(names))
         for s in map(frozenset, combinations(others, size))
     ]
-    return torch.stack(terms).sum(0)
+    return reduce(torch.add, terms)
 
 
 def _with(coalition: frozenset[str], present: Mapping[str, Tensor], absent: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -162,11 +164,29 @@ def _with(coalition: frozenset[str], present: Mapping[str, Tensor], absent: Mapp
 
 
 def _cost(response: Tensor, labels: Tensor) -> Tensor:
-    log_probability = response.log_softmax(-1).gather(-1, labels.unsqueeze(-1))
-    return -log_probability.clamp_min(torch.tensor(SMALLEST_PROBABILITY).log().item()).mean()
+    log_probability = response.log_softmax(-1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    return -log_probability.clamp_min(torch.tensor(SMALLEST_PROBABILITY).log().item()).mean(-1)
 
 
 def _scaled(response: Tensor, factor: Tensor) -> Tensor:
     """The same value, with its gradient multiplied."""
     kept = response.detach()
-    return kept + factor.to(response) * (response - kept)
+    return kept + per_seed(factor, response) * (response - kept)
+
+
+def _large(model: MultimodalClassifier, like: Tensor) -> Tensor:
+    """Shaped as `like`, (...): whether the gradient of a weight matrix of the head has an entry beyond 1."""
+    found = torch.zeros_like(like, dtype=torch.bool)
+    for weight in model.head.parameters():
+        if weight.grad is not None and weight.ndim > model.seed_axes + 1:
+            found = found | (entries(weight.grad, model.seed_axes).abs() > 1).any(-1)
+    return found
+
+
+def _clip(model: MultimodalClassifier, chosen: Tensor) -> None:
+    """Scale all gradients, of the `chosen` (...) seeds, to a norm of at most 1."""
+    gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
+    norms = torch.stack([entries(gradient, model.seed_axes).norm(dim=-1) for gradient in gradients], dim=-1)
+    factor = (1 / (norms.norm(dim=-1) + SMALLEST_NORM)).clamp_max(1)
+    for gradient in gradients:
+        gradient.mul_(per_seed(factor.where(chosen, torch.ones_like(factor)), gradient))

@@ -2,16 +2,21 @@
 
 A method overrides the least it needs: most override `loss`, gradient-balancing ones `modulate`, alternating ones
 the whole `step`. What it remembers between steps lives in buffers, so that checkpoints carry it.
+
+Shapes are those of one seed. A method that promises to train seeds `side_by_side` takes a leading axis of seeds before
+each of them (tcmax.model): parameters, gradients, batches, its buffers, and what it logs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy as cross_entropy_of_rows
 
+from tcmax.information.total_correlation import Generators, drawn
 from tcmax.model import MultimodalClassifier, Outputs
 from tcmax.seeding import derive
 from tcmax.sgd import SGD
@@ -36,7 +41,8 @@ class Setting:
 
 @dataclass(frozen=True)
 class Batch:
-    """inputs: modality -> (B, ...). labels: (B,) int64. rows: (B,) positions in the train part, 0..n_train-1."""
+    """inputs: modality -> (..., B, *shape). labels: (..., B) int64. rows: (..., B) positions in the train part,
+    0..n_train-1."""
 
     inputs: dict[str, Tensor]
     labels: Tensor
@@ -55,28 +61,37 @@ class TrainPart(Protocol):
     def pass_items(self) -> int: ...
 
     def batch(self, positions: Tensor) -> Batch:
-        """The items at these positions, (B,) int64 in 0..n_train-1."""
+        """The items at these positions, (..., B) int64 in 0..n_train-1."""
         ...
 
 
 @dataclass
 class Progress:
-    """Where in the run a step is, and the method's own random stream.
+    """Where in the run a step is, and the method's own random streams.
 
-    epoch, step: 0-based; step counts within the epoch. root: the run's root, with the method's name.
+    epoch, step: 0-based; step counts within the epoch. roots: of the run of each seed, with the method's name.
+    side_by_side: whether tensors have the leading axis of seeds.
     """
 
     epoch: int
     epochs: int
     step: int
     steps_per_epoch: int
-    root: tuple[str | int, ...]
+    roots: tuple[tuple[str | int, ...], ...]
     device: torch.device
+    side_by_side: bool = False
 
     @cached_property
-    def noise(self) -> torch.Generator:
-        """Generator of the method's own noise in this epoch: independent of every other stream, and of a restart."""
-        return torch.Generator(self.device).manual_seed(derive(*self.root, "noise", self.epoch))
+    def noise(self) -> Generators:
+        """Generator of the method's own noise in this epoch, independent of every other stream and of a restart; one
+        for each seed where they train side by side."""
+        seeds = (derive(*root, "noise", self.epoch) for root in self.roots)
+        generators = [torch.Generator(self.device).manual_seed(seed) for seed in seeds]
+        return generators if self.side_by_side else generators[0]
+
+    def draw(self, one: Callable[..., Tensor]) -> Tensor:
+        """What one(generator=...) draws from the noise, (...)."""
+        return drawn(one, self.noise)
 
 
 class Method(nn.Module):
@@ -84,6 +99,8 @@ class Method(nn.Module):
 
     Parameters: a frozen dataclass of hyper-parameters with defaults and their source.
     default_head: id of the head used when a variant names none.
+    side_by_side: promises to keep apart seeds that train together; else they train one after another. A subclass has to
+        promise anew.
     trains_separate_heads: whether joint and unimodal logits both have a loss, as `Head.separate` ones need.
     readout: the joint read-out that is the method's own prediction: "joint", a derived one of tcmax.metrics.readout, or
         "own", which stores what `read_out` returns beside the other predictions.
@@ -91,6 +108,7 @@ class Method(nn.Module):
 
     Parameters: ClassVar[type]
     default_head: ClassVar[str] = "concat"
+    side_by_side: ClassVar[bool] = False
     trains_separate_heads: ClassVar[bool] = False
     readout: str = "joint"
 
@@ -115,7 +133,7 @@ class Method(nn.Module):
         return logits["joint"]
 
     def loss(self, outputs: Outputs, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        """Scalars to log; the one under "loss" is differentiated."""
+        """Scalars to log, (...); the one under "loss" is differentiated."""
         raise NotImplementedError
 
     def modulate(
@@ -125,24 +143,45 @@ class Method(nn.Module):
         return None
 
     def step(self, model: MultimodalClassifier, batch: Batch, optimizer: SGD, progress: Progress) -> dict[str, Tensor]:
-        """Forward, loss, backward, modulate, update. Returns detached scalars to log.
+        """Forward, loss, backward, modulate, update. Returns detached scalars (...) to log.
 
         A quantity named "count.*" is summed over the epoch, every other one averaged over its items.
         """
         outputs = model(batch.inputs)
         terms = self.loss(outputs, batch, progress)
         optimizer.zero_grad(set_to_none=True)
-        terms["loss"].backward()
+        terms["loss"].sum().backward()  # over seeds, whose gradients are their own
         hooked = self.modulate(model, outputs, batch, progress) or {}
         optimizer.step()
         logged = {name: value.detach() for name, value in terms.items()}
         return {"count.backward_passes": torch.ones(()), **logged, **hooked}
 
 
+def item_costs(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of every item: (..., B, C) and (..., B) to (..., B)."""
+    flat = cross_entropy_of_rows(logits.flatten(0, -2), labels.flatten(), reduction="none")
+    return flat.unflatten(0, labels.shape)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean over the batch: (..., B, C) and (..., B) to (...)."""
+    return item_costs(logits, labels).mean(-1)
+
+
+def entries(tensor: Tensor, seed_axes: int) -> Tensor:
+    """(..., n): a parameter's or gradient's entries in one row; seed_axes as of the model it belongs to."""
+    return tensor.reshape(*tensor.shape[:seed_axes], -1)
+
+
+def per_seed(values: Tensor, like: Tensor) -> Tensor:
+    """One number per seed (...) in the type and with the dimensions of that seed's tensor, to multiply it by."""
+    return values.to(like).reshape(values.shape + (1,) * (like.ndim - values.ndim))
+
+
 def true_class_scores(outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
-    """S_m = sum over the batch of the softmax probability of the true class, per modality, detached (methods §2.3)."""
+    """S_m (...) = sum over the batch of the softmax probability of the true class, detached (methods §2.3)."""
     scores = {}
     for name, logits in outputs.unimodal.items():
         log_probability = logits.detach().log_softmax(dim=-1)
-        scores[name] = log_probability.gather(-1, labels.unsqueeze(-1)).exp().sum()
+        scores[name] = log_probability.gather(-1, labels.unsqueeze(-1)).squeeze(-1).exp().sum(-1)
     return scores

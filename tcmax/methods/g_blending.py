@@ -17,6 +17,7 @@ do it are switches. Overrides `begin_epoch`, `loss` and `step`.
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -101,7 +102,7 @@ class GBlending(Method):
         self.alone.passes = self.together.passes = model.passes  # the copies' work is the method's
         if progress.epoch == 0:
             n_train = len(train.labels)
-            order = torch.randperm(n_train, generator=progress.noise, device=progress.device)
+            order = progress.draw(partial(torch.randperm, n_train, device=progress.device))
             self.held_out[order[: max(1, round(self.hyperparameters.held_out * n_train))]] = True
         if progress.epoch % self.hyperparameters.super_epoch:
             return

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from tcmax.methods.base import Batch, Method, Progress
+from tcmax.methods.base import Batch, Method, Progress, cross_entropy
 from tcmax.model import Outputs
 
 
@@ -22,6 +21,7 @@ class Joint(Method):
     """L = CE(f, y)."""
 
     Parameters: ClassVar[type] = JointParameters
+    side_by_side = True
 
     def loss(self, outputs: Outputs, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         return {"loss": cross_entropy(outputs.logits["joint"], batch.labels)}

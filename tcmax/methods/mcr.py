@@ -20,17 +20,18 @@ The authors' code at the commit examined adds no regulariser for two modalities 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from math import log
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, mse_loss, normalize
+from torch.nn.functional import normalize
 
 from tcmax.fusion.base import total
 from tcmax.fusion.concat_aux import ConcatAuxiliary
-from tcmax.methods.base import Batch, Method, Progress, Setting
+from tcmax.methods.base import Batch, Method, Progress, Setting, cross_entropy
 from tcmax.model import MultimodalClassifier, Outputs
 from tcmax.sgd import SGD
 
@@ -75,6 +76,7 @@ class MCR(Method):
 
     Parameters: ClassVar[type] = MCRParameters
     default_head = "concat-aux"
+    side_by_side = True
 
     def __init__(self, parameters: MCRParameters, setting: Setting) -> None:
         super().__init__(parameters, setting)
@@ -127,7 +129,8 @@ class MCR(Method):
                 loss = loss + hyper.contrastive_weight * terms["contrastive"]
         if hyper.decoding_weight and self.decode is not None:
             everything = torch.cat(list(outputs.features.values()), dim=-1)
-            terms["decoding"] = mse_loss(self.decode(outputs.logits["joint"].detach()), everything)
+            decoded = self.decode(outputs.logits["joint"].detach())
+            terms["decoding"] = (decoded - everything).square().mean((-2, -1))
             loss = loss + hyper.decoding_weight * terms["decoding"]
         return {"loss": loss, **terms}
 
@@ -137,23 +140,24 @@ class MCR(Method):
         here = self.both_ways(outputs)
         there = here if self.moved is None else self.both_ways(self.moved)
         moved, signs, head_sign = (table.to(partners.device) for table in self.signs())
-        exchanged = _routed(*there, signs, head_sign)  # (Q, M, B, C)
-        clean = (exchanged if there is here else _routed(*here, signs, head_sign)).sum(1)
-        # The logits of Q come from a partner, the others' stay with their item: (Q, n, B, C).
-        come, stay = (torch.where(chosen, exchanged, 0.0).sum(1) for chosen in (moved, ~moved))
-        mixed = stay.unsqueeze(1) + come.index_select(1, partners.flatten()).unflatten(1, partners.shape)
-        divergence = jensen_shannon(clean.unsqueeze(1), mixed)
+        exchanged = _routed(*there, signs, head_sign)  # (..., Q, M, B, C)
+        clean = (exchanged if there is here else _routed(*here, signs, head_sign)).sum(-3)
+        # The logits of Q come from a partner, the others' stay with their item: (..., Q, n, B, C).
+        come, stay = (torch.where(chosen, exchanged, 0.0).sum(-3) for chosen in (moved, ~moved))
+        index = partners.flatten(-2)[..., None, :, None].expand(*come.shape[:-2], -1, come.shape[-1])
+        mixed = stay.unsqueeze(-3) + come.gather(-2, index).unflatten(-2, partners.shape[-2:])
+        divergence = jensen_shannon(clean.unsqueeze(-3), mixed)
         value = divergence.detach()
         # The number is sum_m sign J_{Q->m} = head_sign J_Q.
-        result = (divergence + (head_sign.flatten() - 1) * value).sum()
+        result = (divergence + (head_sign.flatten() - 1) * value).sum(-1)
         single = [next(iter(q)) for q in self.subsets if len(q) == 1]
-        return result, {f"influence.{name}": j for name, j in zip(single, value, strict=False)}
+        return result, {f"influence.{name}": j for name, j in zip(single, value.unbind(-1), strict=False)}
 
     def both_ways(self, outputs: Outputs) -> tuple[Tensor, Tensor]:
-        """Unimodal logits (M, B, C), with gradients to features and head, and from detached features."""
+        """Unimodal logits (..., M, B, C), with gradients to features and head, and from detached features."""
         head_only = self.head(_detached(outputs.features))
         names = list(outputs.unimodal)
-        return torch.stack([outputs.unimodal[m] for m in names]), torch.stack([head_only[m] for m in names])
+        return torch.stack([outputs.unimodal[m] for m in names], -3), torch.stack([head_only[m] for m in names], -3)
 
     def signs(self) -> tuple[Tensor, Tensor, Tensor]:
         """By subset and modality: whether it is moved, (Q, M, 1, 1), and the sign of J_{Q->m}, the same shape; and how
@@ -166,30 +170,34 @@ class MCR(Method):
         return moved, signs, signs.sum(1, keepdim=True)
 
     def draw_partners(self, labels: Tensor, progress: Progress) -> Tensor:
-        """(n, B): whose features each item gets. An item with no admissible partner keeps its own."""
-        exchanges, size = self.hyperparameters.exchanges, len(labels)
+        """(..., n, B): whose features each item gets. An item with no admissible partner keeps its own."""
+        exchanges, size = self.hyperparameters.exchanges, labels.shape[-1]
         if self.hyperparameters.partners == "other_label":
-            admissible = labels.unsqueeze(0) != labels.unsqueeze(1)
+            admissible = labels.unsqueeze(-2) != labels.unsqueeze(-1)
             itself = torch.eye(size, dtype=torch.bool, device=labels.device)
-            admissible = admissible | (itself & ~admissible.any(1, keepdim=True))
-            return torch.multinomial(admissible.double(), exchanges, replacement=True, generator=progress.noise).T
-        draws = torch.rand((exchanges, size), generator=progress.noise, device=labels.device)
+            admissible = admissible | (itself & ~admissible.any(-1, keepdim=True))
+            of_seed = iter(admissible.double().reshape(-1, size, size))
+            return progress.draw(
+                lambda generator: torch.multinomial(next(of_seed), exchanges, True, generator=generator).T
+            )
+        draws = progress.draw(partial(torch.rand, (exchanges, size), device=labels.device))
         order = draws.argsort(-1)
         if self.hyperparameters.partners == "any":
             return order
-        return torch.empty_like(order).scatter_(1, order, order.roll(-1, 1))  # the next in a random circle
+        return torch.empty_like(order).scatter_(-1, order, order.roll(-1, -1))  # the next in a random circle
 
     def contrastive(self, features: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """NT-Xent over M B rows: mean over positive pairs (a, p) of -log e_ap / (e_ap + sum over negatives of a)."""
-        rows = normalize(torch.cat(list(features.values())), dim=-1)
-        kind = batch.labels if self.hyperparameters.positives == "label" else torch.arange(len(batch.labels))
-        kind = kind.to(rows.device).repeat(len(features))
-        same = kind.unsqueeze(0) == kind.unsqueeze(1)
-        similarity = rows @ rows.T / self.hyperparameters.temperature
+        rows = normalize(torch.cat(list(features.values()), dim=-2), dim=-1)
+        kind = batch.labels if self.hyperparameters.positives == "label" else batch.rows
+        kind = torch.cat([kind] * len(features), dim=-1)
+        same = kind.unsqueeze(-2) == kind.unsqueeze(-1)
+        similarity = rows @ rows.mT / self.hyperparameters.temperature
         # An anchor without negatives has -inf here and costs 0.
-        negatives = similarity.masked_fill(same, -torch.inf).logsumexp(1, keepdim=True)
+        negatives = similarity.masked_fill(same, -torch.inf).logsumexp(-1, keepdim=True)
         costs = torch.logaddexp(similarity, negatives) - similarity
-        return costs[same & ~torch.eye(len(rows), dtype=torch.bool, device=rows.device)].mean()
+        pairs = same & ~torch.eye(rows.shape[-2], dtype=torch.bool, device=rows.device)
+        return costs.where(pairs, 0.0).sum((-2, -1)) / pairs.sum((-2, -1))
 
 
 def jensen_shannon(clean: Tensor, mixed: Tensor) -> Tensor:
@@ -206,8 +214,9 @@ def _routed(logits: Tensor, head_only: Tensor, signs: Tensor, head_sign: Tensor)
     """The same logits with gradients multiplied: those to features by the modality's sign, the head's by head_sign.
 
     All J_{Q->m} of one Q are one number and differ in where gradients go, so that one evaluation serves for all.
-    logits, head_only: (M, B, C), the second from detached features. Returns (Q, M, B, C).
+    logits, head_only: (..., M, B, C), the second from detached features. Returns (..., Q, M, B, C).
     """
+    logits, head_only = logits.unsqueeze(-4), head_only.unsqueeze(-4)
     kept = logits.detach()
     return kept + signs * (logits - head_only) + head_sign * (head_only - kept)
 

@@ -18,10 +18,10 @@ from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
+from tcmax.fusion.base import total
 from tcmax.fusion.shared_head import SharedHead
-from tcmax.methods.base import Batch, Method, Progress
+from tcmax.methods.base import Batch, Method, Progress, cross_entropy
 from tcmax.model import MultimodalClassifier
 from tcmax.sgd import SGD
 
@@ -42,6 +42,7 @@ class MLA(Method):
 
     Parameters: ClassVar[type] = MLAParameters
     default_head = "shared-head"
+    side_by_side = True
     readout = "joint_entropy_gated"
     projector: Tensor
 
@@ -51,17 +52,18 @@ class MLA(Method):
         # The projector is as wide as the features, which only the model knows. Registered before any checkpoint is
         # restored, so that an interrupted run continues with it.
         weight = model.head.linear.weight
-        identity = torch.eye(weight.shape[1], dtype=weight.dtype, device=weight.device)
+        identity = torch.eye(weight.shape[-1], dtype=weight.dtype, device=weight.device)
         self.register_buffer("projector", identity)
 
     def read_out(self, logits: Mapping[str, Tensor]) -> Tensor:
-        unimodal = torch.stack([values for name, values in logits.items() if name != "joint"])
+        unimodal = {name: values for name, values in logits.items() if name != "joint"}
         # Switch mla.batch_gating: the original takes the softmax over the rows it is given and one weight per modality
         # for all of them, so that a prediction depends on its batch mates.
         over, summed = (-2, (-2, -1)) if self.setting.switches["mla.batch_gating"] else (-1, (-1,))
-        log_probability = unimodal.log_softmax(over)
-        entropy = -(log_probability.exp() * log_probability).sum(summed, keepdim=True)
-        return ((-entropy).softmax(0) * unimodal).sum(0)
+        log_probabilities = [values.log_softmax(over) for values in unimodal.values()]
+        certainty = torch.stack([(p.exp() * p).sum(summed, keepdim=True) for p in log_probabilities], dim=-1)
+        gates = zip(unimodal.items(), certainty.softmax(-1).unbind(-1), strict=True)
+        return total({name: gate * values for (name, values), gate in gates})
 
     def step(self, model: MultimodalClassifier, batch: Batch, optimizer: SGD, progress: Progress) -> dict[str, Tensor]:
         switches = self.setting.switches
@@ -76,16 +78,16 @@ class MLA(Method):
             # already visited in this batch take another update of momentum and weight decay.
             if position:
                 optimizer.zero_grad(set_to_none=not switches["mla.zeroed_gradients"])
-            loss.backward()
+            loss.sum().backward()
             # Switch mla.projector_unused: in both code bases the projection is never reached.
             if not switches["mla.projector_unused"]:
                 calls += self._project(cast(SharedHead, model.head))
             optimizer.step()
             if not switches["mla.projector_unused"]:
-                self._visit(features[name].detach().mean(0), progress)
+                self._visit(features[name].detach().mean(-2), progress)
             terms[f"loss.{name}"] = loss.detach()
         return {
-            "loss": torch.stack(list(terms.values())).sum(),
+            "loss": total(terms),
             **terms,
             "count.backward_passes": torch.tensor(float(len(terms))),
             "count.projector_calls": torch.tensor(float(calls)),
@@ -100,7 +102,8 @@ class MLA(Method):
         return 1
 
     def _visit(self, direction: Tensor, progress: Progress) -> None:
-        """Take a feature direction r (d,) out of P; P stays symmetric and positive semi-definite."""
+        """Take a feature direction r (..., d) out of P; P stays symmetric and positive semi-definite."""
         damping = self.hyperparameters.damping ** (1 + progress.step / progress.steps_per_epoch)
-        seen = self.projector @ direction
-        self.projector.sub_(torch.outer(seen, seen) / (damping + direction @ seen))
+        seen = (self.projector * direction.unsqueeze(-2)).sum(-1)
+        size = damping + (direction * seen).sum(-1)
+        self.projector.sub_(seen.unsqueeze(-1) * seen.unsqueeze(-2) / size[..., None, None])

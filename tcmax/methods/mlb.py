@@ -17,11 +17,10 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from tcmax.fusion.base import total
 from tcmax.fusion.concat_aux import ConcatAuxiliary
-from tcmax.methods.base import Batch, Method, Progress, true_class_scores
+from tcmax.methods.base import Batch, Method, Progress, cross_entropy, per_seed, true_class_scores
 from tcmax.model import MultimodalClassifier, Outputs
 
 SMALLEST_SCORE = 1e-8
@@ -53,6 +52,7 @@ class MLB(Method):
 
     Parameters: ClassVar[type] = MLBParameters
     default_head = "concat-aux"
+    side_by_side = True
 
     def check(self, model: MultimodalClassifier) -> None:
         if len(model.modalities) < 2:
@@ -85,14 +85,15 @@ class MLB(Method):
             weights = (*groups[name], *head.auxiliary[name].parameters())
             for gradient in (*(weight.grad for weight in weights), slices.get(name)):
                 if gradient is not None:  # the joint bias is nobody's, and stays
-                    gradient.mul_(kappa[name].to(gradient))
+                    gradient.mul_(per_seed(kappa[name], gradient))
         return {"count.modulated": torch.ones(()), **{f"kappa.{name}": value for name, value in kappa.items()}}
 
     def coefficients(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """kappa_m from scores, of which only ratios count."""
-        scores = torch.stack(list(sums.values())).double().clamp_min(SMALLEST_SCORE)
-        others = (scores.sum() - scores) / (len(scores) - 1)
+        """kappa_m (...) from scores (...), of which only ratios count."""
+        scores = torch.stack(list(sums.values()), dim=-1).double().clamp_min(SMALLEST_SCORE)
+        others = (scores.sum(-1, keepdim=True) - scores) / (len(sums) - 1)
         slope = (self.hyperparameters.alpha * (others / scores - 1)).tanh()
         # Switch mlb.beta_ignored: in the authors' later code beta's mode is a text compared with a number: never on.
         beta = 2.0 if self.setting.switches["mlb.beta_ignored"] else self.hyperparameters.beta
-        return dict(zip(sums, 1 + slope.where(slope <= 0, (beta - 1) * slope), strict=True))
+        kappa = 1 + slope.where(slope <= 0, (beta - 1) * slope)
+        return dict(zip(sums, kappa.unbind(-1), strict=True))

@@ -18,6 +18,7 @@ class MMCosine(Joint):
     """Joint cross-entropy; needs the cosine head, which holds the scale s."""
 
     default_head: ClassVar[str] = "cosine"
+    side_by_side = True
 
     def check(self, model: MultimodalClassifier) -> None:
         if not isinstance(model.head, Cosine):

@@ -16,10 +16,10 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
+from tcmax.fusion.base import total
 from tcmax.fusion.concat_msh import ConcatMSH
-from tcmax.methods.base import Batch, Method, Progress, Setting
+from tcmax.methods.base import Batch, Method, Progress, Setting, cross_entropy, entries, per_seed
 from tcmax.model import MultimodalClassifier
 from tcmax.sgd import SGD
 
@@ -44,6 +44,7 @@ class MMPareto(Method):
 
     Parameters: ClassVar[type] = MMParetoParameters
     default_head = "concat-msh"
+    side_by_side = True
     trains_separate_heads = True
     learning_rate: Tensor
 
@@ -82,17 +83,18 @@ class MMPareto(Method):
             weights = [weight for weight, _, _ in pairs]
             g0 = [torch.zeros_like(weight) if g is None else g for weight, g, _ in pairs]
             gm = [torch.zeros_like(weight) if g is None else g for weight, _, g in pairs]
-            combined = self.combine(g0, gm)
+            combined = self.combine(g0, gm, model.seed_axes)
             for weight, gradient in zip(weights, combined, strict=True):
                 weight.grad = gradient
-            conflicts = conflicts + (_inner(g0, gm) <= 0)
-            broken = broken + (torch.minimum(_inner(combined, g0), _inner(combined, gm)) < 0)
+            axes = model.seed_axes
+            conflicts = conflicts + (_inner(g0, gm, axes) <= 0)
+            broken = broken + (torch.minimum(_inner(combined, g0, axes), _inner(combined, gm, axes)) < 0)
         for weight, gradient in head_gradients.items():
             weight.grad = gradient
         used = self._hold_learning_rate(optimizer, progress)
         optimizer.step()
         return {
-            "loss": torch.stack([loss.detach() for loss in losses.values()]).sum(),
+            "loss": total(losses).detach(),
             **{f"loss.{name}": loss.detach() for name, loss in losses.items()},
             **used,
             "count.backward_passes": torch.tensor(float(len(losses))),
@@ -100,16 +102,18 @@ class MMPareto(Method):
             "count.broken_guarantees": broken,
         }
 
-    def combine(self, g0: list[Tensor], gm: list[Tensor]) -> list[Tensor]:
+    def combine(self, g0: list[Tensor], gm: list[Tensor], seed_axes: int = 0) -> list[Tensor]:
         """Gradients of an encoder's tensors from those of the joint and of the unimodal loss."""
-        share = weight_of_joint(g0, gm)
-        mixed = [2 * share * a + 2 * (1 - share) * b for a, b in zip(g0, gm, strict=True)]
+        share = weight_of_joint(g0, gm, seed_axes)
+        mixed = [per_seed(2 * share, a) * a + per_seed(2 * (1 - share), b) * b for a, b in zip(g0, gm, strict=True)]
         summed = [a + b for a, b in zip(g0, gm, strict=True)]
+        long, short = _norms(summed, seed_axes), _norms(mixed, seed_axes)
         if self.hyperparameters.norm_scope == "tensor":
-            scales = [_restoring(s, h) for s, h in zip(_norms(summed), _norms(mixed), strict=True)]
+            scales = list(_restoring(long, short).unbind(-1))
         else:
-            scales = [_restoring(_norms(summed).norm(), _norms(mixed).norm())] * len(mixed)
-        return [self.hyperparameters.gamma * scale * h for scale, h in zip(scales, mixed, strict=True)]
+            scales = [_restoring(long.norm(dim=-1), short.norm(dim=-1))] * len(mixed)
+        gamma = self.hyperparameters.gamma
+        return [per_seed(gamma * scale, h) * h for scale, h in zip(scales, mixed, strict=True)]
 
     def _hold_learning_rate(self, optimizer: SGD, progress: Progress) -> dict[str, Tensor]:
         # Switch mmpareto.constant_rate: the original's scheduler is built and never stepped.
@@ -118,20 +122,20 @@ class MMPareto(Method):
         if progress.epoch == 0:
             self.learning_rate.fill_(optimizer.param_groups[0]["lr"])
         for group in optimizer.param_groups:
-            group["lr"] = float(self.learning_rate)
+            group["lr"] = float(self.learning_rate.max())  # of every seed
         return {"learning_rate.used": self.learning_rate.clone()}
 
 
-def weight_of_joint(g0: list[Tensor], gm: list[Tensor]) -> Tensor:
-    """a of g_0 in a g_0 + (1 - a) g_m: 1/2 when they agree, else the min-norm point; 1/2 when both are zero."""
+def weight_of_joint(g0: list[Tensor], gm: list[Tensor], seed_axes: int = 0) -> Tensor:
+    """a (...) of g_0 in a g_0 + (1 - a) g_m: 1/2 when they agree, else the min-norm point; 1/2 when both are zero."""
     difference = [b - a for a, b in zip(g0, gm, strict=True)]
-    squared = _inner(difference, difference)
-    min_norm = _inner(difference, gm) / squared.where(squared > 0, torch.ones_like(squared))
-    return min_norm.where((_inner(g0, gm) <= 0) & (squared > 0), torch.full_like(min_norm, 0.5))
+    squared = _inner(difference, difference, seed_axes)
+    min_norm = _inner(difference, gm, seed_axes) / squared.where(squared > 0, torch.ones_like(squared))
+    return min_norm.where((_inner(g0, gm, seed_axes) <= 0) & (squared > 0), torch.full_like(min_norm, 0.5))
 
 
 def _gradients(loss: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
-    return torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
+    return torch.autograd.grad(loss.sum(), weights, retain_graph=True, allow_unused=True)
 
 
 def _add(first: Tensor | None, second: Tensor | None) -> Tensor | None:
@@ -140,12 +144,14 @@ def _add(first: Tensor | None, second: Tensor | None) -> Tensor | None:
     return first + second
 
 
-def _inner(left: list[Tensor], right: list[Tensor]) -> Tensor:
-    return torch.stack([(a * b).sum() for a, b in zip(left, right, strict=True)]).sum()
+def _inner(left: list[Tensor], right: list[Tensor], seed_axes: int) -> Tensor:
+    """(...): of all tensors together."""
+    return torch.stack([entries(a * b, seed_axes).sum(-1) for a, b in zip(left, right, strict=True)], dim=-1).sum(-1)
 
 
-def _norms(tensors: list[Tensor]) -> Tensor:
-    return torch.stack([tensor.norm() for tensor in tensors])
+def _norms(tensors: list[Tensor], seed_axes: int) -> Tensor:
+    """(..., n): of every tensor."""
+    return torch.stack([entries(tensor, seed_axes).norm(dim=-1) for tensor in tensors], dim=-1)
 
 
 def _restoring(summed: Tensor, mixed: Tensor) -> Tensor:

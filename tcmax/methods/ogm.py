@@ -9,12 +9,13 @@ convolutions `modulated: weights` extends it to weight matrices, which no source
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from tcmax.methods.base import Batch, Progress, Setting, true_class_scores
+from tcmax.methods.base import Batch, Progress, Setting, entries, per_seed, true_class_scores
 from tcmax.methods.joint import Joint
 from tcmax.model import MultimodalClassifier, Outputs
 
@@ -49,6 +50,7 @@ class OGM(Joint):
     """Joint cross-entropy with damped encoder gradients."""
 
     Parameters: ClassVar[type] = OGMParameters
+    side_by_side = True
     adds_noise = False
 
     def __init__(self, parameters: OGMParameters, setting: Setting) -> None:
@@ -65,7 +67,7 @@ class OGM(Joint):
         if len(model.modalities) < 2:
             raise ValueError("OGM balances modalities, so it needs at least two")
         for name in model.modalities:
-            if not any(weight.ndim in self.dimensions for weight in model.parameter_groups()[name]):
+            if not any(weight.ndim - model.seed_axes in self.dimensions for weight in model.parameter_groups()[name]):
                 raise ValueError(
                     f"OGM scales convolution kernels, and the encoder of {name!r} has none: "
                     "set the method's parameter `modulated: weights` to scale its weight matrices instead"
@@ -76,8 +78,8 @@ class OGM(Joint):
         names = list(scores)
         result = {}
         for position, name in enumerate(names):
-            others = torch.stack([scores[other] for other in names if other != name])
-            against = {"mean_others": others.mean(), "min": others.min(), "sum_others": others.sum()}[self.ratio]
+            others = torch.stack([scores[other] for other in names if other != name], dim=-1)
+            against = {"mean_others": others.mean(-1), "min": others.amin(-1), "sum_others": others.sum(-1)}[self.ratio]
             rho = scores[name] / against.clamp_min(SMALLEST_SCORE)
             ahead = (rho > 1) | ((rho == 1) & (position == 0))
             result[name] = torch.where(ahead, 1 - torch.tanh(self.hyperparameters.alpha * rho), torch.ones_like(rho))
@@ -92,20 +94,26 @@ class OGM(Joint):
         groups = model.parameter_groups()
         for name in model.modalities:
             for weight in groups[name]:
-                if weight.grad is None or weight.grad.ndim not in self.dimensions:
+                if weight.grad is None or weight.grad.ndim - model.seed_axes not in self.dimensions:
                     continue
-                gradient = weight.grad
-                spread = gradient.std() if self.adds_noise and gradient.numel() > 1 else None
-                gradient.mul_(scale[name].to(gradient.dtype))
-                if spread is not None:
-                    noise = torch.randn(
-                        gradient.shape, generator=progress.noise, device=gradient.device, dtype=gradient.dtype
-                    )
-                    gradient.add_(noise * (spread + 1e-8))
+                gradient, row = weight.grad, entries(weight.grad, model.seed_axes)
+                deviation = _deviation(row) if self.adds_noise and row.shape[-1] > 1 else None
+                gradient.mul_(per_seed(scale[name], gradient))
+                if deviation is not None:
+                    kind: dict[str, Any] = {"device": gradient.device, "dtype": gradient.dtype}
+                    noise = progress.draw(partial(torch.randn, gradient.shape[model.seed_axes :], **kind))
+                    gradient.add_(noise * per_seed(deviation + 1e-8, gradient))
         return {"count.modulated": torch.ones(())}
+
+
+def _deviation(values: Tensor) -> Tensor:
+    """Standard deviation over the last axis, with n - 1; PyTorch's own rounds by how many rows there are."""
+    centred = values - values.mean(-1, keepdim=True)
+    return (centred.square().sum(-1) / (values.shape[-1] - 1)).sqrt()
 
 
 class OGMGE(OGM):
     """OGM with generalisation enhancement: Gaussian noise on every modality's gradient."""
 
+    side_by_side = True
     adds_noise = True

@@ -9,13 +9,13 @@ Overrides `step`. OGM-GE+OPM adds OGM-GE's gradient hook, with scores of the und
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from tcmax.methods.base import Batch, Method, Progress, Setting, true_class_scores
+from tcmax.methods.base import Batch, Method, Progress, Setting, cross_entropy, true_class_scores
 from tcmax.methods.ogm import OGMGE, SMALLEST_SCORE, OGMParameters, Ratio
 from tcmax.model import MultimodalClassifier, Outputs
 from tcmax.sgd import SGD
@@ -48,6 +48,7 @@ class OPM(Method):
     """Cross-entropy of the joint logits of dropped features."""
 
     Parameters: ClassVar[type] = OPMParameters
+    side_by_side = True
     rates: Tensor
 
     def __init__(self, parameters: OPMParameters, setting: Setting) -> None:
@@ -72,48 +73,52 @@ class OPM(Method):
         with torch.no_grad():
             whole = Outputs(features, model.head(features))  # scores and gradient hook see no dropping
         rates = self.drop_rates(true_class_scores(whole, batch.labels))
-        active = progress.epoch >= self.warm_up_epochs and bool(
-            torch.rand((), generator=progress.noise, device=progress.device) < self.probability
-        )
-        kept = self.drop(features, rates, progress) if active else features
+        warm = progress.epoch >= self.warm_up_epochs
+        active = torch.zeros(rates.shape[:-1], dtype=torch.bool, device=rates.device)
+        if warm:
+            active = progress.draw(partial(torch.rand, (), device=rates.device)) < self.probability
+        kept = self.drop(features, rates, active, progress) if warm else features
         loss = cross_entropy(model.head(kept)["joint"], batch.labels)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.sum().backward()
         hooked = self.modulate(model, whole, batch, progress) or {}
         optimizer.step()
         return {
             "loss": loss.detach(),
-            **{f"drop_rate.{name}": rate * active for name, rate in zip(features, rates, strict=True)},
+            **{f"drop_rate.{name}": rate * active for name, rate in zip(features, rates.unbind(-1), strict=True)},
             "count.backward_passes": torch.ones(()),
-            "count.dropping_steps": torch.tensor(float(active)),
+            "count.dropping_steps": active,
             **hooked,
         }
 
     def drop_rates(self, scores: dict[str, Tensor]) -> Tensor:
-        """q_m of every modality, (M,), to use in this batch."""
-        stacked = torch.stack(list(scores.values()))
-        others = (stacked.sum() - stacked) / (len(stacked) - 1)
+        """q_m of every modality, (..., M), to use in this batch."""
+        stacked = torch.stack(list(scores.values()), dim=-1)
+        others = (stacked.sum(-1, keepdim=True) - stacked) / (len(scores) - 1)
         ratio = stacked / others.clamp_min(SMALLEST_SCORE)
         # Switch opm.tanh_of_ratio: the release has tanh(rho), which is 0.76 at balance, for tanh(rho - 1).
         lead = ratio if self.setting.switches["opm.tanh_of_ratio"] else ratio - 1
         # Equal scores can all exceed their rounded mean; the weakest is never ahead.
-        ahead = (ratio > 1) & (stacked > stacked.min())
+        ahead = (ratio > 1) & (stacked > stacked.amin(-1, keepdim=True))
         rates = (self.base_rate * (1 + self.strength * lead.tanh())).clamp(0, 1) * ahead
         # Switch opm.late_rates: the release drops by the rates of the previous batch, so its first batch drops nothing.
         used = self.rates.clone() if self.setting.switches["opm.late_rates"] else rates
         self.rates = rates.to(self.rates)
         return used
 
-    def drop(self, features: dict[str, Tensor], rates: Tensor, progress: Progress) -> dict[str, Tensor]:
-        """Features after dropping. The weakest modality is never ahead, so no sample loses all of them."""
+    def drop(self, features: dict[str, Tensor], rates: Tensor, active: Tensor, progress: Progress) -> dict[str, Tensor]:
+        """Features after dropping, in the batches that are `active` (...). The weakest modality is never ahead, so no
+        sample loses all of them."""
         widths = torch.tensor([z.shape[-1] for z in features.values()], device=rates.device, dtype=rates.dtype)
-        share = 1 - (widths * rates).sum() / widths.sum()
+        share = 1 - (widths * rates).sum(-1) / widths.sum()
         # Switch opm.no_rescaling: the release does not divide by the expected kept share.
-        scale = 1 if self.setting.switches["opm.no_rescaling"] else share.clamp_min(SMALLEST_KEPT_SHARE).reciprocal()
-        n_rows = len(next(iter(features.values())))
-        draws = torch.rand((len(features), n_rows), generator=progress.noise, device=rates.device)
-        kept = draws >= rates.unsqueeze(-1)
-        return {name: z * keep.unsqueeze(-1) * scale for (name, z), keep in zip(features.items(), kept, strict=True)}
+        whole = self.setting.switches["opm.no_rescaling"]
+        scale = torch.ones_like(share) if whole else share.clamp_min(SMALLEST_KEPT_SHARE).reciprocal()
+        n_rows = next(iter(features.values())).shape[-2]
+        draws = progress.draw(partial(torch.rand, (len(features), n_rows), device=rates.device))
+        factors = (draws >= rates.unsqueeze(-1)) * scale[..., None, None]
+        factors = factors.where(active[..., None, None], torch.ones_like(factors)).unsqueeze(-1)
+        return {name: z * factor.to(z) for (name, z), factor in zip(features.items(), factors.unbind(-3), strict=True)}
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,7 @@ class OGMGEOPM(OPM):
     """OPM's forward pass and OGM-GE's gradients."""
 
     Parameters: ClassVar[type] = OGMGEOPMParameters
+    side_by_side = True
 
     def __init__(self, parameters: OGMGEOPMParameters, setting: Setting) -> None:
         super().__init__(parameters, setting)

@@ -11,15 +11,16 @@ repeats. Overrides `begin_epoch` and `loss`. A class that no refresh has met yet
 """
 
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import one_hot
 
 from tcmax.encoders.base import Encoder
-from tcmax.methods.base import Batch, Method, Progress, Setting, TrainPart
+from tcmax.methods.base import Batch, Method, Progress, Setting, TrainPart, cross_entropy
 from tcmax.methods.passes import outputs_of
 from tcmax.model import MultimodalClassifier, Outputs
 
@@ -60,6 +61,7 @@ class PMR(Method):
     """Joint cross-entropy and prototype cross-entropies; any head, as only features count."""
 
     Parameters: ClassVar[type] = PMRParameters
+    side_by_side = True
     known: Tensor
     refreshes: Tensor
 
@@ -82,23 +84,23 @@ class PMR(Method):
             self.register_buffer(f"prototypes_{name}", blank)
 
     def prototypes(self, name: str) -> Tensor:
-        """mu^m (C, d_m); rows of classes that are not `known` mean nothing."""
+        """mu^m (..., C, d_m); rows of classes that are not `known` mean nothing."""
         return self.get_buffer(f"prototypes_{name}")
 
     def begin_epoch(self, model: MultimodalClassifier, train: TrainPart, progress: Progress) -> None:
         switches, n_train = self.setting.switches, len(train.labels)
-        order = torch.randperm(n_train, generator=progress.noise, device=progress.device)
-        chosen = order[: ceil(self.hyperparameters.share * n_train)]
-        members = one_hot(train.labels[chosen], self.setting.n_classes)  # (n, C)
-        counts = members.sum(0)
+        order = progress.draw(partial(torch.randperm, n_train, device=progress.device))
+        chosen = order[..., : ceil(self.hyperparameters.share * n_train)]
+        members = one_hot(train.labels[chosen], self.setting.n_classes)  # (..., n, C)
+        counts = members.sum(-2)
         # Switch pmr.absent_class_nan: both codes divide by the count of a class that the subset lacks.
         met = torch.ones_like(self.known) if switches["pmr.absent_class_nan"] else counts > 0
         # Switch pmr.late_average: the authors overwrite at the refresh after the first epoch as well.
-        averages = self.refreshes >= (2 if switches["pmr.late_average"] else 1)
+        averages = self.refreshes.max() >= (2 if switches["pmr.late_average"] else 1)  # equal for all seeds
         # Switch pmr.no_average: the release never leaves its first time, which overwrites.
         old_share = 0.0 if switches["pmr.no_average"] or not averages else self.hyperparameters.momentum
         for name, features in outputs_of(model, train, chosen).features.items():
-            sums = members.T.to(features) @ features
+            sums = members.mT.to(features) @ features
             means = sums / counts.where(counts > 0, counts if switches["pmr.absent_class_nan"] else 1).unsqueeze(-1)
             old = self.prototypes(name)
             mixed = (1 - old_share) * means + old_share * old if old_share else means
@@ -110,42 +112,51 @@ class PMR(Method):
     def loss(self, outputs: Outputs, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         switches, hyper = self.setting.switches, self.hyperparameters
         joint = cross_entropy(outputs.logits["joint"], batch.labels)
-        rows = self.known[batch.labels]
+        rows = self.known.gather(-1, batch.labels)  # (..., B): items of classes that are known
         if not hyper.first_epoch <= progress.epoch <= self.last_epoch or not rows.any():
             return {"loss": joint, "cross_entropy": joint}
-        labels = (self.known.cumsum(0) - 1)[batch.labels[rows]]  # positions among the known classes
-        similarities = {
-            name: -distances(z[rows], self.prototypes(name)[self.known]) for name, z in outputs.features.items()
-        }
-        costs = torch.stack([cross_entropy(e, labels) for e in similarities.values()])
-        scores = torch.stack(
-            [e.detach().softmax(-1).gather(-1, labels.unsqueeze(-1)).sum() for e in similarities.values()]
-        )
+        # (..., M, B, C), where unknown classes have the probability zero.
+        similarities = torch.stack(
+            [-distances(z, self.prototypes(name)) for name, z in outputs.features.items()], dim=-3
+        ).masked_fill(~self.known[..., None, None, :], -torch.inf)
+        index = batch.labels[..., None, :, None].expand(*similarities.shape[:-1], 1)
+        log_probability = similarities.log_softmax(-1).gather(-1, index).squeeze(-1)
+        log_probability = log_probability.masked_fill(~rows.unsqueeze(-2), 0)
+        costs = -log_probability.sum(-1) / rows.sum(-1, keepdim=True).clamp_min(1)
+        scores = (log_probability.detach().exp() * rows.unsqueeze(-2)).sum(-1)
         boosts = self.boosts(scores)
         # Switch pmr.drop_large: the release leaves out a prototype loss above 10.
         used = boosts * (costs.detach() <= LARGE_LOSS) if switches["pmr.drop_large"] else boosts
-        strong = list(similarities.values())[int(scores.argmax())]
-        # Switch pmr.entropy_over_batch: the release takes the softmax over the items, not over the classes.
-        over = 0 if switches["pmr.entropy_over_batch"] else -1
-        log_probability = strong.log_softmax(over)
-        entropy = -(log_probability.exp() * log_probability).sum(over).mean()
+        loss = joint + hyper.alpha * (used * costs).sum(-1)
+        if hyper.entropy_weight:
+            strong = similarities.take_along_dim(scores.argmax(-1)[..., None, None, None], -3).squeeze(-3)
+            loss = loss - hyper.entropy_weight * boosts.amax(-1) * self.entropy(strong, rows)
+        names = outputs.features
         return {
-            "loss": joint + hyper.alpha * (used * costs).sum() - hyper.entropy_weight * boosts.max() * entropy,
+            "loss": loss,
             "cross_entropy": joint,
-            **{f"prototype_loss.{name}": cost for name, cost in zip(similarities, costs, strict=True)},
-            **{f"boost.{name}": boost for name, boost in zip(similarities, boosts, strict=True)},
+            **{f"prototype_loss.{name}": cost for name, cost in zip(names, costs.unbind(-1), strict=True)},
+            **{f"boost.{name}": boost for name, boost in zip(names, boosts.unbind(-1), strict=True)},
         }
 
     def boosts(self, scores: Tensor) -> Tensor:
-        """c_m (M,) from S_m (M,); 0 for the strongest modality."""
+        """c_m (..., M) from S_m (..., M); 0 for the strongest modality."""
         switches, kept = self.setting.switches, scores.clamp_min(SMALLEST_SCORE)
         # Switch pmr.strong_boost: beyond two modalities the release compares with the weakest, which boosts the strong.
-        against_weakest = switches["pmr.strong_boost"] and len(scores) > 2
-        lead = (kept / kept.min() if against_weakest else kept.max() / kept) - 1
+        against_weakest = switches["pmr.strong_boost"] and scores.shape[-1] > 2
+        lead = (kept / kept.amin(-1, keepdim=True) if against_weakest else kept.amax(-1, keepdim=True) / kept) - 1
         # Switch pmr.hard_coefficient: the authors' code adds alpha times the loss of a weaker modality, however close.
         return (lead > 0).to(lead) if switches["pmr.hard_coefficient"] else lead.clamp(0, 1)
 
+    def entropy(self, similarities: Tensor, rows: Tensor) -> Tensor:
+        """H (...) of one modality's similarities (..., B, C), averaged over the items `rows` (..., B)."""
+        # Switch pmr.entropy_over_batch: the release takes the softmax over the items, and averages over the classes.
+        over, average = (-2, self.known) if self.setting.switches["pmr.entropy_over_batch"] else (-1, rows)
+        nothing = ~(rows.unsqueeze(-1) & self.known.unsqueeze(-2))
+        log_probability = similarities.masked_fill(nothing, -torch.inf).log_softmax(over).masked_fill(nothing, 0)
+        return -(log_probability.exp() * log_probability).sum((-2, -1)) / average.sum(-1).clamp_min(1)
+
 
 def distances(features: Tensor, prototypes: Tensor) -> Tensor:
-    """Euclidean distances, (n, d) and (C, d) to (n, C)."""
-    return ((features.unsqueeze(1) - prototypes).square().sum(-1) + INSIDE_ROOT).sqrt()
+    """Euclidean distances, (..., n, d) and (..., C, d) to (..., n, C)."""
+    return ((features.unsqueeze(-2) - prototypes.unsqueeze(-3)).square().sum(-1) + INSIDE_ROOT).sqrt()

@@ -16,9 +16,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from tcmax.methods.base import Batch, Method, Progress, Setting
+from tcmax.fusion.base import total
+from tcmax.methods.base import Batch, Method, Progress, Setting, cross_entropy, item_costs
 from tcmax.model import Outputs
 
 ENERGY_DIVISOR = 10.0  # the temperature of the weights in every known code
@@ -44,6 +44,7 @@ class QMF(Method):
 
     Parameters: ClassVar[type] = QMFParameters
     default_head = "sum"
+    side_by_side = True
     readout = "joint_energy_weighted"
     history: Tensor
 
@@ -52,42 +53,46 @@ class QMF(Method):
         self.register_buffer("history", torch.zeros(len(setting.modalities), setting.n_train, dtype=torch.float64))
 
     def read_out(self, logits: Mapping[str, Tensor]) -> Tensor:
-        unimodal = torch.stack([values for name, values in logits.items() if name != "joint"])
-        return (energy_weights(unimodal).unsqueeze(-1) * unimodal).sum(0)
+        unimodal = {name: values for name, values in logits.items() if name != "joint"}
+        return total({name: energy_weights(values).unsqueeze(-1) * values for name, values in unimodal.items()})
 
     def loss(self, outputs: Outputs, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         switches = self.setting.switches
-        unimodal = torch.stack(list(outputs.unimodal.values()))
-        costs = torch.stack([cross_entropy(u, batch.labels, reduction="none") for u in unimodal])
+        unimodal = torch.stack(list(outputs.unimodal.values()), dim=-3)  # (..., M, B, C)
+        costs = torch.stack([item_costs(u, batch.labels) for u in unimodal.unbind(-3)], dim=-2)
         weights = energy_weights(unimodal)
-        negative = (weights < 0).sum()
+        negative = (weights < 0).sum((-2, -1))
         if self.hyperparameters.clamp:
             weights = weights.clamp_min(0)
         # Switch qmf.attached_weights: the authors' RGB-D code lets gradients through the weights of the fused logits.
-        fused = ((weights if switches["qmf.attached_weights"] else weights.detach()).unsqueeze(-1) * unimodal).sum(0)
+        fused = ((weights if switches["qmf.attached_weights"] else weights.detach()).unsqueeze(-1) * unimodal).sum(-3)
         # Switch qmf.late_history: the authors' RGB-D code ranks first, so its first batch is 0/0.
         if switches["qmf.late_history"]:
             standing = self._standing(batch.rows, guarded=False)
-            self.history[:, batch.rows] += costs.detach().to(self.history)
+            self._remember(batch.rows, costs)
         else:
-            self.history[:, batch.rows] += costs.detach().to(self.history)
+            self._remember(batch.rows, costs)
             standing = self._standing(batch.rows)
-        ranking = rank_loss(weights, standing.to(weights), inverted=switches["qmf.inverted_margin"]).sum()
+        ranking = rank_loss(weights, standing.to(weights), inverted=switches["qmf.inverted_margin"]).sum(-1)
         joint = cross_entropy(fused, batch.labels)
         return {
-            "loss": joint + costs.mean(-1).sum() + self.hyperparameters.rank_weight * ranking,
+            "loss": joint + costs.mean(-1).sum(-1) + self.hyperparameters.rank_weight * ranking,
             "loss.joint": joint,
             "ranking": ranking,
             "count.negative_weights": negative,
         }
 
+    def _remember(self, rows: Tensor, costs: Tensor) -> None:
+        self.history.scatter_add_(-1, rows.unsqueeze(-2).expand_as(costs), costs.detach().to(self.history))
+
     def _standing(self, rows: Tensor, guarded: bool = True) -> Tensor:
-        """Histories of these rows, (M, B), scaled to [0, 1] over all training items; 0 while all are equal."""
-        low, high = self.history.amin(1, keepdim=True), self.history.amax(1, keepdim=True)
+        """Histories of these rows, (..., M, B), scaled to [0, 1] over all training items; 0 while all are equal."""
+        low, high = self.history.amin(-1, keepdim=True), self.history.amax(-1, keepdim=True)
         spread = high - low
         if guarded:
             spread = spread.where(spread > 0, torch.ones_like(spread))
-        return (self.history[:, rows] - low) / spread
+        index = rows.unsqueeze(-2).expand(*self.history.shape[:-1], rows.shape[-1])
+        return (self.history.gather(-1, index) - low) / spread
 
 
 def energy_weights(unimodal: Tensor) -> Tensor:

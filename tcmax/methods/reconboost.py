@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy, mse_loss
 
 from tcmax.fusion.shared_mlp import SharedMLP
-from tcmax.methods.base import Batch, Method, Progress
+from tcmax.methods.base import Batch, Method, Progress, cross_entropy, item_costs
 from tcmax.model import MultimodalClassifier, Outputs
 from tcmax.sgd import SGD
 
@@ -54,6 +53,7 @@ class ReconBoost(Method):
 
     Parameters: ClassVar[type] = ReconBoostParameters
     default_head = "shared-mlp"
+    side_by_side = True
 
     def check(self, model: MultimodalClassifier) -> None:
         if len(model.modalities) < 2:
@@ -89,17 +89,17 @@ class ReconBoost(Method):
         # Gradients reach encoder `current` and the head's layers alone. Others are absent, not zero: they do not decay.
         logits, hyper = outputs.unimodal[current], self.hyperparameters
         explained = self._explained(outputs, current).gather(-1, batch.labels.unsqueeze(-1)).squeeze(-1)
-        costs = cross_entropy(logits, batch.labels, reduction="none")
+        costs = item_costs(logits, batch.labels)
         # 1/C: the authors average over classes where a cross-entropy sums.
-        residual = ((hyper.fit_weight - hyper.residual_weight * explained) * costs).mean() / self.setting.n_classes
+        residual = ((hyper.fit_weight - hyper.residual_weight * explained) * costs).mean(-1) / self.setting.n_classes
         if previous is None:
             return {"loss": residual, "residual": residual}
         # Switch reconboost.detached_agreement: the authors detach this side too, which leaves no gradient.
         own = logits.detach() if self.setting.switches["reconboost.detached_agreement"] else logits
-        agreement = mse_loss(own.softmax(-1), outputs.unimodal[previous].detach().softmax(-1))
+        agreement = (own.softmax(-1) - outputs.unimodal[previous].detach().softmax(-1)).square().mean((-2, -1))
         return {"loss": residual + hyper.agreement * agreement, "residual": residual, "agreement": agreement}
 
     def _explained(self, outputs: Outputs, current: str) -> Tensor:
-        """p (B, C): what the other modalities predict together, a constant."""
+        """p (..., B, C): what the other modalities predict together, a constant."""
         others = {name: u for name, u in outputs.unimodal.items() if name != current}
         return self.ensemble(others).detach().softmax(-1)

@@ -50,7 +50,7 @@ class TCMax(Method):
     """L = -(in-batch estimate of total correlation)."""
 
     Parameters: ClassVar[type] = TCMaxParameters
-    class_log_prior: Tensor | None
+    side_by_side = True
 
     def __init__(self, parameters: TCMaxParameters, setting: Setting) -> None:
         super().__init__(parameters, setting)
@@ -62,7 +62,7 @@ class TCMax(Method):
             name: bool(switches[f"tcmax.{name}"])
             for name in ("release_constant", "sample_with_replacement", "mean_shift")
         }
-        self.register_buffer("class_log_prior", None)
+        self.class_log_prior: Tensor | None = None
         if parameters.label_reference == "empirical":
             if any(self.released.values()):
                 raise ValueError("the released TCMax knows the uniform label_reference only")
@@ -108,7 +108,7 @@ class TCMax(Method):
         negatives = self.negatives
         # Switch tcmax.sample_with_replacement: such a sample has no largest size.
         if negatives is not None and not self.released["sample_with_replacement"]:
-            negatives = min(negatives, len(batch.labels) ** len(scored))
+            negatives = min(negatives, batch.labels.shape[-1] ** len(scored))
         if any(self.released.values()):
             loss, _ = release_loss(
                 scored,

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from tcmax.fusion.base import total
-from tcmax.methods.base import Batch, Method, Progress
+from tcmax.methods.base import Batch, Method, Progress, cross_entropy
 from tcmax.model import MultimodalClassifier, Outputs
 
 
@@ -25,6 +24,7 @@ class UnimodalEnsemble(Method):
     """L = sum_m CE(u^m, y); the joint logits are used for evaluation only."""
 
     Parameters: ClassVar[type] = UnimodalParameters
+    side_by_side = True
     default_head = "sum"
 
     @property

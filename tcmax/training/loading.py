@@ -26,7 +26,7 @@ from tcmax.methods.base import Batch
 from tcmax.seeding import generator
 from tcmax.training.augment import fields, log_spectrograms, normalised, resized_crops
 
-PASS_ITEMS = 1024  # in a pass without gradients, of a dataset in arrays
+PASS_ITEMS = 512  # in a pass without gradients, of a dataset in arrays: a few seeds' worth stays in a cache
 STORED_PASS_ITEMS = 64  # and of one in files, whose items are large; the papers test on as many
 SHARE = 0.5  # of the memory that is free, which a dataset may take
 AHEAD = 2  # batches that are read before they are asked for
@@ -57,12 +57,13 @@ class Arrays:
         return self
 
     def batch(self, positions: Tensor) -> Batch:
-        """The items at these positions, (B,) int64 in 0..n-1."""
-        inputs = {name: x.index_select(0, positions) for name, x in self.inputs.items()}
-        return Batch(inputs, self.labels.index_select(0, positions), positions)
+        """The items at these positions, (..., B) int64 in 0..n-1."""
+        flat = positions.flatten()
+        inputs = {name: x.index_select(0, flat).unflatten(0, positions.shape) for name, x in self.inputs.items()}
+        return Batch(inputs, self.labels.index_select(0, flat).view(positions.shape), positions)
 
     def batches(self, order: np.ndarray, size: int) -> Iterator[Batch]:
-        """All items in this order, `size` at a time; the last, shorter batch is kept."""
+        """All items in this order (..., n), `size` at a time; the last, shorter batch is kept."""
         for positions in _pieces(order, size):
             yield self.batch(torch.from_numpy(positions).to(self.labels.device))
 
@@ -287,7 +288,7 @@ def part_of(
 
 
 def _pieces(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    return (order[start : start + size] for start in range(0, len(order), size))
+    return (order[..., start : start + size] for start in range(0, order.shape[-1], size))
 
 
 def _ahead(make: Callable[[_T], _U], of: Iterable[_T]) -> Iterator[_U]:

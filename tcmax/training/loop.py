@@ -1,13 +1,13 @@
 """The training loop, shared by every method.
 
 A run is a pure function of (spec, seed, data): order, initialisation and noise come from streams keyed by name and
-epoch, so a run continued from a checkpoint, or trained beside other seeds, gives the same bytes.
+epoch, so that a run continued from a checkpoint gives the same bytes. Small models train several seeds at once, since
+their calls cost more than what they compute (tcmax.model).
 """
 
 import contextlib
-import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,16 +16,19 @@ import torch
 from torch import Tensor
 
 from tcmax.data.base import Dataset
+from tcmax.encoders import ENCODERS
 from tcmax.errors import TcmaxError
+from tcmax.fusion import HEADS
 from tcmax.fusion.base import total
+from tcmax.methods import METHODS
 from tcmax.methods.base import Method, Progress
-from tcmax.model import MultimodalClassifier
+from tcmax.model import MultimodalClassifier, side_by_side
 from tcmax.seeding import derive, generator
 from tcmax.sgd import SGD
 from tcmax.training.loading import Held, hold, part_of
 from tcmax.training.spec import RunSpec
 
-Logits = dict[str, np.ndarray]  # read-out -> (val + test items, C)
+Logits = dict[str, np.ndarray]  # read-out -> (..., val + test items, C)
 
 
 @dataclass
@@ -67,27 +70,43 @@ class RunResult:
     method: Method
 
 
-class Run:
-    """One seed of one cell: build, train epoch by epoch, hand out what the selection rules kept.
+def train_side_by_side(spec: RunSpec, dataset: Dataset) -> bool:
+    """Whether seeds of this cell may train together: encoders, head and method promise to keep them apart."""
+    parts = [ENCODERS.load(name) for name, _ in spec.encoders.values()]
+    parts += [HEADS.load(spec.head[0]), METHODS.load(spec.method[0])]
+    # Not by inheritance: what a subclass changes may mix seeds.
+    return not dataset.stored and all(vars(part).get("side_by_side", False) for part in parts)
 
+
+class Runs:
+    """Seeds of one cell, trained together: build, train epoch by epoch, hand out what the selection rules kept.
+
+    seeds: several only where they `train_side_by_side`. A seed gives the same alone and beside others: the same bytes
+        at widths of whole cache lines, as multiples of 16 are, and to rounding at others, where a matrix product may
+        depend on where in memory a matrix starts.
     device: a torch device that exists. held: where rows are that a dataset has in files, for several runs on it.
     Raises TcmaxError when the method cannot train this model.
     """
 
     def __init__(
-        self, spec: RunSpec, seed: int, dataset: Dataset, device: torch.device, held: Held | None = None
+        self, spec: RunSpec, seeds: Sequence[int], dataset: Dataset, device: torch.device, held: Held | None = None
     ) -> None:
-        self.spec, self.seed, self.device = spec, seed, device
+        self.spec, self.seeds, self.device = spec, tuple(seeds), device
         self.fold = spec.parts(dataset)
         dtype = torch.float64 if spec.precision == "float64" else torch.float32
         self.held_out = np.concatenate([self.fold.val, self.fold.test])
         self.held_out_labels = dataset.labels[self.held_out]
+        # The leading axis of seeds, also of a single one where there could be more: the same products give equal bytes.
+        self.lead = (len(self.seeds),) if train_side_by_side(spec, dataset) else ()
+        if len(self.seeds) > 1 and not self.lead:
+            raise ValueError(f"{spec.variant} on {spec.dataset} trains one seed after another, not several together")
 
         held = held or hold(dataset, device)
-        settings = (device, dtype, held, spec.root(seed), spec.switches["protocol.flow_never_flipped"])
+        settings = (device, dtype, held, spec.root(self.seeds[0]), spec.switches["protocol.flow_never_flipped"])
         self.train_part = part_of(dataset, self.fold.train, *settings)
         self.held_out_part = part_of(dataset, self.held_out, *settings)
-        self.model = spec.build_model(dataset, seed).to(device)
+        models = [spec.build_model(dataset, seed) for seed in self.seeds]
+        self.model = (side_by_side(models) if self.lead else models[0]).to(device)
         self.method = spec.build_method(dataset).to(device)
         try:
             if self.model.head.separate and not self.method.trains_separate_heads:
@@ -98,32 +117,47 @@ class Run:
             self.method.check(self.model)
         except ValueError as error:
             raise TcmaxError(f"variant {spec.variant!r} on {spec.dataset}: {error}.") from error
+        for module in self.method.modules() if self.lead else ():
+            for name, buffer in module.named_buffers(recurse=False):
+                setattr(module, name, buffer.expand(*self.lead, *buffer.shape).clone())
         training = spec.training
         self.optimizer = SGD(
             self.model.parameters(),
             lr=training["learning_rate"],
             momentum=training["momentum"],
             weight_decay=training["weight_decay"],
+            seed_axes=self.model.seed_axes,
         )
-        self.state = RunState()
+        self.states = [RunState() for _ in self.seeds]
         self.epochs: int = training["epochs"]
 
-    def train(self, after_epoch: Callable[["Run"], None] | None = None) -> RunResult:
-        """Train from the current state to the end; `after_epoch` may write a checkpoint or move a progress bar."""
-        while self.state.epoch < self.epochs and not self.state.diverged:
-            with self._layer_stream(self.state.epoch), _denormals_flushed():
-                self._epoch(self.state.epoch)
-            self.state.epoch += 1
+    @property
+    def epoch(self) -> int:
+        """Epochs that are over; a seed that diverged stays where it did."""
+        return max(state.epoch for state in self.states)
+
+    def train(self, after_epoch: Callable[["Runs"], None] | None = None) -> list[RunResult]:
+        """Train from the current state to the end; `after_epoch` may write checkpoints or move a progress bar."""
+        while self.epoch < self.epochs and (training := [state for state in self.states if not state.diverged]):
+            epoch = self.epoch
+            with self._layer_stream(epoch), _denormals_flushed():
+                self._epoch(epoch)
+            for state in training:
+                state.epoch = epoch + 1
             if after_epoch:
                 after_epoch(self)
-        diverged = self.state.epoch - 1 if self.state.diverged else None
-        selected = {} if self.state.diverged else {rule: self._assemble(rule) for rule in self.state.best}
-        return RunResult(self.state.history, selected, diverged, self.state.nonfinite_losses, self.model, self.method)
+        return [self._result(state) for state in self.states]
+
+    def _result(self, state: RunState) -> RunResult:
+        diverged = state.epoch - 1 if state.diverged else None
+        selected = {} if state.diverged else {rule: self._assemble(state, rule) for rule in state.best}
+        return RunResult(state.history, selected, diverged, state.nonfinite_losses, self.model, self.method)
 
     @contextlib.contextmanager
     def _layer_stream(self, epoch: int) -> Iterator[None]:
-        """Seeds the global generator, the only one that layers such as dropout draw from, and puts it back."""
-        seed = derive(*self.spec.root(self.seed), "layers", epoch)
+        """Seeds the global generator, the only one that layers such as dropout draw from, and puts it back. Parts that
+        train seeds side by side have no such layers."""
+        seed = derive(*self.spec.root(self.seeds[0]), "layers", epoch)
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             # Not torch.manual_seed: on a machine without them it queues a call, with a stack trace, for each kind of
             # accelerator, which costs a small run a tenth of its time.
@@ -138,17 +172,19 @@ class Run:
         rate: float = training["learning_rate"] * training["lr_drop_factor"] ** drops
         return rate
 
+    def _order(self, epoch: int) -> np.ndarray:
+        """(..., n_train): it depends on (dataset, fold, seed, epoch) alone, so variants of a seed see equal batches."""
+        n_train = len(self.fold.train)
+        orders = [generator(*self.spec.root(seed), "order", epoch).permutation(n_train) for seed in self.seeds]
+        return np.stack(orders) if self.lead else orders[0]
+
     def _epoch(self, epoch: int) -> None:
         rate = self._learning_rate(epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        n_train = len(self.fold.train)
-        # The order depends on (dataset, fold, seed, epoch) alone, so that variants of one seed see the same batches.
-        order = generator(*self.spec.root(self.seed), "order", epoch).permutation(n_train)
-        size = self.spec.training["batch_size"]
-        progress = Progress(
-            epoch, self.epochs, 0, -(-n_train // size), (*self.spec.root(self.seed), self.spec.method[0]), self.device
-        )
+        n_train, size = len(self.fold.train), self.spec.training["batch_size"]
+        roots = tuple((*self.spec.root(seed), self.spec.method[0]) for seed in self.seeds)
+        progress = Progress(epoch, self.epochs, 0, -(-n_train // size), roots, self.device, bool(self.lead))
         logged: dict[str, list[tuple[float, Tensor]]] = {}
         self.optimizer.forget_counts()
         self.model.forget_passes()
@@ -156,25 +192,37 @@ class Run:
         self.method.train()
         train = self.train_part.in_epoch(epoch)
         self.method.begin_epoch(self.model, train, progress)
-        for progress.step, batch in enumerate(train.batches(order, size)):
+        for progress.step, batch in enumerate(train.batches(self._order(epoch), size)):
             for name, value in self.method.step(self.model, batch, self.optimizer, progress).items():
-                weight = 1.0 if name.startswith("count.") else len(batch.labels) / n_train
+                weight = 1.0 if name.startswith("count.") else batch.labels.shape[-1] / n_train
                 logged.setdefault(name, []).append((weight, value))
-        self.state.nonfinite_losses = sum(not math.isfinite(loss) for loss in _values(logged["loss"]))
-        if self.state.nonfinite_losses:
-            self._diverge(epoch)
-            return
-        sums = {name: _weighted_sum(values) for name, values in logged.items()}
-        self._note(epoch, {**sums, **self._work_done(), "learning_rate": rate})
-        self._evaluate(epoch)
+        sums = {name: self._weighted_sums(values) for name, values in logged.items()}
+        work = {**self._work_done(), "learning_rate": rate}
+        broken = (~np.isfinite(self._by_seed([loss for _, loss in logged["loss"]]))).sum(0)
+        for place, state in enumerate(self.states):
+            if state.diverged:
+                continue
+            state.nonfinite_losses = int(broken[place])
+            if state.nonfinite_losses:
+                _diverge(state, epoch)
+            else:
+                _note(state, epoch, {**{name: float(values[place]) for name, values in sums.items()}, **work})
+        if not all(state.diverged for state in self.states):
+            self._evaluate(epoch)
 
-    def _diverge(self, epoch: int) -> None:
-        self.state.diverged = True
-        self._note(epoch, {"diverged": 1.0, "count.nonfinite_losses": float(self.state.nonfinite_losses)})
+    def _by_seed(self, values: Sequence[Tensor]) -> np.ndarray:
+        """(n, S) numbers of one quantity, (...) each, in one transfer from the device."""
+        stacked = torch.stack([value.expand(self.lead) for value in values]).double()
+        return stacked.reshape(len(values), len(self.seeds)).cpu().numpy()
+
+    def _weighted_sums(self, logged: list[tuple[float, Tensor]]) -> np.ndarray:
+        # Not one call over the steps, whose order of additions would depend on the number of seeds.
+        values = self._by_seed([value for _, value in logged])
+        return sum((weight * row for (weight, _), row in zip(logged, values, strict=True)), np.zeros(len(self.seeds)))
 
     def _work_done(self) -> dict[str, float]:
-        """What this epoch's training cost: optimiser steps, and by encoder its updates, its forward passes, and how
-        often it saw the train items. A step that leaves an encoder's gradient absent does not update it."""
+        """What this epoch's training cost a seed: optimiser steps, and by encoder its updates, its forward passes, and
+        how often it saw the train items. A step that leaves an encoder's gradient absent does not update it."""
         counts = {"count.optimizer_steps": float(self.optimizer.steps)}
         updates = dict(zip(self.model.parameters(), self.optimizer.updates, strict=True))
         for name, encoder in self.model.encoder.items():
@@ -184,45 +232,48 @@ class Run:
             counts[f"data_passes.{name}"] = self.model.passes[name].rows / len(self.fold.train)
         return counts
 
-    def _note(self, epoch: int, values: Mapping[str, float]) -> None:
-        for quantity, value in values.items():
-            # A side quantity may be non-finite (a reported ratio, say) while the run is sound; it is then left out.
-            if np.isfinite(value):
-                self.state.history.append((epoch, quantity, value))
-
     def predict(self) -> Logits:
-        """Logits of every read-out for val items, then test items, in evaluation mode."""
+        """Logits of every read-out for val items, then test items, in evaluation mode: (S, val + test, C) each."""
         pieces: dict[str, list[np.ndarray]] = {}
         self.model.eval()
         with torch.no_grad():
             for inputs in self.held_out_part.in_order():
-                outputs = self.model(inputs)
+                outputs = self.model({name: x.expand(*self.lead, *x.shape) for name, x in inputs.items()})
                 for name, value in outputs.logits.items():
                     pieces.setdefault(name, []).append(value.cpu().numpy())
-        return {name: np.concatenate(parts) for name, parts in pieces.items()}
+        logits = {name: np.concatenate(parts, axis=-2) for name, parts in pieces.items()}
+        return {name: values.reshape(len(self.seeds), *values.shape[-2:]) for name, values in logits.items()}
 
     def _evaluate(self, epoch: int) -> None:
         logits = self.predict()
-        if not all(np.isfinite(values).all() for values in logits.values()):
-            self._diverge(epoch)
-            return
+        finite = np.all([np.isfinite(values).all((-2, -1)) for values in logits.values()], axis=0)
         n_val = len(self.fold.val)
         parts = {"val": slice(0, n_val), "test": slice(n_val, None)}
-        own = self._own(logits)
-        stacked = np.stack([*logits.values(), own])
-        correct, nll = stacked.argmax(-1) == self.held_out_labels, _nll(stacked, self.held_out_labels)
-        scores: dict[str, float] = {}
-        for part, where in parts.items():
-            for name, right, cost in zip((*logits, "own"), correct, nll, strict=True):
-                scores[f"accuracy.{part}.{name}"] = float(right[where].mean())
-                scores[f"nll.{part}.{name}"] = float(cost[where].mean())
-        self._note(epoch, scores)
-        self._keep("last", "joint", 0.0, epoch, logits, always=True)
-        units = self._units(logits)
-        for unit in units:
+        stacked = np.stack([*logits.values(), self._own(logits)])  # (R, S, n, C)
+        correct = stacked.argmax(-1) == self.held_out_labels
+        with np.errstate(invalid="ignore"):  # of seeds that diverged
+            nll = _nll(stacked, self.held_out_labels)
+        for place, state in enumerate(self.states):
+            if state.diverged:
+                continue
+            if not finite[place]:
+                _diverge(state, epoch)
+                continue
+            scores: dict[str, float] = {}
+            for part, where in parts.items():
+                for name, right, cost in zip((*logits, "own"), correct[:, place], nll[:, place], strict=True):
+                    scores[f"accuracy.{part}.{name}"] = float(right[where].mean())
+                    scores[f"nll.{part}.{name}"] = float(cost[where].mean())
+            _note(state, epoch, scores)
+            # Copies: arrays of all seeds would stay for the sake of one.
+            self._keep_best(state, epoch, {name: values[place].copy() for name, values in logits.items()}, scores)
+
+    def _keep_best(self, state: RunState, epoch: int, logits: Logits, scores: Mapping[str, float]) -> None:
+        _keep(state, "last", "joint", 0.0, epoch, logits, always=True)
+        for unit in self._units(logits):
             judged = "own" if unit == "joint" else unit
-            self._keep("best_val", unit, scores[f"accuracy.val.{judged}"], epoch, logits)
-            self._keep("best_test_oracle", unit, scores[f"accuracy.test.{judged}"], epoch, logits)
+            _keep(state, "best_val", unit, scores[f"accuracy.val.{judged}"], epoch, logits)
+            _keep(state, "best_test_oracle", unit, scores[f"accuracy.test.{judged}"], epoch, logits)
 
     def _units(self, logits: Logits) -> list[str]:
         """What best_val selects an epoch for: the whole model, or each modality where they are separate models."""
@@ -230,18 +281,11 @@ class Run:
             return [name for name in logits if name != "joint"]
         return ["joint"]
 
-    def _keep(self, rule: str, unit: str, score: float, epoch: int, logits: Logits, always: bool = False) -> None:
-        """Remember logits when the score improves (the earliest best epoch wins ties). Logits are copies by nature:
-        they are arrays of this evaluation, never views of live weights."""
-        units = self.state.best.setdefault(rule, {})
-        if always or unit not in units or score > units[unit][0]:
-            units[unit] = (score, epoch, logits)
-
-    def _assemble(self, rule: str) -> Selected:
+    def _assemble(self, state: RunState, rule: str) -> Selected:
         # Switch protocol.aliased_selection: the release's "best" state shares its tensors with the live model, so that
         # what it loads back and tests is the last epoch, whichever epoch validation chose.
         aliased = rule == "best_val" and self.spec.switches["protocol.aliased_selection"]
-        units = self.state.best["last" if aliased else rule]
+        units = state.best["last" if aliased else rule]
         if set(units) == {"joint"}:
             logits = units["joint"][2]
         else:
@@ -253,11 +297,34 @@ class Run:
         return Selected(logits, dict.fromkeys(logits, epochs["joint"]) if "joint" in epochs else epochs)
 
     def _own(self, logits: Logits) -> np.ndarray:
+        """The method's own read-out, shaped as each of the logits (..., val + test, C)."""
         # Val and test apart: a read-out may depend on the items it is given together (switch mla.batch_gating).
         n_val, n = len(self.fold.val), len(self.held_out)
         parts = [slice(0, n_val), slice(n_val, n)] if n_val else [slice(0, n)]
-        given = ({k: torch.from_numpy(v[part]) for k, v in logits.items()} for part in parts)
-        return np.concatenate([self.method.read_out(part).numpy() for part in given])
+        given = ({k: torch.from_numpy(v[..., part, :]) for k, v in logits.items()} for part in parts)
+        return np.concatenate([self.method.read_out(part).numpy() for part in given], axis=-2)
+
+
+def _note(state: RunState, epoch: int, values: Mapping[str, float]) -> None:
+    for quantity, value in values.items():
+        # A side quantity may be non-finite (a reported ratio, say) while the run is sound; it is then left out.
+        if np.isfinite(value):
+            state.history.append((epoch, quantity, value))
+
+
+def _diverge(state: RunState, epoch: int) -> None:
+    state.diverged = True
+    _note(state, epoch, {"diverged": 1.0, "count.nonfinite_losses": float(state.nonfinite_losses)})
+
+
+def _keep(
+    state: RunState, rule: str, unit: str, score: float, epoch: int, logits: Logits, always: bool = False
+) -> None:
+    """Remember logits when the score improves (the earliest best epoch wins ties). Logits are copies by nature: they
+    are arrays of one evaluation, never views of live weights."""
+    units = state.best.setdefault(rule, {})
+    if always or unit not in units or score > units[unit][0]:
+        units[unit] = (score, epoch, logits)
 
 
 @contextlib.contextmanager
@@ -271,21 +338,11 @@ def _denormals_flushed() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
-def _values(logged: list[tuple[float, Tensor]]) -> list[float]:
-    """Numbers of one quantity, in one transfer from the device."""
-    values: list[float] = torch.stack([value for _, value in logged]).tolist()
-    return values
-
-
-def _weighted_sum(logged: list[tuple[float, Tensor]]) -> float:
-    return sum(weight * value for (weight, _), value in zip(logged, _values(logged), strict=True))
-
-
 def _nll(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(R, B) negative log-likelihood of the labels (B,) under logits (R, B, C)."""
+    """(..., B) negative log-likelihood of the labels (B,) under logits (..., B, C)."""
     wide = logits.astype(np.float64)
     wide -= wide.max(-1, keepdims=True)
-    nll: np.ndarray = np.log(np.exp(wide).sum(-1)) - wide[:, np.arange(len(labels)), labels]
+    nll: np.ndarray = np.log(np.exp(wide).sum(-1)) - wide[..., np.arange(len(labels)), labels]
     return nll
 
 

@@ -21,7 +21,7 @@ from tcmax.errors import TcmaxError
 from tcmax.experiment import Cell
 from tcmax.files import read_json
 from tcmax.prepare import Choices, prepare_media
-from tcmax.training.loop import Run
+from tcmax.training.loop import Runs
 
 SMALL = Choices(size=16, shard_items=4, quirks={"frames.order": "uniform"})
 EMOTIONS = CLIP_SETS["crema-d"].classes
@@ -193,7 +193,7 @@ def test_a_prepared_set_trains_to_the_same_bytes_held_anywhere_and_when_killed(n
         return (sidecar["residence"], sidecar["resumed_from_epoch"], jobs.block_key(settings, cell, 0)), files
 
     whole, expected = train("mapped")
-    epoch = Run._epoch
+    epoch = Runs._epoch
 
     def dies_in_the_second(run, number):
         if number == 1:
@@ -201,7 +201,7 @@ def test_a_prepared_set_trains_to_the_same_bytes_held_anywhere_and_when_killed(n
         epoch(run, number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "_epoch", dies_in_the_second)
+        patch.setattr(Runs, "_epoch", dies_in_the_second)
         with pytest.raises(Killed):
             train("auto")
     resumed, files = train("auto")

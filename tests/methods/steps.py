@@ -49,7 +49,7 @@ def batch_of(dataset, size=7, scale=1.0, dtype=torch.float64):
 
 
 def progress(epoch=0, epochs=4, seed=0):
-    return Progress(epoch, epochs, 0, 1, ("tiny", 0, seed, "m"), torch.device("cpu"))
+    return Progress(epoch, epochs, 0, 1, (("tiny", 0, seed, "m"),), torch.device("cpu"))
 
 
 def take(variant, *, epoch=0, size=7, scale=1.0, prepare=None, **options) -> Step:

@@ -6,11 +6,11 @@ import pytest
 import steps
 import tiny
 import torch
+from single import Run
 
 from tcmax.errors import TcmaxError
 from tcmax.sgd import SGD
 from tcmax.training.loading import Arrays
-from tcmax.training.loop import Run
 from tcmax.training.spec import resolve_run
 
 BLEND = {"method": "g-blending", "head": "concat-msh"}

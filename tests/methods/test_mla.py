@@ -26,7 +26,7 @@ def train(variant, shapes=tiny.SHAPES, prepare=None, batches=BATCHES):
     optimizer = torch.optim.SGD(model.parameters(), lr=steps.RATE, momentum=0.9, weight_decay=steps.DECAY)
     logged = []
     for step in range(batches):
-        progress = Progress(0, 4, step, BATCHES, ("tiny", 0, 0, "m"), torch.device("cpu"))
+        progress = Progress(0, 4, step, BATCHES, (("tiny", 0, 0, "m"),), torch.device("cpu"))
         logged.append({name: value.item() for name, value in method.step(model, batch, optimizer, progress).items()})
     x = {name: value.numpy() for name, value in batch.inputs.items()}
     return before, longhand.weights(model), model, method, logged, x, batch.labels.numpy()

@@ -7,9 +7,9 @@ import steps
 import tiny
 import torch
 from scipy.optimize import minimize_scalar
+from single import Run
 
 from tcmax.methods.mmpareto import weight_of_joint
-from tcmax.training.loop import Run
 from tcmax.training.spec import resolve_run
 
 MMPARETO = {"method": "mmpareto", "head": "concat-msh"}
@@ -128,7 +128,7 @@ def test_assertion_23_factors_per_tensor_can_break_the_guarantee():
 
 def test_broken_guarantees_are_counted_per_encoder(monkeypatch):
     assert steps.take(MMPARETO, prepare=oppose).logged["count.broken_guarantees"] == 0
-    monkeypatch.setattr("tcmax.methods.mmpareto.MMPareto.combine", lambda self, g0, gm: [-g for g in gm])
+    monkeypatch.setattr("tcmax.methods.mmpareto.MMPareto.combine", lambda self, g0, gm, seed_axes: [-g for g in gm])
     assert steps.take(MMPARETO).logged["count.broken_guarantees"] == 2
 
 

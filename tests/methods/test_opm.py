@@ -19,6 +19,9 @@ RELEASE = {**OPM, "fidelity": "release"}
 SHAPES = {"a": (3,), "b": (2,), "c": (2, 2)}
 
 
+IN_USE = torch.tensor(True)
+
+
 def noise():
     """The stream that a first step of `steps.take` draws from."""
     return torch.Generator().manual_seed(derive("tiny", 0, 0, "m", "noise", 0))
@@ -148,7 +151,7 @@ def test_seven_in_ten_batches_drop_in_reference_and_all_in_the_release(switches,
 def test_assertion_21_rescaling_keeps_the_size_of_all_features_together_not_of_each_modality():
     method, q = method_of(DROPPING), 0.6
     ones = {name: torch.ones(40_000, 4) for name in ("m0", "m1")}
-    dropped = method.drop(ones, torch.tensor([q, 0.0]), steps.progress())
+    dropped = method.drop(ones, torch.tensor([q, 0.0]), IN_USE, steps.progress())
     means = [z.mean().item() for z in dropped.values()]
     assert means == pytest.approx([(1 - q) / (1 - q / 2), 1 / (1 - q / 2)], rel=0.02)
     assert np.mean(means) == pytest.approx(1, rel=0.02)
@@ -157,7 +160,9 @@ def test_assertion_21_rescaling_keeps_the_size_of_all_features_together_not_of_e
 
 def test_modalities_of_unequal_width_are_weighted_by_it():
     method = method_of(DROPPING)
-    dropped = method.drop({"m0": torch.ones(5, 6), "m1": torch.ones(5, 2)}, torch.tensor([0.4, 0.0]), steps.progress())
+    dropped = method.drop(
+        {"m0": torch.ones(5, 6), "m1": torch.ones(5, 2)}, torch.tensor([0.4, 0.0]), IN_USE, steps.progress()
+    )
     assert dropped["m1"][0, 0].item() == pytest.approx(1 / (1 - 0.4 * 6 / 8))
 
 

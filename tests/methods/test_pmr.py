@@ -9,13 +9,13 @@ import pytest
 import steps
 import tiny
 import torch
+from single import Run
 
 from tcmax.errors import TcmaxError
 from tcmax.methods.base import Batch
 from tcmax.methods.pmr import distances
 from tcmax.sgd import SGD
 from tcmax.training.loading import Arrays
-from tcmax.training.loop import Run
 from tcmax.training.spec import resolve_run
 
 PMR = {"method": "pmr", "head": "concat"}

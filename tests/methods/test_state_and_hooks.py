@@ -5,9 +5,9 @@ import pytest
 import steps
 import tiny
 import torch
+from single import Run
 
 from tcmax.training import checkpoint
-from tcmax.training.loop import Run
 from tcmax.training.spec import resolve_run
 
 WEIGHTS = {"modulated": "weights"}

@@ -7,6 +7,7 @@ import steps
 import tiny
 import torch
 from factories import edit_predictions
+from single import Run
 
 from tcmax import jobs, records
 from tcmax.data import DATASETS
@@ -16,7 +17,6 @@ from tcmax.experiment import Cell
 from tcmax.files import read_json
 from tcmax.metrics.scoring import score
 from tcmax.registry import Entry
-from tcmax.training.loop import Run
 from tcmax.training.spec import resolve_run
 
 UNIFORM = {"method": "tcmax", "head": "concat"}

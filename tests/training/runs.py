@@ -2,8 +2,8 @@
 
 import tiny
 import torch
+from single import Run
 
-from tcmax.training.loop import Run
 from tcmax.training.spec import resolve_run
 
 CPU = torch.device("cpu")

@@ -77,7 +77,7 @@ def test_a_run_may_be_interrupted_again_and_again(tmp_path):
 def test_a_methods_buffers_travel_with_the_checkpoint(tmp_path):
     def make():
         run = runs.make()
-        run.method.register_buffer("history", torch.zeros(3))
+        run.method.register_buffer("history", torch.zeros(1, 3))
         return run
 
     run = make()
@@ -85,7 +85,7 @@ def test_a_methods_buffers_travel_with_the_checkpoint(tmp_path):
     checkpoint.save(tmp_path / "c.pt", run, KEY)
     other = make()
     assert checkpoint.restore(tmp_path / "c.pt", other, KEY)
-    assert other.method.history.tolist() == [5, 5, 5]
+    assert other.method.history.tolist() == [[5, 5, 5]]
 
 
 def untouched(run):
@@ -152,11 +152,11 @@ def test_checkpoints_are_written_at_the_configured_pace(tmp_path, monkeypatch):
     clock = [100.0]
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: clock[0])
     written = []
-    monkeypatch.setattr(checkpoint, "save", lambda path, run, key: written.append(run.state.epoch))
+    monkeypatch.setattr(checkpoint, "save", lambda path, run, key, place: written.append(run.state.epoch))
 
     def pace(seconds, per_epoch):
         written.clear()
-        keep = checkpoint.every(seconds, tmp_path / "c.pt", KEY)
+        keep = checkpoint.every(seconds, [tmp_path / "c.pt"], [KEY])
 
         def after_epoch(run):
             clock[0] += per_epoch
@@ -172,6 +172,6 @@ def test_checkpoints_are_written_at_the_configured_pace(tmp_path, monkeypatch):
 
 
 def test_a_diverged_run_leaves_no_checkpoint(tmp_path):
-    keep = checkpoint.every(0, tmp_path / "c.pt", KEY)
+    keep = checkpoint.every(0, [tmp_path / "c.pt"], [KEY])
     runs.make(training=tiny.training(learning_rate=1e30)).train(keep)
     assert list(tmp_path.iterdir()) == []

@@ -8,12 +8,12 @@ import runs
 import tiny
 import torch
 from PIL import Image
+from single import Run
 
 from tcmax.data.views import Feature, Flow, Frames, Sound, Stored
 from tcmax.errors import TcmaxError
 from tcmax.training import checkpoint, loading
 from tcmax.training.loading import Held, hold, part_of
-from tcmax.training.loop import Run
 
 CPU = torch.device("cpu")
 N = 51  # of the tiny dataset

@@ -9,6 +9,7 @@ import pytest
 import runs
 import tiny
 import torch
+from single import Run
 from torch import nn
 
 from tcmax.encoders import ENCODERS
@@ -16,7 +17,7 @@ from tcmax.encoders.base import Encoder
 from tcmax.errors import TcmaxError
 from tcmax.registry import Entry
 from tcmax.training import loading
-from tcmax.training.loop import Run, pick_device
+from tcmax.training.loop import pick_device
 
 every_variant = pytest.mark.parametrize("variant", sorted(tiny.VARIANTS))
 
@@ -33,7 +34,7 @@ def spied(run):
     step = run.method.step
 
     def record(model, batch, optimizer, progress):
-        seen.setdefault(progress.epoch, []).append(batch.rows.tolist())
+        seen.setdefault(progress.epoch, []).append(batch.rows.flatten().tolist())
         return step(model, batch, optimizer, progress)
 
     run.method.step = record
@@ -154,7 +155,7 @@ def test_the_learning_rate_drops_at_each_named_epoch():
 def test_the_loss_of_an_epoch_is_the_mean_over_items_and_counts_are_sums():
     run = runs.make()
     run.method.step = lambda model, batch, optimizer, progress: {
-        "loss": torch.tensor(float(len(batch.labels))),
+        "loss": torch.tensor(float(batch.labels.numel())),
         "count.batches": torch.ones(()),
     }
     result = run.train()
@@ -232,7 +233,7 @@ class Scripted(Run):
                     label = self.held_out_labels[start + row]
                     values[start + row, label if row < correct else (label + 1) % 3] = 1 + self.state.epoch
                 start += n
-            logits[name] = values
+            logits[name] = values[None]
         return logits
 
 
@@ -334,7 +335,7 @@ def test_logits_that_are_not_finite_end_the_run_though_the_loss_is():
         def predict(self):
             logits = super().predict()
             if self.state.epoch == 1:
-                logits["left"][3, 0] = np.inf
+                logits["left"][0, 3, 0] = np.inf
             return logits
 
     result = runs.make(cls=Broken).train()
