@@ -96,13 +96,17 @@ class ItemScores:
         finished = {variant: {seed for label, _, seed in self._rows if label == variant} for variant in self.variants}
         self._finished = {variant: tuple(sorted(found)) for variant, found in finished.items()}
         metadata = pq.read_metadata(self.path)
-        n_groups = metadata.num_row_groups
-        self._group_of_row = np.repeat(np.arange(n_groups), [metadata.row_group(k).num_rows for k in range(n_groups)])
-        # selection rule -> (row groups,) whether it has rows there: columns are read for one rule at a time
-        self._held = {
-            name: np.bincount(self._group_of_row[(selections == name)[selection_codes]], minlength=n_groups) > 0
-            for name in self.selections
-        }
+        group_sizes = [metadata.row_group(k).num_rows for k in range(metadata.num_row_groups)]
+        group_of_row = np.repeat(np.arange(len(group_sizes)), group_sizes)
+        # Columns are read for one selection rule at a time, from the row groups that hold it; `_places` are rows there.
+        self._held: dict[str, list[int]] = {}
+        self._places: dict[tuple[str, str, int], NDArray[np.intp]] = {}
+        for name in self.selections:
+            of_rule = (selections == name)[selection_codes]
+            held = np.bincount(group_of_row[of_rule], minlength=len(group_sizes)) > 0
+            places = np.cumsum(held[group_of_row]) - 1
+            self._held[name] = np.flatnonzero(held).tolist()
+            self._places |= {run: places[rows] for run, rows in self._rows.items() if run[1] == name}
         self.labels: NDArray[np.int64] = self._shared("label", keys["label"].to_numpy())
         self.folds: NDArray[np.int64] = self._shared("fold", keys["fold"].to_numpy())
         self.groups: dict[str, NDArray[np.str_]] = {}
@@ -155,15 +159,15 @@ class ItemScores:
         wanted = finished if seeds is None else tuple(seeds)
         rows = []
         for seed in wanted:
-            if (variant, selection, seed) not in self._rows:
+            if (variant, selection, seed) not in self._places:
                 why = "diverged" if seed in self.diverged(variant) else "is not there"
                 raise TcmaxError(f"{self.path}: seed {seed} of {variant} ({selection}) {why}.")
-            rows.append(self._rows[variant, selection, seed])
+            rows.append(self._places[variant, selection, seed])
         index = np.stack(rows) if rows else np.empty((0, len(self.items)), np.intp)
         return self._column(metric, readout, selection)[index]
 
     def _column(self, metric: str, readout: str, selection: str) -> NDArray[np.float64]:
-        """(rows,) one score column of the file, NaN in row groups without rows of the selection rule."""
+        """One score column of the row groups that hold the selection rule."""
         if f"{metric}.{readout}" not in self._scores:
             have = [name.partition(".")[0] for name in self._scores if name.partition(".")[2] == readout]
             known = f"it has {', '.join(have)} of it" if have else f"its read-outs are {', '.join(self.readouts)}"
@@ -173,15 +177,11 @@ class ItemScores:
         if key in self._cache:
             self._cache[key] = self._cache.pop(key)
         else:
-            held = self._held[selection]
-            table = records.read(self.path, records.ITEM_SCORES, [name], np.flatnonzero(held).tolist())
-            read = table[name].to_numpy()
-            if not np.isfinite(read).all():
+            values = records.read(self.path, records.ITEM_SCORES, [name], self._held[selection])[name].to_numpy()
+            if not np.isfinite(values).all():
                 raise TcmaxError(f"{self.path}: the column {name!r} holds missing or infinite values.")
             while len(self._cache) >= _KEPT_COLUMNS:
                 self._cache.pop(next(iter(self._cache)))
-            values = np.full(len(self._group_of_row), np.nan)
-            values[held[self._group_of_row]] = read
             self._cache[key] = values
         return self._cache[key]
 

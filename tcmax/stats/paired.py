@@ -167,7 +167,7 @@ def mcnemar(a: ArrayLike, b: ArrayLike) -> McNemar:
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if first.shape != second.shape or first.ndim != 2:
         raise ValueError(f"McNemar needs two (seeds, items) arrays, got {first.shape} and {second.shape}")
-    if not (np.isin(first, (0, 1)).all() and np.isin(second, (0, 1)).all()):
+    if not all(((scores == 0) | (scores == 1)).all() for scores in (first, second)):
         raise ValueError("McNemar needs scores of 0 and 1")
     wins = np.count_nonzero(first > second, axis=1)
     losses = np.count_nonzero(first < second, axis=1)
