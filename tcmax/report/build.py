@@ -10,8 +10,9 @@ Equal records and an equal date give equal bytes.
 
 import logging
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,18 +44,20 @@ def build_report(experiment: Experiment, results: Path, out: Path, date: str | N
     the page says which package to install. Raises TcmaxError for a damaged record or a folder that cannot be written.
     """
     contents = Contents(experiment, results)
-    made = [*tables(contents), standings(contents), readouts(contents), costs(contents), choices(contents)]
-    keys = macros(numbers(made))
     drawn = figures(contents)
     if experiment.flips:
-        made.append(discrepancies(contents))
         drawn += [found for dataset in contents.datasets if (found := forest(contents, dataset)) is not None]
-    claims = cards(contents)
-    for table in made:
-        write_text(out / "tables" / f"{table.name}.csv", table.csv)
-        write_text(out / "tables" / f"{table.name}.tex", table.tex)
-    write_text(out / "tables" / "numbers.tex", keys)
-    svgs = _save(drawn, out / "figures", processes)
+    with _saved(drawn, out / "figures", processes) as saved:
+        made = [*tables(contents), standings(contents), readouts(contents), costs(contents), choices(contents)]
+        keys = macros(numbers(made))
+        if experiment.flips:
+            made.append(discrepancies(contents))
+        claims = cards(contents)
+        for table in made:
+            write_text(out / "tables" / f"{table.name}.csv", table.csv)
+            write_text(out / "tables" / f"{table.name}.tex", table.tex)
+        write_text(out / "tables" / "numbers.tex", keys)
+        svgs = {figure.name: svg for figure, svg in zip(drawn, saved, strict=True)}
     epoch = int(datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp()) if date else 0
     article = write_paper(contents, claims, made, drawn, out, date, epoch)
     if article:
@@ -62,17 +65,17 @@ def build_report(experiment: Experiment, results: Path, out: Path, date: str | N
     write_text(out / "report.html", page(contents, claims, made, drawn, svgs, article, date))
 
 
-def _save(drawn: Sequence[Figure], folder: Path, processes: int) -> dict[str, str]:
-    """Write every figure's files; returns figure name -> SVG."""
+@contextmanager
+def _saved(drawn: Sequence[Figure], folder: Path, processes: int) -> Iterator[Iterator[str]]:
+    """The SVG of each figure, all of whose files are then written; other processes draw while this one goes on."""
     folder.mkdir(parents=True, exist_ok=True)
     if processes == 1:
-        svgs = [figure.save(folder) for figure in drawn]
+        yield (figure.save(folder) for figure in drawn)
     else:
         # Figures hold closures, which a process can inherit but not receive: hence forks, and a position as message.
         context = multiprocessing.get_context("fork")
         with ProcessPoolExecutor(processes, context, initializer=_inherit, initargs=(drawn, folder)) as pool:
-            svgs = list(pool.map(_save_one, range(len(drawn))))
-    return {figure.name: svg for figure, svg in zip(drawn, svgs, strict=True)}
+            yield pool.map(_save_one, range(len(drawn)))
 
 
 _inherited: tuple[Sequence[Figure], Path]
