@@ -10,13 +10,14 @@ Both ask how good A is, and how much better A is than B. Three things are settle
   frequencies, whose accuracy is that of the majority class.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -322,12 +323,12 @@ class Board:
         """(metric, read-out) -> (variant, seed) -> value over all folds, for metrics that item scores cannot give."""
         table = records.read(self.folder / "scores.parquet", records.SCORES)
         chosen = table.filter(
-            pc.and_(pc.equal(table["selection"].cast("string"), self.selection), pc.is_null(table["fold"]))
+            (pc.field("selection") == self.selection) & pc.field("fold").is_null() & pc.field("value").is_valid()
         )
         names = ("metric", "readout", "variant", "seed", "value")
         found: dict[tuple[str, str], dict[tuple[str, int], float]] = {}
-        for metric, readout, variant, seed, value in zip(*(chosen[n].to_pylist() for n in names), strict=True):
-            if value is not None and metric != "diverged":
+        for metric, readout, variant, seed, value in _rows(chosen, names):
+            if metric != "diverged":
                 found.setdefault((metric, readout), {})[variant, seed] = value
         return found
 
@@ -376,12 +377,10 @@ class Board:
     @cached_property
     def _validation(self) -> dict[str, dict[int, float]]:
         table = records.read(self.folder / "history.parquet", records.HISTORY)
-        table = table.filter(pc.equal(table["quantity"].cast("string"), VALIDATION))
+        table = table.filter((pc.field("quantity") == VALIDATION) & pc.field("value").is_valid())
         curves: dict[tuple[str, int, int], list[tuple[int, float]]] = {}
-        columns = (table[name].to_pylist() for name in ("variant", "seed", "fold", "epoch", "value"))
-        for variant, seed, fold, epoch, value in zip(*columns, strict=True):
-            if value is not None:
-                curves.setdefault((variant, seed, fold), []).append((epoch, value))
+        for variant, seed, fold, epoch, value in _rows(table, ("variant", "seed", "fold", "epoch", "value")):
+            curves.setdefault((variant, seed, fold), []).append((epoch, value))
         by_seed: dict[str, dict[int, list[float]]] = {}
         for (variant, seed, _), curve in sorted(curves.items()):
             # best_val keeps the epoch with the best validation accuracy, so its value is the maximum of the curve
@@ -541,6 +540,11 @@ def _optimism(metric: str, members: Sequence[Score], validation: Sequence[dict[i
     found = head_optimism(sign * scores, [[of_member[seed] for seed in common] for of_member in validation])
     gain = sign * found.difference.estimate
     return [f"choosing on test would add {shown(gain, METRICS[metric].unit)}"]
+
+
+def _rows(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """The rows of columns without missing values, as plain values."""
+    return zip(*(table[name].to_numpy().tolist() for name in names), strict=True)
 
 
 def _known(value: float) -> float | None:
