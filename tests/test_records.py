@@ -83,6 +83,16 @@ def test_logits_follow_their_rows_through_filters_and_concatenation(written):
     assert records.logits(table.slice(0, 0), "left").shape == (0, 3)
 
 
+def test_single_row_groups_can_be_read_with_their_header(tmp_path, written):
+    table = records.read(written, PREDICTIONS)
+    assert records.header_of(table) == records.header(written)
+    pq.write_table(table, tmp_path / "p.parquet", row_group_size=2)
+    assert records.read(tmp_path / "p.parquet", PREDICTIONS, row_groups=[1]).to_pydict() == table.slice(2).to_pydict()
+    part = records.read(tmp_path / "p.parquet", PREDICTIONS, ["label"], [1])
+    assert part.to_pydict() == {"label": table["label"].to_pylist()[2:]}
+    assert records.header_of(part) == records.header(written)
+
+
 def test_equal_columns_give_equal_bytes_in_any_process(tmp_path):
     code = (
         "import sys; from pathlib import Path; from tcmax import records;"

@@ -112,6 +112,17 @@ def test_rows_may_stand_in_any_order(path: Path, frame: pd.DataFrame, tmp_path: 
     np.testing.assert_array_equal(two.groups["writer"], one.groups["writer"])
 
 
+def test_row_groups_may_hold_several_rules_or_a_part_of_a_run(path: Path, tmp_path: Path) -> None:
+    table = records.read(path, records.ITEM_SCORES)
+    pq.write_table(table, tmp_path / "items.parquet", row_group_size=25)
+    one, two = ItemScores.read(path), ItemScores.read(tmp_path / "items.parquet")
+    for selection in one.selections:
+        for variant in one.variants:
+            np.testing.assert_array_equal(
+                two.matrix(variant, "nll", "left", selection), one.matrix(variant, "nll", "left", selection)
+            )
+
+
 def test_diverged_seeds_are_known_and_refused(path: Path) -> None:
     items = ItemScores.read(path)
     assert (items.seeds("alpha"), items.diverged("alpha"), items.diverged("zeta")) == ((3, 11), (7,), ())

@@ -79,6 +79,19 @@ def test_the_curve_has_the_bins_means_and_nothing_where_they_are_empty() -> None
     assert found.ece == pytest.approx((0.45 + 0.65 + 0.05) / 3)
 
 
+def test_the_curves_of_several_runs_are_those_of_each() -> None:
+    rng = np.random.default_rng(6)
+    claimed = rng.uniform(size=(3, 4, 50))
+    right = (rng.random(claimed.shape) < claimed).astype(float)
+    found = reliability(claimed, right, n_bins=7)
+    assert found.ece.shape == found.ece_if_calibrated.shape == (3, 4)
+    for run in np.ndindex(3, 4):
+        alone = reliability(claimed[run], right[run], n_bins=7)
+        assert (found.ece[run], found.ece_if_calibrated[run]) == (alone.ece, alone.ece_if_calibrated)
+        for name in ("counts", "confidence", "accuracy"):
+            np.testing.assert_array_equal(getattr(found, name)[run], getattr(alone, name))
+
+
 def test_a_confidence_on_an_edge_belongs_to_the_bin_below() -> None:
     np.testing.assert_array_equal(reliability([0.25, 0.5, 1.0], [1, 1, 1], n_bins=4).counts, [1, 1, 0, 1])
 

@@ -5,6 +5,11 @@ import numpy as np
 import pytest
 from scipy import special
 
+from tcmax.metrics.accuracy import predict
+from tcmax.metrics.calibration import brier, confidence, nll
+from tcmax.metrics.divergence import js_divergence
+from tcmax.metrics.entropy import entropy, logit_scale
+from tcmax.metrics.readout import energy_weighted, entropy_gated
 from tcmax.metrics.softmax import forecast_of
 
 
@@ -43,3 +48,21 @@ def test_logits_that_are_not_finite_are_refused(bad: float) -> None:
 def test_logits_without_classes_are_refused() -> None:
     with pytest.raises(ValueError, match="last axis"):
         forecast_of(np.empty((3, 0)))
+
+
+def test_every_metric_takes_a_forecast_in_place_of_its_logits_and_leaves_it_as_it_is() -> None:
+    rng = np.random.default_rng(4)
+    logits, labels = rng.normal(scale=4, size=(2, 9, 5)), rng.integers(0, 5, 9)
+    forecast = forecast_of(logits)
+    assert forecast_of(forecast) is forecast
+    metrics = (predict, confidence, entropy, logit_scale, js_divergence, entropy_gated, energy_weighted)
+    for metric in (*metrics, lambda u: nll(u, labels), lambda u: brier(u, labels)):
+        np.testing.assert_array_equal(metric(forecast), metric(logits))
+    np.testing.assert_array_equal(forecast.p, np.exp(forecast.log_p))
+    np.testing.assert_array_equal(forecast.log_p, forecast_of(logits).log_p)
+
+
+def test_forecasts_of_several_read_outs_are_those_of_each() -> None:
+    logits = np.random.default_rng(5).normal(scale=4, size=(3, 9, 10))
+    for metric in (entropy, confidence, logit_scale):
+        np.testing.assert_array_equal(metric(logits), [metric(each) for each in logits])
