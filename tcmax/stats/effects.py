@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 from scipy.special import gammaln, ndtri
 
 __all__ = ["Improvement", "NetWins", "cliffs_delta", "hedges_g_paired", "improvement", "net_items_won"]
@@ -95,6 +94,8 @@ def improvement(a: ArrayLike, b: ArrayLike, level: float = 0.05) -> Improvement:
     formula of Hanley and McNeil (1982) with (n_a + n_b)/2 runs in its two inner terms, puts the estimate
     within z. It keeps a positive width when every run of A beats every run of B.
     """
+    from scipy.optimize import brentq
+
     first, second = _runs(a, "A"), _runs(b, "B")
     estimate = (cliffs_delta(first, second) + 1) / 2
     n_a, n_b = first.size, second.size

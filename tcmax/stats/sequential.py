@@ -26,7 +26,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 from scipy.special import stdtr, stdtrit
 
 __all__ = ["AnytimeInterval", "Boundaries", "Spending", "anytime_interval", "earliest", "log_e", "spending_boundaries"]
@@ -169,6 +168,8 @@ def anytime_interval(values: ArrayLike, level: float = 0.05, spread: float = SPR
     seeds (spread 1) there are no finite bounds. Raises ValueError as `log_e` does. Oracle: `log_e` on a grid of
     margins.
     """
+    from scipy.optimize import brentq
+
     x = np.asarray(values, dtype=np.float64)
     if not 0 < level < 1:
         raise ValueError(f"level must lie strictly between 0 and 1, got {level}")
