@@ -272,16 +272,19 @@ def joint_on(inputs: Mapping[str, Tensor], tuples: Tensor, head: Head | None = N
     """Joint logits (..., S, C) of tuples of rows, indices (S, M) or (..., S, M); inputs as `TCMaxLoss.forward` takes
     them, with their rows on this axis where there is a head."""
     columns = zip(inputs.items(), tuples.unbind(-1), strict=True)
-    return joint_logits({name: _rows(x, chosen, -2 if head is None else axis) for (name, x), chosen in columns}, head)
+    return joint_logits({name: rows_of(x, chosen, -2 if head is None else axis) for (name, x), chosen in columns}, head)
 
 
-def _rows(values: Tensor, chosen: Tensor, axis: int) -> Tensor:
-    """The chosen rows, (S,) or (..., S), along one axis: the same for all leading indices, or each its own."""
+def rows_of(values: Tensor, chosen: Tensor, axis: int) -> Tensor:
+    """The chosen rows along an axis: of (..., B, *) those of (S,), the same for all leading indices, or (..., S)."""
     if chosen.ndim == 1:
         return values.index_select(axis, chosen)
+    # Rows of one long list of rows, which are copied whole: `gather` takes ten times as long.
     axis %= values.ndim
-    index = chosen.reshape(*chosen.shape, *(1,) * (values.ndim - axis - 1))
-    return values.gather(axis, index.expand(*chosen.shape, *values.shape[axis + 1 :]))
+    starts = torch.arange(values.shape[:axis].numel(), device=chosen.device) * values.shape[axis]
+    index = chosen.flatten(0, -2) + starts.unsqueeze(-1)
+    rows = values.flatten(0, axis).index_select(0, index.flatten())
+    return rows.view(*chosen.shape, *values.shape[axis + 1 :])
 
 
 def drawn(one: Callable[..., Tensor], generator: Generators) -> Tensor:

@@ -31,6 +31,7 @@ from torch.nn.functional import normalize
 
 from tcmax.fusion.base import total
 from tcmax.fusion.concat_aux import ConcatAuxiliary
+from tcmax.information.total_correlation import rows_of
 from tcmax.methods.base import Batch, Method, Progress, Setting, cross_entropy
 from tcmax.model import MultimodalClassifier, Outputs
 from tcmax.sgd import SGD
@@ -144,8 +145,8 @@ class MCR(Method):
         clean = (exchanged if there is here else _routed(*here, signs, head_sign)).sum(-3)
         # The logits of Q come from a partner, the others' stay with their item: (..., Q, n, B, C).
         come, stay = (torch.where(chosen, exchanged, 0.0).sum(-3) for chosen in (moved, ~moved))
-        index = partners.flatten(-2)[..., None, :, None].expand(*come.shape[:-2], -1, come.shape[-1])
-        mixed = stay.unsqueeze(-3) + come.gather(-2, index).unflatten(-2, partners.shape[-2:])
+        index = partners.flatten(-2).unsqueeze(-2).expand(*come.shape[:-2], -1)
+        mixed = stay.unsqueeze(-3) + rows_of(come, index, -2).unflatten(-2, partners.shape[-2:])
         divergence = jensen_shannon(clean.unsqueeze(-3), mixed)
         value = divergence.detach()
         # The number is sum_m sign J_{Q->m} = head_sign J_Q.
