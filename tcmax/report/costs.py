@@ -197,12 +197,13 @@ def _unlike(dataset: DatasetContents, found: Mapping[str, Mapping[str, Mapping[s
 
 @dataclass(frozen=True)
 class Timing:
-    """Time and memory of one variant: title, label, and cells as text."""
+    """Time and memory of one variant: title, label, and cells as text. together: seeds that trained side by side."""
 
     title: str
     variant: str
     overhead: str
     seconds: str
+    together: str
     memory: str
     runs: str
 
@@ -218,22 +219,29 @@ class Timings:
 
 
 def timings(contents: Contents) -> tuple[Timings, ...]:
-    """Median wall time and peak memory of the runs trained in one piece, from their sidecars; none without sidecars."""
+    """Median wall time and peak memory of the runs trained in one piece, from their sidecars; none without sidecars.
+
+    The time of seeds that train side by side is shared equally among them. It is compared with that of a baseline whose
+    seeds trained as many at a time, and with no other.
+    """
     found = []
     for dataset in contents.datasets:
         sidecars = {variant: _sidecars(contents, dataset, variant) for variant in dataset.variants}
         seconds = {v: float(np.median([run["seconds"] for run in runs])) for v, runs in sidecars.items() if runs}
         if not seconds:
             continue
+        together = {v: sorted({int(run["seeds_together"]) for run in sidecars[v]}) for v in seconds}
         baseline = _baseline(contents.experiment, [variant for variant in dataset.variants if variant in seconds])
         machines = {str((run.get("device"), run.get("hardware"))) for runs in sidecars.values() for run in runs}
         rows = []
         for variant, median in seconds.items():
             runs = sidecars[variant]
             memory = max(float(run["peak_memory_mib"]) for run in runs)
-            overhead = f"{median / seconds[baseline]:.2f}" if baseline and seconds[baseline] > 0 else "–"
-            title = contents.experiment.title(variant)
-            rows.append(Timing(title, variant, overhead, f"{median:.1f}", f"{memory:,.0f}", count(len(runs), "run")))
+            comparable = baseline is not None and seconds[baseline] > 0 and together[variant] == together[baseline]
+            overhead = f"{median / seconds[baseline]:.2f}" if baseline and comparable else "–"
+            at_once = ", ".join(map(str, together[variant]))
+            title, measured = contents.experiment.title(variant), count(len(runs), "run")
+            rows.append(Timing(title, variant, overhead, f"{median:.2f}", at_once, f"{memory:,.0f}", measured))
         title = contents.experiment.title(baseline) if baseline else ""
         found.append(Timings(dataset.title, title, len(machines), tuple(rows)))
     return tuple(found)
@@ -242,7 +250,7 @@ def timings(contents: Contents) -> tuple[Timings, ...]:
 def _sidecars(contents: Contents, dataset: DatasetContents, variant: str) -> list[dict[str, Any]]:
     paths = sorted((contents.folder / dataset.id).glob(f"fold_*/{variant}/seed_*/sidecar.json"))
     sidecars = [read_json(path) for path in paths]
-    return [run for run in sidecars if run.get("resumed_from_epoch") == 0 and "seconds" in run]
+    return [run for run in sidecars if run.get("resumed_from_epoch") == 0 and "seeds_together" in run]
 
 
 def _baseline(experiment: Experiment, variants: Sequence[str]) -> str | None:

@@ -125,9 +125,18 @@ def test_overheads_are_relative_to_joint_concat_wherever_it_stands(timed: Callab
     (found,) = timings(contents)
     assert (found.baseline, found.machines) == ("Joint-Concat", 1)
     rows = {row.variant: (row.overhead, row.seconds, row.memory, row.runs) for row in found.rows}
-    assert rows["joint"] == ("1.00", "3.0", "101", "2 runs")
-    assert rows["agm"] == ("2.50", "7.5", "101", "2 runs")
-    assert rows["mla"] == ("0.50", "1.5", "100", "1 run")  # a resumed run did not measure the whole
+    assert rows["joint"] == ("1.00", "3.00", "101", "2 runs")
+    assert rows["agm"] == ("2.50", "7.50", "101", "2 runs")
+    assert rows["mla"] == ("0.50", "1.50", "100", "1 run")  # a resumed run did not measure the whole
+
+
+def test_times_of_seeds_side_by_side_are_compared_with_their_like_only(timed: Callable[..., Contents]) -> None:
+    contents = timed(agm={"seeds_together": (1, 1)}, mla={"seeds_together": (2, 1)})
+    (found,) = timings(contents)
+    rows = {row.variant: (row.overhead, row.together) for row in found.rows}
+    assert rows["joint"] == ("1.00", "2")
+    assert rows["agm"] == ("–", "1")
+    assert rows["mla"] == ("–", "1, 2")
 
 
 def test_without_joint_concat_the_first_joint_variant_is_the_baseline(trained: tuple[Experiment, Path]) -> None:
