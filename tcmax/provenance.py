@@ -24,6 +24,7 @@ from tcmax.files import read_json, sha256, write_json
 
 # Packages whose code can change a trained number. Everything else may be edited without retraining.
 TRAINING_SIDE = (
+    "tcmax.axes",
     "tcmax.data",
     "tcmax.encoders",
     "tcmax.fusion",

@@ -11,12 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tcmax.axes import Generators, drawn
 from tcmax.information.total_correlation import (
-    Generators,
     Head,
     cap,
     distinct_tuples,
-    drawn,
     joint_logits,
     joint_on,
 )

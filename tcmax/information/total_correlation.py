@@ -15,7 +15,7 @@ Non-finite logits are neither masked nor refused: they give a non-finite loss, w
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any, Literal
@@ -23,10 +23,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from tcmax.axes import Generators, drawn, rows_of
+
 JOINT = "joint"
 _INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
 Head = Callable[[dict[str, Tensor]], Tensor | Mapping[str, Tensor]]
-Generators = torch.Generator | Sequence[torch.Generator]  # one, or one for each index of a single leading axis
 
 
 class TCMaxLoss(nn.Module):
@@ -273,25 +274,6 @@ def joint_on(inputs: Mapping[str, Tensor], tuples: Tensor, head: Head | None = N
     them, with their rows on this axis where there is a head."""
     columns = zip(inputs.items(), tuples.unbind(-1), strict=True)
     return joint_logits({name: rows_of(x, chosen, -2 if head is None else axis) for (name, x), chosen in columns}, head)
-
-
-def rows_of(values: Tensor, chosen: Tensor, axis: int) -> Tensor:
-    """The chosen rows along an axis: of (..., B, *) those of (S,), the same for all leading indices, or (..., S)."""
-    if chosen.ndim == 1:
-        return values.index_select(axis, chosen)
-    # Rows of one long list of rows, which are copied whole: `gather` takes ten times as long.
-    axis %= values.ndim
-    starts = torch.arange(values.shape[:axis].numel(), device=chosen.device) * values.shape[axis]
-    index = chosen.flatten(0, -2) + starts.unsqueeze(-1)
-    rows = values.flatten(0, axis).index_select(0, index.flatten())
-    return rows.view(*chosen.shape, *values.shape[axis + 1 :])
-
-
-def drawn(one: Callable[..., Tensor], generator: Generators) -> Tensor:
-    """What one(generator=...) draws; of a sequence of generators what each draws, stacked."""
-    if isinstance(generator, torch.Generator):
-        return one(generator=generator)
-    return torch.stack([one(generator=each) for each in generator])
 
 
 def distinct_tuples(batch: int, n_modalities: int, count: int, generator: torch.Generator) -> Tensor:

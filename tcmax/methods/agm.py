@@ -23,8 +23,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from tcmax.axes import entries, per_seed
 from tcmax.fusion.base import total
-from tcmax.methods.base import Batch, Method, Progress, Setting, cross_entropy, entries, per_seed
+from tcmax.methods.base import Batch, Method, Progress, Setting, cross_entropy
 from tcmax.model import MultimodalClassifier, Outputs
 from tcmax.sgd import SGD
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy as cross_entropy_of_rows
 
-from tcmax.information.total_correlation import Generators, drawn
+from tcmax.axes import Generators, drawn
 from tcmax.model import MultimodalClassifier, Outputs
 from tcmax.seeding import derive
 from tcmax.sgd import SGD
@@ -166,16 +166,6 @@ def item_costs(logits: Tensor, labels: Tensor) -> Tensor:
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean over the batch: (..., B, C) and (..., B) to (...)."""
     return item_costs(logits, labels).mean(-1)
-
-
-def entries(tensor: Tensor, seed_axes: int) -> Tensor:
-    """(..., n): a parameter's or gradient's entries in one row; seed_axes as of the model it belongs to."""
-    return tensor.reshape(*tensor.shape[:seed_axes], -1)
-
-
-def per_seed(values: Tensor, like: Tensor) -> Tensor:
-    """One number per seed (...) in the type and with the dimensions of that seed's tensor, to multiply it by."""
-    return values.to(like).reshape(values.shape + (1,) * (like.ndim - values.ndim))
 
 
 def true_class_scores(outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:

@@ -29,9 +29,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from tcmax.axes import rows_of
 from tcmax.fusion.base import total
 from tcmax.fusion.concat_aux import ConcatAuxiliary
-from tcmax.information.total_correlation import rows_of
 from tcmax.methods.base import Batch, Method, Progress, Setting, cross_entropy
 from tcmax.model import MultimodalClassifier, Outputs
 from tcmax.sgd import SGD

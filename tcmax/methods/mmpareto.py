@@ -17,9 +17,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from tcmax.axes import entries, per_seed
 from tcmax.fusion.base import total
 from tcmax.fusion.concat_msh import ConcatMSH
-from tcmax.methods.base import Batch, Method, Progress, Setting, cross_entropy, entries, per_seed
+from tcmax.methods.base import Batch, Method, Progress, Setting, cross_entropy
 from tcmax.model import MultimodalClassifier
 from tcmax.sgd import SGD
 

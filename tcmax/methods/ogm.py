@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from tcmax.methods.base import Batch, Progress, Setting, entries, per_seed, true_class_scores
+from tcmax.axes import entries, per_seed
+from tcmax.methods.base import Batch, Progress, Setting, true_class_scores
 from tcmax.methods.joint import Joint
 from tcmax.model import MultimodalClassifier, Outputs
 

@@ -28,6 +28,8 @@ from tcmax.report.numbers import count, fixed
 from tcmax.report.palette import INK, Look
 
 COLUMN, TEXT_WIDTH = 3.25, 6.75  # inches
+STRONGEST = 10.0  # percentage points, from where on a matrix of differences may have its strongest colours
+MOST_NUMBERS = 12  # columns of a matrix whose cells have room for a number
 HEAT = sns.diverging_palette(40, 250, s=85, l=58, as_cmap=True)  # orange to blue through white, as on the page
 
 _STYLE: dict[Any, Any] = {
@@ -176,13 +178,24 @@ def name_rows(axes: Axes, names: Sequence[str], top: float = -0.6) -> None:
 
 
 def draw_matrix(axes: Axes, frame: pd.DataFrame, labels: Any, centre: float, reach: float, size: float) -> None:
-    """A matrix of numbers as coloured cells with text: white at `centre`, strongest from `reach` away on."""
+    """A matrix of numbers as coloured cells with text: white at `centre`, strongest from `reach` away on.
+
+    With more than MOST_NUMBERS columns a cell has room for one sign, and a bar says what the colours mean.
+    """
     look: dict[str, Any] = {"cmap": HEAT, "center": centre, "vmin": centre - reach, "vmax": centre + reach}
-    look |= {"annot": labels, "fmt": "", "annot_kws": {"fontsize": size}, "cbar": False}
-    named = frame.rename(index=dollarless, columns=dollarless)
-    sns.heatmap(named, ax=axes, linewidths=0.6, linecolor="none", **look)
+    look |= {"annot": labels, "fmt": "", "annot_kws": {"fontsize": size}, "xticklabels": True, "yticklabels": True}
+    crowded = frame.shape[1] > MOST_NUMBERS
+    look |= {"cbar": crowded, "linewidths": 0.6, "linecolor": "none"}
+    if crowded:
+        look["cbar_kws"] = {"location": "top", "shrink": 0.6, "aspect": 30, "pad": 0.01}
+    sns.heatmap(frame.rename(index=dollarless, columns=dollarless), ax=axes, **look)
     axes.set(xlabel="", ylabel="")
     axes.tick_params(length=0)
+    if crowded:
+        letters = min(5.5, 150 / frame.shape[1])  # points: a name is as wide as a cell
+        axes.tick_params(axis="x", rotation=90, labelsize=letters)
+        axes.tick_params(axis="y", rotation=0, labelsize=letters)
+        return
     for tick in axes.get_xticklabels():
         tick.set(rotation=35, ha="right", rotation_mode="anchor")
     axes.tick_params(axis="y", rotation=0)
@@ -212,6 +225,11 @@ def add_legend(canvas: Canvas, title: Callable[[str], str], variants: Sequence[s
     ]
     columns = 4 if canvas.get_figwidth() > COLUMN else 2
     canvas.legend(handles=handles, loc="outside lower center", ncols=columns)
+
+
+def matrix_height(size: int, row: float) -> float:
+    """Inches for a square matrix of this many variants: `row` for each, or square cells where there are many."""
+    return 1.6 + 0.085 * size if size > MOST_NUMBERS else 0.75 + row * size
 
 
 def signed_cell(points: float, decided: bool) -> str:

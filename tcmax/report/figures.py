@@ -13,7 +13,19 @@ from matplotlib.ticker import MaxNLocator
 from tcmax.errors import TcmaxError
 from tcmax.metrics.item_scores import ItemScores
 from tcmax.report.contents import Contents, DatasetContents
-from tcmax.report.figure import Canvas, Figure, add_legend, dollarless, draw_matrix, name_rows, signed_cell, sizes_of
+from tcmax.report.figure import (
+    MOST_NUMBERS,
+    STRONGEST,
+    Canvas,
+    Figure,
+    add_legend,
+    dollarless,
+    draw_matrix,
+    matrix_height,
+    name_rows,
+    signed_cell,
+    sizes_of,
+)
 from tcmax.report.numbers import count, fixed, joined
 from tcmax.report.palette import BAND, MUTED, PAPER, Look, looks
 from tcmax.report.suite_figures import gains, improvement, profiles, ranks
@@ -87,12 +99,16 @@ def pairwise(contents: Contents, dataset: DatasetContents) -> Figure | None:
         d[i, j], d[j, i] = 100 * row["estimate"], -100 * row["estimate"]
         decided[i, j] = decided[j, i] = pd.notna(row["p_adjusted"]) and row["p_adjusted"] <= row["level"]
     titles = [contents.experiment.title(v) for v in order]
-    labels = [[signed_cell(d[i, j], decided[i, j]) if i != j else "" for j in range(size)] for i in range(size)]
-    limit = float(np.nanmax(np.abs(d))) or 1.0
+    crowded = size > MOST_NUMBERS
+    stars = [["*" if decided[i, j] else "" for j in range(size)] for i in range(size)]
+    cells = [[signed_cell(d[i, j], decided[i, j]) if i != j else "" for j in range(size)] for i in range(size)]
+    largest = float(np.nanmax(np.abs(d))) or 1.0
+    # One variant that fails would leave all others white.
+    limit = min(largest, STRONGEST) if crowded else largest
 
     def draw(canvas: Canvas, wide: bool) -> None:
         frame = pd.DataFrame(d, index=titles, columns=titles)
-        draw_matrix(canvas.subplots(), frame, np.array(labels), 0.0, limit, 7)
+        draw_matrix(canvas.subplots(), frame, np.array(stars if crowded else cells), 0.0, limit, 7)
 
     data = pairs[["a", "b", "estimate", "low", "high", "p", "p_adjusted", "family", "n_seeds", "n_items"]]
     return Figure(
@@ -100,12 +116,14 @@ def pairwise(contents: Contents, dataset: DatasetContents) -> Figure | None:
         title=dataset.title,
         caption=(
             "Paired differences of joint accuracy, row − column, in percentage points. Star: p ≤ 0.05 for "
-            f"{POPULATIONS['both']}, two-sided, after Holm over all {len(pairs)} pairs. {FIXED}"
+            f"{POPULATIONS['both']}, two-sided, after Holm over all {len(pairs)} pairs. "
+            + (f"Colours are strongest from {STRONGEST:g} points on; numbers are in its CSV. " if crowded else "")
+            + FIXED
         ),
         sizes=sizes_of(pairs),
         alt=f"Matrix of paired differences on {dataset.title}, best variant first: {', '.join(titles)}.",
         data=data,
-        height=0.75 + 0.26 * size,
+        height=matrix_height(size, 0.26),
         draw=draw,
     )
 

@@ -10,7 +10,18 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from tcmax.report.contents import Contents
-from tcmax.report.figure import Canvas, Figure, add_legend, draw_matrix, name_rows, signed_cell, sizes_of
+from tcmax.report.figure import (
+    MOST_NUMBERS,
+    STRONGEST,
+    Canvas,
+    Figure,
+    add_legend,
+    draw_matrix,
+    matrix_height,
+    name_rows,
+    signed_cell,
+    sizes_of,
+)
 from tcmax.report.numbers import count, show_p
 from tcmax.report.palette import INK, MUTED, looks
 from tcmax.report.suite import ABOVE, suite_scores
@@ -19,7 +30,6 @@ from tcmax.stats.effects import MIN_SEEDS
 from tcmax.stats.ranking import critical_difference, nemenyi_difference
 from tcmax.stats.suite import improvement_matrix, performance_profiles
 
-STRONGEST = 10.0  # percentage points, from where on a matrix of gains has its strongest colours
 STEPS = 201  # of a performance profile
 WIDEST_WITH_INTERVALS = 8  # variants for whose intervals a matrix or a plot of curves has room
 
@@ -150,7 +160,7 @@ def improvement(contents: Contents) -> Figure | None:
     share = np.array([[0.5 if v == w else found[v, w].estimate for w in order] for v in order])
 
     def text(v: str, w: str) -> str:
-        if v == w:
+        if v == w or size > MOST_NUMBERS:
             return ""
         cell = found[v, w]
         if cell.low is None or cell.high is None or size > WIDEST_WITH_INTERVALS:
@@ -170,7 +180,7 @@ def improvement(contents: Contents) -> Figure | None:
     interval = (
         f"below it the 95 % interval for {POPULATIONS['seeds']}, not corrected for the number of pairs"
         if fewest >= MIN_SEEDS and size <= WIDEST_WITH_INTERVALS
-        else "intervals are in its CSV"
+        else f"{'numbers' if size > MOST_NUMBERS else 'intervals'} are in its CSV"
         if fewest >= MIN_SEEDS
         else f"without intervals, which take {MIN_SEEDS} seeds"
     )
@@ -185,7 +195,7 @@ def improvement(contents: Contents) -> Figure | None:
         sizes=f"n\u00a0=\u00a0{count(fewest, 'seed')} of each.",
         alt=f"Matrix of probabilities of improvement, best variant first: {', '.join(map(experiment.title, order))}.",
         data=pd.DataFrame(rows),
-        height=0.75 + (0.34 if size <= WIDEST_WITH_INTERVALS else 0.24) * size,
+        height=matrix_height(size, 0.34 if size <= WIDEST_WITH_INTERVALS else 0.24),
         draw=draw,
     )
 
