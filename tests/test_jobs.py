@@ -105,9 +105,10 @@ def test_a_seeds_bytes_do_not_depend_on_its_block(tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "load_dataset", lambda *_: data)
     sizes = {"datasets": {"tiny": {"encoder": {"name": "mlp", "hidden": [16]}}}}
     sizes["training"] = tiny.training(batch_size=16)
+    sizes["variants"] = {**tiny.VARIANTS, "agm": {"method": "agm"}}  # which encodes a single row, of zeros
     together = tiny.experiment(seeds=[4, 1, 7], seeds_per_job=3, **sizes)
     apart = tiny.experiment(seeds=[4, 1, 7], seeds_per_job=1, **sizes)
-    for label in ("ogm-ge", "tcmax"):
+    for label in ("ogm-ge", "tcmax", "agm"):
         cell = Cell("tiny", 0, label)
         train_block(together, cell, 0, tmp_path / "together")
         for block in (2, 0):  # in another order, and without the second

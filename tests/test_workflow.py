@@ -73,7 +73,7 @@ def test_training_code_of_one_method_retrains_that_method(edited: Path) -> None:
 
 
 def test_the_shared_loop_retrains_everything(edited: Path) -> None:
-    replace(edited / "tcmax" / "training" / "loading.py", "PASS_ITEMS = 1024", "PASS_ITEMS = 512")
+    replace(edited / "tcmax" / "training" / "loading.py", "PASS_ITEMS = 512", "PASS_ITEMS = 256")
     assert len(trained(edited)) == 6
 
 

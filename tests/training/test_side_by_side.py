@@ -47,6 +47,7 @@ CASES = {
     "ogm-ge": {"method": "ogm-ge", "parameters": WEIGHTS},
     "agm": {"method": "agm"},
     "agm release": released("agm"),
+    "agm shared perceptron": {"method": "agm", "head": {"name": "shared-mlp", "hidden": 5}},
     "qmf": {"method": "qmf"},
     "opm": {"method": "opm", "parameters": DROPPING},
     "opm release": released("opm"),
