@@ -12,7 +12,7 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     """
     if weight.ndim == 2:
         return functional.linear(inputs, weight, bias)
-    if inputs.shape[-2] == 1:  # a single row takes another routine, which rounds by how many seeds there are
+    if inputs.shape[-2] == 1:  # a single row takes another routine, which rounds by where in memory a matrix starts
         return linear(inputs.expand(-1, 2, -1), weight, bias).narrow(-2, 0, 1)
     return torch.bmm(inputs, weight.mT) if bias is None else torch.baddbmm(bias.unsqueeze(-2), inputs, weight.mT)
 
