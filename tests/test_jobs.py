@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -312,6 +313,14 @@ def test_of_runs_trained_one_after_another_a_killed_job_keeps_the_finished_ones(
     train_block(experiment, JOINT, 0, tmp_path / "killed")
     assert resumed(folder) == [0, 3]
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_seeds_side_by_side_share_the_time_they_took(tmp_path, monkeypatch):
+    clock = iter([10.0, 16.0])
+    monkeypatch.setattr(jobs, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    train_block(tiny.experiment(), JOINT, 0, tmp_path)
+    sidecars = [read_json(tmp_path / FOLDER / f"seed_{seed}" / "sidecar.json") for seed in (0, 1)]
+    assert [(sidecar["seconds"], sidecar["seeds_together"]) for sidecar in sidecars] == [(3.0, 2), (3.0, 2)]
 
 
 def test_runs_whose_checkpoints_are_of_different_epochs_continue_apart(tmp_path, monkeypatch, trained):
