@@ -181,12 +181,12 @@ class ExperimentSettings(_Settings):
     @classmethod
     def _seeds(cls, value: Any) -> Any:
         """A list of seeds, or the text "0-11"."""
-        if isinstance(value, str):
-            match = re.fullmatch(r"(\d+)-(\d+)", value)
-            if not match:
-                raise ValueError('seeds are a list of non-negative integers or a range such as "0-11"')
-            return tuple(range(int(match[1]), int(match[2]) + 1))
-        return tuple(value) if isinstance(value, list) else value
+        if isinstance(value, list | tuple):
+            return tuple(value)
+        match = re.fullmatch(r"(\d+)-(\d+)", value) if isinstance(value, str) else None
+        if not match:
+            raise ValueError('seeds are a list of non-negative integers or a range such as "0-11"')
+        return tuple(range(int(match[1]), int(match[2]) + 1))
 
     @field_validator("checkpoint_seconds", mode="before")
     @classmethod

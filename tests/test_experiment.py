@@ -68,6 +68,7 @@ MISTAKES = [
     ({"seeds": [0, -1]}, r"seeds.1: .*greater than or equal to 0 \(got -1\)"),
     ({"seeds": [0, 0]}, "a seed is listed twice"),
     ({"seeds": []}, "at least one seed"),
+    ({"seeds": 0}, "non-negative integers or a range"),
     ({"seeds": "0..3"}, "non-negative integers or a range"),
     ({"seeds": "3-1"}, "at least one seed"),
     ({"seeds": "-1-3"}, "non-negative integers or a range"),
