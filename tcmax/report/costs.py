@@ -4,8 +4,10 @@ What is counted (trials, epochs, items, steps, passes) is equal in equal runs an
 measured (time, memory) differs from run to run, so it stands on the page alone.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -197,7 +199,8 @@ def _unlike(dataset: DatasetContents, found: Mapping[str, Mapping[str, Mapping[s
 
 @dataclass(frozen=True)
 class Timing:
-    """Time and memory of one variant: title, label, and cells as text. together: seeds that trained side by side."""
+    """Time and memory of one variant: title, label, and cells as text. together: seeds that trained side by side.
+    timings: how many the time is the median of."""
 
     title: str
     variant: str
@@ -205,7 +208,7 @@ class Timing:
     seconds: str
     together: str
     memory: str
-    runs: str
+    timings: str
 
 
 @dataclass(frozen=True)
@@ -221,8 +224,8 @@ class Timings:
 def timings(contents: Contents) -> tuple[Timings, ...]:
     """Median wall time and peak memory of the runs trained in one piece, from their sidecars; none without sidecars.
 
-    The time of seeds that train side by side is shared equally among them. It is compared with that of a baseline whose
-    seeds trained as many at a time, and with no other.
+    Seeds that train side by side are timed once and share that time equally. It is compared with that of a baseline
+    whose seeds trained as many at a time, and with no other.
     """
     found = []
     for dataset in contents.datasets:
@@ -240,11 +243,16 @@ def timings(contents: Contents) -> tuple[Timings, ...]:
             comparable = baseline is not None and seconds[baseline] > 0 and together[variant] == together[baseline]
             overhead = f"{median / seconds[baseline]:.2f}" if baseline and comparable else "–"
             at_once = ", ".join(map(str, together[variant]))
-            title, measured = contents.experiment.title(variant), count(len(runs), "run")
+            title, measured = contents.experiment.title(variant), count(_n_timings(runs), "timing")
             rows.append(Timing(title, variant, overhead, f"{median:.2f}", at_once, f"{memory:,.0f}", measured))
         title = contents.experiment.title(baseline) if baseline else ""
         found.append(Timings(dataset.title, title, len(machines), tuple(rows)))
     return tuple(found)
+
+
+def _n_timings(runs: Sequence[Mapping[str, Any]]) -> int:
+    """How often the clock was read: once for seeds that trained side by side."""
+    return math.ceil(sum(Fraction(1, int(run["seeds_together"])) for run in runs))
 
 
 def _sidecars(contents: Contents, dataset: DatasetContents, variant: str) -> list[dict[str, Any]]:

@@ -121,22 +121,23 @@ def timed(trained: tuple[Experiment, Path]) -> Callable[..., Contents]:
 
 
 def test_overheads_are_relative_to_joint_concat_wherever_it_stands(timed: Callable[..., Contents]) -> None:
-    contents = timed(agm={"seconds": (9.0, 6.0)}, mla={"seconds": (1.5, 400.0), "resumed_from_epoch": (0, 2)})
+    resumed = {"seconds": (1.5, 400.0), "resumed_from_epoch": (0, 2)}
+    contents = timed(agm={"seconds": (9.0, 6.0)}, mla=resumed)
     (found,) = timings(contents)
     assert (found.baseline, found.machines) == ("Joint-Concat", 1)
-    rows = {row.variant: (row.overhead, row.seconds, row.memory, row.runs) for row in found.rows}
-    assert rows["joint"] == ("1.00", "3.00", "101", "2 runs")
-    assert rows["agm"] == ("2.50", "7.50", "101", "2 runs")
-    assert rows["mla"] == ("0.50", "1.50", "100", "1 run")  # a resumed run did not measure the whole
+    rows = {row.variant: (row.overhead, row.seconds, row.memory, row.timings) for row in found.rows}
+    assert rows["joint"] == ("1.00", "3.00", "101", "1 timing")
+    assert rows["agm"] == ("2.50", "7.50", "101", "1 timing")
+    assert rows["mla"] == ("0.50", "1.50", "100", "1 timing")  # a resumed run did not measure the whole
 
 
 def test_times_of_seeds_side_by_side_are_compared_with_their_like_only(timed: Callable[..., Contents]) -> None:
     contents = timed(agm={"seeds_together": (1, 1)}, mla={"seeds_together": (2, 1)})
     (found,) = timings(contents)
-    rows = {row.variant: (row.overhead, row.together) for row in found.rows}
-    assert rows["joint"] == ("1.00", "2")
-    assert rows["agm"] == ("–", "1")
-    assert rows["mla"] == ("–", "1, 2")
+    rows = {row.variant: (row.overhead, row.together, row.timings) for row in found.rows}
+    assert rows["joint"] == ("1.00", "2", "1 timing")
+    assert rows["agm"] == ("–", "1", "2 timings")
+    assert rows["mla"] == ("–", "1, 2", "2 timings")
 
 
 def test_without_joint_concat_the_first_joint_variant_is_the_baseline(trained: tuple[Experiment, Path]) -> None:
