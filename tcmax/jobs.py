@@ -10,8 +10,9 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -244,24 +245,17 @@ def train_block(experiment: Experiment, cell: Cell, block: int, results: Path) -
     fingerprint = dataset.fingerprint()
     _check_prepared(results / experiment.name / cell.dataset / "data.json", fingerprint)
     context = context_of(experiment, cell, dataset, fingerprint, results)
-    held = None  # until a run needs it
+
+    @cache  # taken when the first run needs it
+    def held() -> "Held":
+        return hold(dataset, device, experiment.settings.residence)
+
     seeds = experiment.blocks[block]
     entries: dict[int, dict[str, Any]] = {}
-    together = [seeds] if train_side_by_side(context.spec, dataset) else [[seed] for seed in seeds]
+    together = [seeds] if train_side_by_side(context.spec, dataset) else [(seed,) for seed in seeds]
     with Progress(f"{cell.dataset} fold {cell.fold} {cell.variant}", len(seeds)) as progress:
         for group in together:
-            with contextlib.ExitStack() as locks:
-                for seed in group:
-                    locks.enter_context(run_lock(context.folder(seed)))
-                    entry = _finished(context, seed)
-                    if entry is not None:
-                        entries[seed] = entry
-                        progress.advance(f"seed {seed} kept")
-                for waiting in _at_one_epoch(context, [seed for seed in group if seed not in entries]):
-                    held = held or hold(dataset, device, experiment.settings.residence)
-                    for seed, entry in zip(waiting, _train(context, waiting, device, held, progress), strict=True):
-                        entries[seed] = entry
-                        progress.advance(f"seed {seed} {entry['status']}")
+            entries |= _complete(context, group, device, held, progress)
     manifest = context.folder(seeds[0]).parent / f"block_{block}.json"
     write_json(
         manifest,
@@ -276,6 +270,25 @@ def train_block(experiment: Experiment, cell: Cell, block: int, results: Path) -
         },
     )
     return manifest
+
+
+def _complete(
+    context: Context, seeds: Sequence[int], device: Any, held: Callable[[], "Held"], progress: Progress
+) -> dict[int, dict[str, Any]]:
+    """Manifest entries of seeds that may train together; what is missing of them is trained under their locks."""
+    entries: dict[int, dict[str, Any]] = {}
+    with contextlib.ExitStack() as locks:
+        for seed in seeds:
+            locks.enter_context(run_lock(context.folder(seed)))
+            entry = _finished(context, seed)
+            if entry is not None:
+                entries[seed] = entry
+                progress.advance(f"seed {seed} kept")
+        for waiting in _at_one_epoch(context, [seed for seed in seeds if seed not in entries]):
+            for seed, entry in zip(waiting, _train(context, waiting, device, held(), progress), strict=True):
+                entries[seed] = entry
+                progress.advance(f"seed {seed} {entry['status']}")
+    return entries
 
 
 def _check_prepared(path: Path, fingerprint: str) -> None:

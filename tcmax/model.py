@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tcmax.encoders.base import Encoder
-from tcmax.fusion.base import Head
+from tcmax.fusion.base import Head, by_modality
 from tcmax.seeding import derive
 
 
@@ -31,7 +31,7 @@ class Outputs:
     @property
     def unimodal(self) -> dict[str, Tensor]:
         """Logits per modality, without the joint ones."""
-        return {name: value for name, value in self.logits.items() if name != "joint"}
+        return by_modality(self.logits)
 
 
 @dataclass

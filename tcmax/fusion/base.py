@@ -46,6 +46,11 @@ class Head(nn.Module):
         return self(terms)["joint"]
 
 
+def by_modality(logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Logits of the modalities, without the joint ones."""
+    return {name: values for name, values in logits.items() if name != "joint"}
+
+
 def total(unimodal: Mapping[str, Tensor]) -> Tensor:
     """Sum of unimodal logits, in modality order so that equal runs give equal bytes."""
     first, *rest = unimodal.values()

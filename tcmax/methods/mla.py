@@ -19,7 +19,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from tcmax.fusion.base import total
+from tcmax.fusion.base import by_modality, total
 from tcmax.fusion.shared_head import SharedHead
 from tcmax.methods.base import Batch, Method, Progress, cross_entropy
 from tcmax.model import MultimodalClassifier
@@ -56,7 +56,7 @@ class MLA(Method):
         self.register_buffer("projector", identity)
 
     def read_out(self, logits: Mapping[str, Tensor]) -> Tensor:
-        unimodal = {name: values for name, values in logits.items() if name != "joint"}
+        unimodal = by_modality(logits)
         # Switch mla.batch_gating: the original takes the softmax over the rows it is given and one weight per modality
         # for all of them, so that a prediction depends on its batch mates.
         over, summed = (-2, (-2, -1)) if self.setting.switches["mla.batch_gating"] else (-1, (-1,))

@@ -17,7 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tcmax.fusion.base import total
+from tcmax.fusion.base import by_modality, total
 from tcmax.methods.base import Batch, Method, Progress, Setting, cross_entropy, item_costs
 from tcmax.model import Outputs
 
@@ -53,7 +53,7 @@ class QMF(Method):
         self.register_buffer("history", torch.zeros(len(setting.modalities), setting.n_train, dtype=torch.float64))
 
     def read_out(self, logits: Mapping[str, Tensor]) -> Tensor:
-        unimodal = {name: values for name, values in logits.items() if name != "joint"}
+        unimodal = by_modality(logits)
         return total({name: energy_weights(values).unsqueeze(-1) * values for name, values in unimodal.items()})
 
     def loss(self, outputs: Outputs, batch: Batch, progress: Progress) -> dict[str, Tensor]:

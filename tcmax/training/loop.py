@@ -265,7 +265,7 @@ class Runs:
                     scores[f"accuracy.{part}.{name}"] = float(right[where].mean())
                     scores[f"nll.{part}.{name}"] = float(cost[where].mean())
             _note(state, epoch, scores)
-            # Copies: arrays of all seeds would stay for the sake of one.
+            # Never views of live weights, by nature; and copies, since arrays of all seeds would stay for one.
             self._keep_best(state, epoch, {name: values[place].copy() for name, values in logits.items()}, scores)
 
     def _keep_best(self, state: RunState, epoch: int, logits: Logits, scores: Mapping[str, float]) -> None:
@@ -320,8 +320,7 @@ def _diverge(state: RunState, epoch: int) -> None:
 def _keep(
     state: RunState, rule: str, unit: str, score: float, epoch: int, logits: Logits, always: bool = False
 ) -> None:
-    """Remember logits when the score improves (the earliest best epoch wins ties). Logits are copies by nature: they
-    are arrays of one evaluation, never views of live weights."""
+    """Remember logits when the score improves (the earliest best epoch wins ties)."""
     units = state.best.setdefault(rule, {})
     if always or unit not in units or score > units[unit][0]:
         units[unit] = (score, epoch, logits)
