@@ -4,7 +4,7 @@
 
 The baseline does for each item what the released loaders do: it lists the clip's folder, decodes three JPEGs (480 x 360
 pixels, quality 95, about 60 kB) with Pillow, applies torchvision's RandomResizedCrop, flip, ToTensor and Normalize to
-each, unpickles a spectrogram, and stacks 32 items. The store holds the same items, as `tcmax.data.clip_maker` would
+each, unpickles a spectrogram, and stacks 32 items. The store holds the same items, as `clip_maker` would
 make them. Rates are items a second of one core's processor time, with files in the page cache: alternatives are
 interleaved, and the least time of each is compared, since whatever else the machine does only adds to it. Ratios are
 what to read. Not one to one: the store's frames were squeezed to 224 x 224 once.
@@ -34,10 +34,10 @@ from torch import Tensor
 from torchvision.transforms import functional, transforms
 
 from tcmax.data.base import Card, Dataset, Fold
-from tcmax.data.clip_maker import ClipMaker
-from tcmax.data.clips import CLIP_SETS
-from tcmax.data.prepared import stored_modalities
-from tcmax.data.store import SHARDS, Array, Effort, Layout, build
+from tcmax.data.media.clip_maker import ClipMaker
+from tcmax.data.media.clips import CLIP_SETS
+from tcmax.data.media.prepared import stored_modalities
+from tcmax.data.media.store import SHARDS, Array, Effort, Layout, build
 from tcmax.data.views import DRAWS_PER_CROP, crop_boxes
 from tcmax.training.augment import resized_crops, resized_together
 from tcmax.training.loading import Rows, hold, part_of
@@ -113,7 +113,7 @@ class FromFiles:
 
 
 def stored_dataset(folder: Path, n_items: int) -> Dataset:
-    """A dataset on a store of the baseline's files, as `tcmax.data.prepared` opens one."""
+    """A dataset on a store of the baseline's files, as `tcmax.data.media.prepared` opens one."""
     layout = Layout(
         arrays={"visual": Array((FRAMES, SIDE, SIDE, 3), "uint8"), "audio": Array((1, 129, 862), "float32")},
         items=tuple(f"item-{row}" for row in range(n_items)),

@@ -27,11 +27,11 @@ from typing import Any
 import av
 import numpy as np
 
+from tcmax.commands.prepare_media import Choices, prepare_media
 from tcmax.data.base import data_root
-from tcmax.data.clips import clip_set, read_lists
-from tcmax.data.store import SHARDS, Effort, Store
-from tcmax.files import sha256
-from tcmax.prepare import Choices, prepare_media
+from tcmax.data.media.clips import clip_set, read_lists
+from tcmax.data.media.store import SHARDS, Effort, Store
+from tcmax.records.files import sha256
 
 FPS, HEIGHT, WIDTH = 25, 72, 96
 WAV_HZ, MP3_HZ = 16_000, 44_100

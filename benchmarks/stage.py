@@ -25,9 +25,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from tcmax import records
 from tcmax.metrics import METRICS
 from tcmax.metrics.readout import JOINT_READOUTS
+from tcmax.records import kinds, parquet
 
 SIZES = {"crema-d": 744, "kinetics-sounds": 2594, "ave": 402, "vggsound": 13294, "ucf101": 3783}
 CLASSES = {"crema-d": 6, "kinetics-sounds": 31, "ave": 28, "vggsound": 309, "ucf101": 101}
@@ -81,7 +81,7 @@ def item_tables(dataset: str, labels_of: list[str], seeds: int, rng: np.random.G
             if "confidence" in name or "brier" in name:
                 values = 1 / (1 + np.exp(-np.abs(margin)))
             columns[name] = values.astype(np.float32).astype(np.float64).ravel()
-        yield records.build(records.ITEM_SCORES, columns, header)
+        yield parquet.build(kinds.ITEM_SCORES, columns, header)
 
 
 def write_dataset(folder: Path, dataset: str, labels_of: list[str], seeds: int, rng: np.random.Generator) -> None:
@@ -97,9 +97,9 @@ def write_dataset(folder: Path, dataset: str, labels_of: list[str], seeds: int, 
     common = {"dataset": dataset, "variant": [v for v, _ in runs], "seed": [s for _, s in runs]}
     of_run = {"selection": "last", "readout": "own", "metric": "macro_f1", "value": rng.random(len(runs))}
     scores = {**common, "fold": [None] * len(runs), **of_run, "n_items": SIZES[dataset]}
-    records.write(folder / "scores.parquet", records.SCORES, scores)
+    parquet.write(folder / "scores.parquet", kinds.SCORES, scores)
     validation = {"epoch": 0, "quantity": "accuracy.val.own", "value": rng.random(len(runs))}
-    records.write(folder / "history.parquet", records.HISTORY, {**common, "fold": 0, **validation})
+    parquet.write(folder / "history.parquet", kinds.HISTORY, {**common, "fold": 0, **validation})
 
 
 def claims(labels_of: list[str]) -> list[dict[str, Any]]:

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tcmax.fusion import HEADS
+from tcmax.experiment.switches import PROTOCOL, SWITCHES, Switch
 from tcmax.methods import METHODS
+from tcmax.models.fusion import HEADS
 from tcmax.registry import Table
-from tcmax.switches import PROTOCOL, SWITCHES, Switch
 
 PAGE = Path(__file__).parent / "methods.md"
 

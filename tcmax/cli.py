@@ -57,12 +57,12 @@ def plan(
 ) -> None:
     """Print runs, jobs, estimated hours and disk before training. With --power: what would decide."""
     if power:
-        from tcmax.power_plan import power_plan, power_text
+        from tcmax.commands.power import power_plan, power_text
 
         rows = power_plan(_experiment(experiment), results, gain, metric, chance)
         typer.echo(power_text(rows, gain, metric, chance))
         return
-    from tcmax.plan import plan_text
+    from tcmax.commands.plan import plan_text
 
     typer.echo(plan_text(_experiment(experiment, parts=True), results))
 
@@ -84,7 +84,7 @@ def looks(
     The looks are recorded and bind: from then on every comparison is corrected for them, and only at these numbers of
     seeds (docs/statistics.md, Looking before the end).
     """
-    from tcmax.looks import looks, looks_text, take_look
+    from tcmax.commands.looks import looks, looks_text, take_look
 
     loaded = _experiment(experiment)
     if (at is None) == (seeds is None):
@@ -110,7 +110,7 @@ def splits(
     results: Results = Path("results"),
 ) -> None:
     """Compare two variants over repeated random splits. Each split is a dataset: for new training and test sets."""
-    from tcmax.splits import compare_splits, splits_text
+    from tcmax.commands.splits import compare_splits, splits_text
 
     typer.echo(splits_text(compare_splits(_experiment(experiment), results, a, b, metric, readout)))
 
@@ -143,8 +143,8 @@ def prepare(
 ) -> None:
     """Check a dataset and write its facts. With --source: make its store from raw media (docs/raw-media.md)."""
     if source is not None:
-        from tcmax.data.store import Effort
-        from tcmax.prepare import Choices, prepare_media, prepare_tweets
+        from tcmax.commands.prepare_media import Choices, prepare_media, prepare_tweets
+        from tcmax.data.media.store import Effort
 
         effort = Effort(processes or os.cpu_count() or 1, failed_share)
         tweets = dataset == "mvsa-single"
@@ -161,13 +161,13 @@ def prepare(
         choices = Choices(size, seed, fidelity, _pairs(switch))
         typer.echo(prepare_media(dataset, source, store, choices=choices, effort=effort))
         return
-    from tcmax import jobs
+    from tcmax.training import datasets
 
     loaded = _experiment(experiment)
     if dataset not in loaded.settings.datasets:
         known = ", ".join(loaded.settings.datasets)
         raise TcmaxError(f"{loaded.path}: there is no dataset {dataset!r}; it names {known}.")
-    typer.echo(jobs.prepare(loaded, dataset, results))
+    typer.echo(datasets.prepare(loaded, dataset, results))
 
 
 @app.command()
@@ -180,8 +180,8 @@ def train(
     results: Results = Path("results"),
 ) -> None:
     """Train one block of seeds. Finished runs are kept; an interrupted one continues from its checkpoint."""
-    from tcmax import jobs
-    from tcmax.experiment import Cell
+    from tcmax.experiment.grid import Cell
+    from tcmax.training import jobs
 
     loaded = _experiment(experiment, parts=True)
     typer.echo(jobs.train_block(loaded, Cell(dataset, fold, variant), block, results))
@@ -194,7 +194,7 @@ def score(
     results: Results = Path("results"),
 ) -> None:
     """Turn predictions into scores. Writes the item scores, scores and histories of all runs on a dataset."""
-    from tcmax.stages import score_dataset
+    from tcmax.commands.analyse import score_dataset
 
     for path in score_dataset(_experiment(experiment), dataset, results):
         typer.echo(path)
@@ -203,7 +203,7 @@ def score(
 @app.command()
 def compare(experiment: ExperimentName, results: Results = Path("results")) -> None:
     """Turn scores into estimates, intervals and tests. Tests are corrected within families, which are named."""
-    from tcmax.stages import compare_experiment
+    from tcmax.commands.analyse import compare_experiment
 
     typer.echo(compare_experiment(_experiment(experiment), results))
 
@@ -216,7 +216,7 @@ def report(
     processes: Annotated[int, typer.Option(min=1, help="How many processes draw figures.")] = 1,
 ) -> None:
     """Render the page, the article, tables and figures. Reads what the earlier stages wrote."""
-    from tcmax.stages import report_experiment
+    from tcmax.commands.analyse import report_experiment
 
     typer.echo(report_experiment(_experiment(experiment), results, reports, processes))
 
@@ -228,7 +228,7 @@ def theory(
     reports: Reports = Path("reports"),
 ) -> None:
     """Compute on known laws what the loss can reach. Writes a report on heads, batches, priors and samples."""
-    from tcmax.theory import run_theory
+    from tcmax.commands.theory import run_theory
 
     typer.echo(run_theory(laws, results, reports))
 
@@ -240,7 +240,7 @@ def import_results(
     config: Annotated[Path, typer.Option(help="Folder for the experiment file.")] = Path("config"),
 ) -> None:
     """Take in predictions or scores made elsewhere. CSV, Parquet or NPZ, with a mapping (docs/foreign-results.md)."""
-    from tcmax.foreign.write import import_results
+    from tcmax.commands.imports.write import import_results
 
     for line in import_results(mapping, results, config):
         typer.echo(line)
@@ -252,7 +252,7 @@ def why(
     results: Results = Path("results"),
 ) -> None:
     """Say what produced a file, and why it would be rebuilt."""
-    from tcmax.why import why_text
+    from tcmax.commands.why import why_text
 
     typer.echo(why_text(file, results))
 
@@ -260,7 +260,7 @@ def why(
 @app.command()
 def doctor() -> None:
     """Print versions, devices, and what is missing for which task."""
-    from tcmax.doctor import doctor_text
+    from tcmax.commands.doctor import doctor_text
 
     typer.echo(doctor_text())
 
@@ -268,7 +268,7 @@ def doctor() -> None:
 @data_app.command("list")
 def data_list() -> None:
     """List datasets and whether their files are here."""
-    from tcmax.data.fetch import listing
+    from tcmax.data.fetching.fetch import listing
 
     typer.echo(listing())
 
@@ -276,7 +276,7 @@ def data_list() -> None:
 @data_app.command("info")
 def data_info(name: Annotated[str, typer.Argument(help="Dataset, or a feature file of yours.")]) -> None:
     """Print a dataset's licence, source, citation and caveats."""
-    from tcmax.data.fetch import info
+    from tcmax.data.fetching.fetch import info
 
     typer.echo(info(name))
 
@@ -287,7 +287,7 @@ def data_fetch(
     root: Annotated[Path | None, typer.Option(help="Where to put it; $TCMAX_DATA when not given.")] = None,
 ) -> None:
     """Download a dataset's public originals and rebuild it. The decoded content is verified."""
-    from tcmax.data.fetch import fetch
+    from tcmax.data.fetching.fetch import fetch
 
     typer.echo(fetch(name, root))
 
@@ -298,7 +298,7 @@ def data_verify(
     root: Annotated[Path | None, typer.Option(help="Where it is; $TCMAX_DATA when not given.")] = None,
 ) -> None:
     """Verify the decoded content of a dataset against its checksums."""
-    from tcmax.data.fetch import verify
+    from tcmax.data.fetching.fetch import verify
 
     typer.echo(verify(name, root))
 
@@ -316,7 +316,7 @@ def audit_claims(
     results: Results = Path("results"),
 ) -> None:
     """Judge the claims of an experiment from its item scores."""
-    from tcmax.stages import audit_experiment
+    from tcmax.commands.analyse import audit_experiment
 
     lines, failed = audit_experiment(_experiment(experiment), results, claims, fail_on, influence)
     for line in lines:
@@ -328,7 +328,7 @@ def audit_claims(
 @audit_app.command("discrepancies")
 def audit_discrepancies(experiment: ExperimentName, results: Results = Path("results")) -> None:
     """Say what each deviation of released code changes. Lists the conclusions that it would have changed."""
-    from tcmax.stages import discrepancies_experiment
+    from tcmax.commands.analyse import discrepancies_experiment
 
     for line in discrepancies_experiment(_experiment(experiment), results):
         typer.echo(line)
@@ -341,7 +341,7 @@ def audit_multiverse(
     results: Results = Path("results"),
 ) -> None:
     """Say which verdicts hold under other choices. Varies epoch, population, level, metric, read-out, datasets."""
-    from tcmax.stages import multiverse_experiment
+    from tcmax.commands.analyse import multiverse_experiment
 
     for line in multiverse_experiment(_experiment(experiment), results, claims):
         typer.echo(line)
@@ -407,13 +407,13 @@ def _pairs(switches: list[str] | None) -> dict[str, str]:
 
 def _experiment(name: str, parts: bool = False):  # type: ignore[no-untyped-def]
     """Load an experiment; `parts` also checks the parameters of methods, heads and encoders (imports torch)."""
-    from tcmax import experiment
+    from tcmax.experiment import grid
 
-    loaded = experiment.load(name)
+    loaded = grid.load(name)
     if parts:
         if loaded.settings.imported is not None:
             raise TcmaxError(f"{loaded.path}: {loaded.name} holds imported results; there is nothing to train.")
-        from tcmax.memory import import_for_good
+        from tcmax.commands.memory import import_for_good
 
         import_for_good("torch")
         from tcmax.training.spec import check_parts

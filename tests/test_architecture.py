@@ -1,56 +1,58 @@
-"""The line everything travels runs one way: an import against it fails here."""
+"""The house: rooms stand one above the other, and imports point down. A loose module, an import upwards or in a circle
+fails here, and so does torch right of predictions or a tool of statistics left of them."""
 
 import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import tcmax
-from tcmax import provenance
+from tcmax.records import provenance
 from tcmax.stats import PROCEDURES
 
 PACKAGE = Path(tcmax.__file__).parent
-TRAINING = provenance.TRAINING_SIDE
-ANALYSIS = (
-    "tcmax.audit",
-    "tcmax.compare",
-    "tcmax.evidence",
-    "tcmax.foreign",
-    "tcmax.metrics",
-    "tcmax.report",
-    "tcmax.stats",
+# From the roof to the ground: a room imports itself and what stands below it.
+ROOMS = (
+    "cli",
+    "commands",
+    "report",
+    "audit",
+    "evidence",
+    "training",
+    "experiment",
+    "data",
+    "methods",
+    "information",
+    "models",
+    "metrics",
+    "records",
+    "stats",
+    "console",
+    "registry",
+    "seeding",
+    "errors",
 )
-# Both sides stand on these; they hold no torch and no statistics.
-GROUND = (
-    "tcmax.console",
-    "tcmax.errors",
-    "tcmax.experiment",
-    "tcmax.files",
-    "tcmax.memory",
-    "tcmax.provenance",
-    "tcmax.records",
-    "tcmax.registry",
-    "tcmax.sequential",
-    "tcmax.switches",
-)
-# These tie the sides together and know the paths.
-CONDUCTORS = (
-    "tcmax.cli",
-    "tcmax.doctor",
-    "tcmax.jobs",
-    "tcmax.looks",
-    "tcmax.plan",
-    "tcmax.power_plan",
-    "tcmax.prepare",
-    "tcmax.splits",
-    "tcmax.stages",
-    "tcmax.theory",
-    "tcmax.why",
-)
+# The same within rooms that have rooms of their own; what is not named stands below.
+INNER = {
+    "commands": ("imports",),
+    "data": ("fetching", "media"),
+    "models": ("classifier", "fusion", "encoders"),
+}
+# Modules at the top of the package: the command line, and the ground that everything stands on.
+TOP = ("cli", "console", "errors", "registry", "seeding")
+RIGHT_OF_PREDICTIONS = ("report", "audit", "evidence", "metrics", "stats")
+LEFT_OF_PREDICTIONS = ("training", "data", "methods", "information", "models")
+# Both sides stand on these.
+SHARED = ("experiment", "records", "console", "errors", "registry")
+TORCH = ("torch", "torchvision", "torchaudio", "sklearn", "av", "cv2", "PIL")
+STATISTICS = ("pandas", "scipy", "matplotlib", "statsmodels", "seaborn", "jinja2")
+# Lists of names and aliases, which import nothing.
+TABLES = ("tcmax.data", "tcmax.models.encoders", "tcmax.models.fusion", "tcmax.methods")
 
 
 def within(module: str, parts: tuple[str, ...]) -> bool:
@@ -86,120 +88,141 @@ class _WithoutFunctions(ast.NodeTransformer):
         return None if ast.unparse(node.test) == "TYPE_CHECKING" else node
 
 
-def tree_of(module: str) -> ast.Module:
-    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+@cache
+def everywhere(module: str) -> tuple[tuple[int, str], ...]:
+    """(line, module) of each import of a module, wherever it stands."""
+    return tuple(imports(module, ast.parse(MODULES[module].read_text(encoding="utf-8"))))
 
 
-EVERYWHERE = {module: list(imports(module, tree_of(module))) for module in MODULES}
-ON_IMPORT = {
-    module: {name for _, name in imports(module, _WithoutFunctions().visit(tree_of(module)))} for module in MODULES
-}
+@cache
+def on_import(module: str) -> frozenset[str]:
+    """What importing a module imports."""
+    tree = _WithoutFunctions().visit(ast.parse(MODULES[module].read_text(encoding="utf-8")))
+    return frozenset(name for _, name in imports(module, tree))
+
+
+def of(rooms: tuple[str, ...]) -> list[str]:
+    return [module for module in MODULES if within(module, tuple(f"tcmax.{room}" for room in rooms))]
 
 
 def faults(modules: list[str], forbidden: tuple[str, ...], allowed: tuple[str, ...] = ()) -> list[str]:
+    assert modules
     return [
         f"{module}:{line} imports {name}"
         for module in modules
-        for line, name in EVERYWHERE[module]
+        for line, name in everywhere(module)
         if within(name, forbidden) and name not in allowed
     ]
 
 
-def of(parts: tuple[str, ...]) -> list[str]:
-    found = [module for module in MODULES if within(module, parts)]
-    assert found
-    return found
+def room_of(module: str) -> str:
+    return module.split(".")[1]
 
 
-TORCH = ("torch", "torchvision", "torchaudio", "sklearn", "av", "cv2", "PIL")
-# Lists of names and aliases, which import nothing.
-TABLES = ("tcmax.data", "tcmax.encoders", "tcmax.fusion", "tcmax.methods")
+def test_every_module_stands_in_a_room():
+    assert [module for module in MODULES if module != "tcmax" and room_of(module) not in ROOMS] == []
+    loose = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    assert loose == set(TOP)
+    assert {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"} == {*ROOMS} - loose
 
 
-def test_every_module_stands_somewhere():
-    placed = (*TRAINING, *ANALYSIS, *GROUND, *CONDUCTORS)
-    assert [module for module in MODULES if module != "tcmax" and not within(module, placed)] == []
+def test_rooms_import_only_what_stands_below_them():
+    height = {room: len(ROOMS) - place for place, room in enumerate(ROOMS)}
+    upwards = [
+        f"{module}:{line} imports {name}"
+        for module in MODULES
+        if module != "tcmax"
+        for line, name in everywhere(module)
+        if within(name, ("tcmax",)) and name != "tcmax" and height[room_of(name)] > height[room_of(module)]
+    ]
+    assert upwards == []
+
+
+@pytest.mark.parametrize("room", INNER)
+def test_rooms_within_rooms_import_downwards_too(room):
+    order = [*INNER[room], ""]
+
+    def floor(module: str) -> int:
+        inner = module.split(".")[2] if module.count(".") > 1 else ""
+        return order.index(inner if inner in order else "")
+
+    upwards = [
+        f"{module}:{line} imports {name}"
+        for module in of((room,))
+        for line, name in everywhere(module)
+        if within(name, (f"tcmax.{room}",)) and name not in TABLES and floor(name) < floor(module)
+    ]
+    assert upwards == []
+
+
+def test_no_import_goes_in_a_circle():
+    """Not even one that stands in a function: who reads one of two such modules has to read both."""
+    done, path = set(), []
+
+    def walk(module: str) -> None:
+        assert module not in path, " -> ".join([*path[path.index(module) :], module])
+        if module in done:
+            return
+        path.append(module)
+        for target in sorted({name for _, name in everywhere(module) if name in MODULES and name != "tcmax"}):
+            walk(target)
+        path.pop()
+        done.add(module)
+
+    for module in MODULES:
+        walk(module)
 
 
 def test_nothing_right_of_predictions_imports_torch_or_what_trains():
-    assert faults(of(ANALYSIS), (*TORCH, *TRAINING), allowed=(*TABLES, "tcmax.seeding")) == []
+    training = tuple(f"tcmax.{room}" for room in LEFT_OF_PREDICTIONS)
+    assert faults(of(RIGHT_OF_PREDICTIONS), (*TORCH, *training), allowed=TABLES) == []
 
 
-def test_nothing_on_the_training_side_imports_the_tools_of_statistics():
-    assert faults(of(TRAINING), ("pandas", "scipy", "matplotlib", "statsmodels", "seaborn", "jinja2")) == []
+def test_nothing_left_of_predictions_imports_the_tools_of_statistics():
+    assert faults(of((*LEFT_OF_PREDICTIONS, "experiment", "seeding")), STATISTICS) == []
 
 
-def test_nothing_on_the_training_side_imports_the_analysis_or_the_conductors():
-    assert faults(of(TRAINING), (*ANALYSIS, *CONDUCTORS)) == []
-
-
-def test_the_ground_imports_neither_side():
-    heavy = (*TORCH, "pandas", "scipy", "matplotlib", "statsmodels", "seaborn")
-    assert faults(of(GROUND), (*heavy, *ANALYSIS, *CONDUCTORS)) == []
-    # experiment.py reads the tables of names, and counts the folds of a user's feature file.
-    assert faults(of(GROUND), TRAINING, allowed=(*TABLES, "tcmax.data.features")) == []
+def test_what_both_sides_stand_on_holds_neither_torch_nor_statistics():
+    assert faults(of(SHARED), (*TORCH, *STATISTICS)) == []
+    # The experiment counts the folds of a user's feature file.
+    training = tuple(f"tcmax.{room}" for room in LEFT_OF_PREDICTIONS)
+    assert faults(of(SHARED), training, allowed=(*TABLES, "tcmax.data.features")) == []
 
 
 def test_statistics_know_arrays_only():
     ours = [
         f"{module}:{line} imports {name}"
-        for module in of(("tcmax.stats",))
-        for line, name in EVERYWHERE[module]
+        for module in of(("stats",))
+        for line, name in everywhere(module)
         if within(name, ("tcmax",)) and not within(name, ("tcmax.stats", "tcmax.seeding"))
     ]
     assert ours == []
 
 
 def test_importing_a_module_of_the_analysis_reaches_no_torch():
+    light = ("tcmax.commands.analyse", "tcmax.commands.why", "tcmax.training.jobs", "tcmax.cli")
     reached = {}
-    for module in of((*ANALYSIS, *GROUND, "tcmax.stages", "tcmax.jobs", "tcmax.why", "tcmax.cli")):
+    for module in (*of((*RIGHT_OF_PREDICTIONS, *SHARED)), *of(("commands.imports",)), *light):
         pending, seen = [module], set()
         while pending:
             name = pending.pop()
             if name not in seen:
                 seen.add(name)
-                pending += ON_IMPORT.get(name, ())
+                pending += on_import(name) if name in MODULES else ()
         reached[module] = sorted(name for name in seen if within(name, TORCH))
     assert {module: names for module, names in reached.items() if names} == {}
 
 
-def test_packages_do_not_import_each_other_in_a_circle():
-    def top(name):
-        return ".".join(name.split(".")[:2])
-
-    graph = {}
-    for module, found in EVERYWHERE.items():
-        targets = {top(name) for _, name in found if within(name, ("tcmax",)) and name != "tcmax"}
-        graph.setdefault(top(module), set()).update(targets - {top(module)})
-    done, path = set(), []
-
-    def walk(name):
-        assert name not in path, " -> ".join([*path[path.index(name) :], name])
-        if name in done:
-            return
-        path.append(name)
-        for target in sorted(graph.get(name, ())):
-            walk(target)
-        path.pop()
-        done.add(name)
-
-    for name in sorted(graph):
-        walk(name)
-
-
 def test_every_module_that_training_uses_is_fingerprinted():
     # Fingerprints follow imports among training-side modules. What else these import must be unable to change a number.
-    inert = {"tcmax.console", "tcmax.errors", "tcmax.experiment", "tcmax.files", "tcmax.registry", "tcmax.switches"}
-    used = {
-        name
-        for module in of(TRAINING)
-        for _, name in EVERYWHERE[module]
-        if within(name, ("tcmax",)) and not within(name, TRAINING)
-    }
-    assert used <= inert
-    code = provenance.training_code(["tcmax.methods.joint", "tcmax.fusion.concat", "tcmax.encoders.mlp"])
-    needed = {"tcmax.model", "tcmax.seeding", "tcmax.sgd", "tcmax.training.loop", "tcmax.training.spec"}
-    assert needed <= set(code)
+    inert = ("tcmax.console", "tcmax.errors", "tcmax.experiment", "tcmax.records.files", "tcmax.registry")
+    trains = [module for module in MODULES if provenance.is_training_side(module)]
+    used = {name for module in trains for _, name in everywhere(module) if within(name, ("tcmax",))}
+    assert {name for name in used if not provenance.is_training_side(name) and not within(name, inert)} == set()
+    code = provenance.training_code(["tcmax.methods.joint", "tcmax.models.fusion.concat", "tcmax.models.encoders.mlp"])
+    needed = {"tcmax.models.classifier", "tcmax.models.sgd", "tcmax.seeding"}
+    assert needed | {"tcmax.training.loop", "tcmax.training.spec"} <= set(code)
+    assert not {"tcmax.training.jobs", "tcmax.training.datasets", "tcmax.data.fetching.fetch"} & set(code)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +235,7 @@ def test_a_light_import_stays_light(statement):
 
 
 def test_importing_the_whole_analysis_leaves_torch_out():
-    modules = [module for module in of((*ANALYSIS, *GROUND)) if module != "tcmax.console"]
+    modules = [module for module in of((*RIGHT_OF_PREDICTIONS, *SHARED)) if module != "tcmax.console"]
     code = f"import sys; from importlib import import_module; [import_module(m) for m in {modules!r}];"
     code += "sys.exit('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)

@@ -12,12 +12,12 @@ import pytest
 from factories import score_runs
 from scipy import special, stats
 
-from tcmax import records
 from tcmax.audit.noise import binomial_se
 from tcmax.metrics.calibration import fit_temperature
 from tcmax.metrics.divergence import js_divergence
 from tcmax.metrics.entropy import entropy
 from tcmax.metrics.readout import energy_weighted, entropy_gated
+from tcmax.records import kinds, parquet
 from tcmax.stats.crossed import crossed, interval
 from tcmax.stats.intervals import t_interval
 from tcmax.stats.multiplicity import adjust
@@ -29,10 +29,10 @@ HERE = Path(__file__).name
 ASSERTIONS: dict[int, tuple[str, tuple[str, ...]]] = {
     1: (
         "joint logits are the sum of the unimodal ones in additive heads, half of it in the released ShareHead",
-        ("fusion/test_heads.py", "fusion/test_heads_prototype.py"),
+        ("models/fusion/test_heads.py", "models/fusion/test_heads_prototype.py"),
     ),
-    2: ("the released ShareHead trains TCMax on twice the logits it tests", ("fusion/test_heads.py",)),
-    3: ("FiLM, Gated and BiGated have a direction, and a switch for it", ("fusion/test_heads_nonadditive.py",)),
+    2: ("the released ShareHead trains TCMax on twice the logits it tests", ("models/fusion/test_heads.py",)),
+    3: ("FiLM, Gated and BiGated have a direction, and a switch for it", ("models/fusion/test_heads_nonadditive.py",)),
     4: ("scaling logits changes divergence, entropy and log-loss, not accuracy; calibration undoes it", (HERE,)),
     5: ("entropy and gating are finite for logits of 200", ("methods/test_mla.py", "methods/test_qmf.py", HERE)),
     6: ("exact, decoupled and completely sampled TCMax agree", ("information/test_total_correlation.py",)),
@@ -91,11 +91,11 @@ ASSERTIONS: dict[int, tuple[str, tuple[str, ...]]] = {
     36: ("quantiles from a library, no interval from one seed, Holm, and the noise of a test set", (HERE,)),
     37: (
         "three joint read-outs for every method, and a label for a lead they make",
-        ("report/test_report_readouts.py",),
+        ("report/test_readouts.py",),
     ),
     38: ("passes, updates, time and memory of every method", ("training/test_work.py",)),
     39: ("the entropy ratio under both conventions of weak and strong", (HERE,)),
-    40: ("the scale of every method's logits", ("report/test_report_costs.py",)),
+    40: ("the scale of every method's logits", ("report/test_costs.py",)),
 }
 # The rules behind 32 to 34 are tested on made-up clips (tests/test_prepare.py, tests/data/test_media.py).
 EXCUSED: dict[int, str] = {
@@ -195,7 +195,7 @@ def test_assertion_39_the_entropy_ratio_is_given_under_both_conventions(tmp_path
     """The reference is better on the left, the variant on the right: the two ratios are each other's inverse."""
     skill = {("alone", "left"): 3.0, ("alone", "right"): 0.5, ("ours", "left"): 0.5, ("ours", "right"): 3.0}
     folder = score_runs(tmp_path, variants=("alone", "ours"), seeds=(0, 1), skill=skill, reference_variant="alone")
-    frame = records.read(folder / "scores.parquet", records.SCORES).to_pandas()
+    frame = parquet.read(folder / "scores.parquet", kinds.SCORES).to_pandas()
     frame = frame[(frame["selection"] == "last") & (frame["seed"] == 0)]
     cells = zip(frame["variant"], frame["metric"], frame["readout"], frame["value"], strict=True)
     values = {(variant, metric, readout): value for variant, metric, readout, value in cells}
@@ -207,5 +207,5 @@ def test_assertion_39_the_entropy_ratio_is_given_under_both_conventions(tmp_path
     assert by("ours", "entropy_ratio") == pytest.approx(right / left)
     assert by("ours", "entropy_ratio_own") == pytest.approx(left / right)
     assert by("alone", "entropy_ratio") == by("alone", "entropy_ratio_own")
-    header = records.header(folder / "scores.parquet")
+    header = parquet.header(folder / "scores.parquet")
     assert header["weak_and_strong"]["last"] == {"alone": ["right", "left"], "ours": ["left", "right"]}

@@ -11,10 +11,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tcmax import cli, records
-from tcmax.files import read_json, write_json
-
-ROOT = Path(__file__).resolve().parent.parent
+from tcmax import cli
+from tcmax.records import kinds
+from tcmax.records.files import read_json, write_json
 
 GOOD = """
 name: tiny
@@ -262,7 +261,7 @@ def prediction(project: Path) -> Path:
 
 def resign(project: Path) -> None:
     """Let the manifest vouch for a tampered predictions file, so that only its content can give it away."""
-    from tcmax.files import sha256
+    from tcmax.records.files import sha256
 
     manifest = project / "results/tiny/digits-halves/fold_0/tcmax/block_0.json"
     content = read_json(manifest)
@@ -306,7 +305,7 @@ def test_predictions_of_an_older_schema(trained: Path, fails: Fails) -> None:
     resign(trained)
     sentence = fails(*SCORE)
     assert "schema version 0" in sentence
-    assert f"version {records.SCHEMA_VERSION}" in sentence
+    assert f"version {kinds.SCHEMA_VERSION}" in sentence
 
 
 def test_a_table_of_another_kind_where_predictions_belong(trained: Path, fails: Fails) -> None:

@@ -3,18 +3,18 @@
 import dataclasses
 import importlib.util
 import re
-from pathlib import Path
 from types import ModuleType
 
 import pytest
+from projects import ROOT
 
-from tcmax.encoders import ENCODERS
-from tcmax.experiment import DatasetSettings, ExperimentSettings, TrainingSettings, VariantSettings
-from tcmax.fusion import HEADS
+from tcmax.experiment.settings import DatasetSettings, ExperimentSettings, TrainingSettings, VariantSettings
+from tcmax.experiment.switches import SWITCHES
 from tcmax.methods import METHODS
-from tcmax.switches import SWITCHES
+from tcmax.models.encoders import ENCODERS
+from tcmax.models.fusion import HEADS
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+DOCS = ROOT / "docs"
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,14 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+from projects import ROOT
 
-from tcmax import provenance, records, registry
+from tcmax import registry
 from tcmax.errors import TcmaxError
-from tcmax.files import read_json
 from tcmax.methods import METHODS
+from tcmax.records import kinds, parquet, provenance
+from tcmax.records.files import read_json
 
-ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "tcmax-circle"
 COMMANDS = """
 import sys
@@ -57,11 +58,11 @@ def test_an_installed_package_adds_a_method_and_a_dataset(site: Path, tmp_path: 
     assert done.returncode == 0, done.stderr
     assert "circle: Points on a circle, seen twice" in done.stdout
     results = tmp_path / "results" / "circle" / "circle"
-    scores = records.read(results / "scores.parquet", records.SCORES).to_pandas()
+    scores = parquet.read(results / "scores.parquet", kinds.SCORES).to_pandas()
     joint = scores[(scores["metric"] == "accuracy") & (scores["readout"] == "own") & (scores["selection"] == "last")]
     assert joint.groupby("variant", observed=True).size().to_dict() == {"agreement": 3, "joint": 3}
     assert joint["value"].min() > 0.4  # four classes
-    history = records.read(results / "history.parquet", records.HISTORY).to_pandas()
+    history = parquet.read(results / "history.parquet", kinds.HISTORY).to_pandas()
     assert set(history[history["quantity"] == "penalty"]["variant"]) == {"agreement"}
     code = read_json(results / "fold_0" / "agreement" / "seed_0" / "run.json")["code"]
     assert {"tcmax_circle.agreement", "tcmax_circle.circle", "tcmax.training.loop"} <= set(code)
@@ -72,7 +73,7 @@ def test_an_installed_package_adds_a_method_and_a_dataset(site: Path, tmp_path: 
 def test_without_the_package_its_names_are_unknown(tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     shutil.copy(EXAMPLE / "circle.yaml", tmp_path / "config")
-    done = run(tmp_path, tmp_path, "from tcmax import experiment; experiment.load('circle')")
+    done = run(tmp_path, tmp_path, "from tcmax.experiment.grid import load; load('circle')")
     assert done.returncode == 1
     assert "datasets.circle: unknown dataset 'circle'" in done.stderr
 

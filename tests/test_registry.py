@@ -8,10 +8,10 @@ import pytest
 
 from tcmax import registry
 from tcmax.data import DATASETS
-from tcmax.encoders import ENCODERS
 from tcmax.errors import TcmaxError
-from tcmax.fusion import HEADS
 from tcmax.methods import METHODS
+from tcmax.models.encoders import ENCODERS
+from tcmax.models.fusion import HEADS
 from tcmax.registry import Entry, Table
 
 TABLES = (DATASETS, ENCODERS, HEADS, METHODS)
@@ -103,8 +103,8 @@ def test_every_method_head_and_encoder_states_its_parameters():
 
 def test_listing_names_imports_no_torch():
     code = (
-        "import sys; from tcmax.methods import METHODS; from tcmax.fusion import HEADS;"
-        "from tcmax.encoders import ENCODERS; from tcmax.data import DATASETS;"
+        "import sys; from tcmax.methods import METHODS; from tcmax.models.fusion import HEADS;"
+        "from tcmax.models.encoders import ENCODERS; from tcmax.data import DATASETS;"
         "[t.names() for t in (METHODS, HEADS, ENCODERS, DATASETS)]; METHODS.target('OGM-GE');"
         "sys.exit('torch' in sys.modules)"
     )

@@ -10,13 +10,7 @@ from scipy import stats
 
 from tcmax.audit.emphasis import check_marks
 from tcmax.audit.findings import Finding, Strength
-from tcmax.audit.grim import (
-    grim,
-    grim_power,
-    halfwidth_reachable,
-    reachable_if_rounded_first,
-    recovered_denominator,
-)
+from tcmax.audit.grim import grim, grim_power, halfwidth_reachable, reachable_if_rounded_first, recovered_denominator
 from tcmax.audit.noise import break_even_discordance, break_even_seed_sd, gap_noise
 from tcmax.audit.rounding import Interval, PrintedNumber, check_derived, parse_printed, printed_order
 from tcmax.audit.summaries import Spread, SummaryTest, paired_bounds, seed_sd, welch, welch_range

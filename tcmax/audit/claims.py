@@ -10,25 +10,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tcmax import records
 from tcmax.audit.influence import influence_of
 from tcmax.audit.judging import Judged, RememberingBoard, populations_of, readings_of, tree_of, word_of
 from tcmax.audit.parts import Part
 from tcmax.audit.schema import Claim, Claims, datasets_of, load_claims
 from tcmax.audit.verdicts import Decision, Difference, FamilySizes, Leaf, Node, holm, needed_in_words
 from tcmax.errors import TcmaxError
-from tcmax.evidence import (
-    Board,
-    blank,
-    measured,
-    shown,
-    sign_flip_of,
-    write_evidence,
-)
-from tcmax.experiment import Experiment
-from tcmax.files import read_json
+from tcmax.evidence.board import Board
+from tcmax.evidence.rows import blank, measured, shown, sign_flip_of, write_evidence
+from tcmax.experiment.grid import Experiment
+from tcmax.experiment.looks import in_words, seeds_asked
 from tcmax.metrics import METRICS
-from tcmax.sequential import in_words, seeds_asked
+from tcmax.records import kinds, parquet
+from tcmax.records.files import read_json
 from tcmax.stats.crossed import Population
 
 TAU = "Kendall's tau"
@@ -48,8 +42,8 @@ def audit_claims(
     verdict `fail_on`. Raises TcmaxError for a bad claims
     file, an unknown verdict word, and missing or incomplete item scores.
     """
-    if fail_on is not None and fail_on not in records.VERDICT_WORDS:
-        raise TcmaxError(f"there is no verdict {fail_on!r}; verdicts: {', '.join(records.VERDICT_WORDS)}.")
+    if fail_on is not None and fail_on not in kinds.VERDICT_WORDS:
+        raise TcmaxError(f"there is no verdict {fail_on!r}; verdicts: {', '.join(kinds.VERDICT_WORDS)}.")
     claims = load_claims(claims_path, experiment)
     evidence, verdicts = judge(claims, experiment, results)
     changed = changed_after_training(experiment, results, claims.sha256)
@@ -59,8 +53,8 @@ def audit_claims(
     expected = expected_false_supports(claims, verdicts)
     head = {"experiment": experiment.name, "expected_false_supported": expected}
     write_evidence(folder / "claim_evidence.parquet", evidence, {"experiment": experiment.name})
-    columns = {name: [verdict[name] for verdict in verdicts] for name in records.VERDICTS.columns}
-    records.write(folder / "verdicts.parquet", records.VERDICTS, columns, head)
+    columns = {name: [verdict[name] for verdict in verdicts] for name in kinds.VERDICTS.columns}
+    parquet.write(folder / "verdicts.parquet", kinds.VERDICTS, columns, head)
     testable = sum(verdict["verdict"] != "not testable" for verdict in verdicts)
     lines = [verdict["line"] for verdict in verdicts]
     lines.append(
@@ -340,7 +334,7 @@ def _line(claim: Claim, row: Mapping[str, Any], words: Mapping[Population, str])
 def _not_testable(claim: Claim) -> dict[str, Any]:
     """The VERDICTS row of a claim that says itself that it cannot be tested here."""
     needed = f"would be tested by: {claim.data_needed}" if claim.data_needed else None
-    row: dict[str, Any] = dict.fromkeys(records.VERDICTS.columns)
+    row: dict[str, Any] = dict.fromkeys(kinds.VERDICTS.columns)
     row |= {
         "claim": claim.id,
         "text": " ".join(claim.text.split()),

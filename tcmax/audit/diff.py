@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tcmax import records
 from tcmax.errors import TcmaxError
-from tcmax.files import read_json
+from tcmax.records import kinds, parquet
+from tcmax.records.files import read_json
 
 Change = Literal["flip", "new seeds only", "added", "removed"]
 FILE = "verdicts.parquet"
@@ -77,7 +77,7 @@ def read_audit(path: Path) -> Audit:
 
 
 def _of_runs(path: Path) -> Audit:
-    found = records.read(path, records.VERDICTS, columns=COLUMNS)
+    found = parquet.read(path, kinds.VERDICTS, columns=COLUMNS)
     if found.column_names != list(COLUMNS):
         missing = next(name for name in COLUMNS if name not in found.column_names)
         raise TcmaxError(f"{path}: the column {missing!r} is missing.")

@@ -12,14 +12,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tcmax import records
 from tcmax.audit.judging import RememberingBoard, populations_of, readings_of, word_of
 from tcmax.audit.schema import Claim, Source, datasets_of, load_claims
-from tcmax.compare import family
 from tcmax.errors import TcmaxError
-from tcmax.evidence import Contender, write_evidence
-from tcmax.experiment import Experiment, Flip
-from tcmax.switches import PROTOCOL, SWITCHES
+from tcmax.evidence.compare import family
+from tcmax.evidence.rows import write_evidence
+from tcmax.evidence.scores import Contender
+from tcmax.experiment.grid import Experiment, Flip
+from tcmax.experiment.switches import PROTOCOL, SWITCHES
+from tcmax.records import kinds, parquet
 
 # What a flip may move: the joint prediction, how far modalities disagree, and how sure the prediction is.
 MEASURED = (("accuracy", "own"), ("js", "all"), ("entropy", "own"))
@@ -38,8 +39,8 @@ def audit_discrepancies(experiment: Experiment, results: Path, claims_path: Path
     rows = list(changes(experiment, conclusions(experiment, claims_path), boards))
     folder = results / experiment.name
     write_evidence(folder / "discrepancy_evidence.parquet", evidence, {"experiment": experiment.name})
-    columns = {name: [row[name] for row in rows] for name in records.DISCREPANCIES.columns}
-    records.write(folder / "discrepancies.parquet", records.DISCREPANCIES, columns, {"experiment": experiment.name})
+    columns = {name: [row[name] for row in rows] for name in kinds.DISCREPANCIES.columns}
+    parquet.write(folder / "discrepancies.parquet", kinds.DISCREPANCIES, columns, {"experiment": experiment.name})
     changed = [row for row in rows if row["before"] != row["after"]]
     lines = [
         f"{row['switch']} = {row['value']}, {row['dataset']}: {row['text']} {row['before']} -> {row['after']}"

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from tcmax.audit.judging import readings_of, word_of
 from tcmax.audit.schema import Claim
 from tcmax.audit.verdicts import MIN_DATASETS, Word
-from tcmax.evidence import Board, Contender, Reading, Score
-from tcmax.experiment import Experiment
+from tcmax.evidence.board import Board
+from tcmax.evidence.scores import Contender, Reading, Score
+from tcmax.experiment.grid import Experiment
 from tcmax.stats.crossed import MIN_UNITS
 
 MOST_SHOWN = 6  # flips that are named

@@ -8,8 +8,9 @@ from typing import Any
 from tcmax.audit.parts import Part, over_datasets, parts_on
 from tcmax.audit.schema import Claim
 from tcmax.audit.verdicts import AllOf, AnyOf, Decision, Leaf, Node, Word, combine_readings, decide, leaf
-from tcmax.evidence import Board, Compared, Contender, Pairing, Reading, Score
-from tcmax.experiment import Experiment
+from tcmax.evidence.board import Board
+from tcmax.evidence.scores import Compared, Contender, Pairing, Reading, Score
+from tcmax.experiment.grid import Experiment
 from tcmax.stats.crossed import Population
 
 

@@ -16,14 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tcmax import records
 from tcmax.audit.judging import RememberingBoard, readings_of, word_of
 from tcmax.audit.schema import Claim, datasets_of, load_claims
 from tcmax.audit.verdicts import MIN_DATASETS, Word
 from tcmax.errors import TcmaxError
-from tcmax.evidence import Board
-from tcmax.experiment import Experiment
+from tcmax.evidence.board import Board
+from tcmax.experiment.grid import Experiment
 from tcmax.metrics import WHOLE_ITEM
+from tcmax.records import kinds, parquet
 
 # Definitions of one idea in one unit: probabilities as trained or after one temperature per run; classes weighed by
 # their size or equally; the weak modality by the reference variant's accuracies or by the variant's own.
@@ -132,9 +132,9 @@ def audit_multiverse(experiment: Experiment, results: Path, claims_path: Path) -
         for reading, universe in enumerate(of.universes)
         for name, option in universe.choices
     ]
-    columns = {name: [row[k] for row in rows] for k, name in enumerate(records.MULTIVERSE.columns)}
+    columns = {name: [row[k] for row in rows] for k, name in enumerate(kinds.MULTIVERSE.columns)}
     head = {"experiment": experiment.name, "claims_sha256": claims.sha256}
-    records.write(results / experiment.name / "multiverse.parquet", records.MULTIVERSE, columns, head)
+    parquet.write(results / experiment.name / "multiverse.parquet", kinds.MULTIVERSE, columns, head)
     return [f"{of.claim}: {of.in_words}" for of in found]
 
 

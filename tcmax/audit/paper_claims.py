@@ -17,8 +17,8 @@ from tcmax.audit.rounding import PrintedNumber, parse_printed
 from tcmax.audit.schema import Source
 from tcmax.audit.tables import Cell, PublishedTable, load_table
 from tcmax.errors import TcmaxError
-from tcmax.experiment import explain, read_yaml
-from tcmax.files import sha256
+from tcmax.experiment.yaml import explain, read_yaml
+from tcmax.records.files import sha256
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
 

@@ -15,7 +15,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from tcmax import records
 from tcmax.audit.checks import SpreadTest, number, spread_tests
 from tcmax.audit.noise import GapNoise, break_even_seed_sd, gap_noise
 from tcmax.audit.paper_claims import PaperClaim, PaperClaims, better_first, load_paper_claims, places_of, sides_of
@@ -26,7 +25,8 @@ from tcmax.audit.summaries import seed_sd
 from tcmax.audit.tables import Cell, CellRef, PublishedTable
 from tcmax.audit.verdicts import AllOf, AnyOf, Leaf, Node, Word, decide
 from tcmax.errors import TcmaxError
-from tcmax.files import write_text
+from tcmax.records import kinds
+from tcmax.records.files import write_text
 from tcmax.seeding import generator
 from tcmax.stats.association import kendall
 
@@ -112,7 +112,7 @@ def audit_paper(path: Path, out: Path | None = None, fail_on: str | None = None)
     Returns the audit, and whether any of the three answers to any claim is `fail_on`. Raises TcmaxError for a bad file
     and for an unknown word.
     """
-    words = (*PRINTED_WORDS, *records.VERDICT_WORDS)
+    words = (*PRINTED_WORDS, *kinds.VERDICT_WORDS)
     if fail_on is not None and fail_on not in words:
         raise TcmaxError(f"there is no answer {fail_on!r}; answers: {', '.join(words)}.")
     claims = load_paper_claims(path)

@@ -11,8 +11,9 @@ import numpy as np
 
 from tcmax.audit.schema import Claim, contrasts_of, variants_of
 from tcmax.audit.verdicts import AcrossDatasets, Difference, Estimand
-from tcmax.evidence import Board, Compared, Contender, Pairing, Reading, contender_name
-from tcmax.experiment import Experiment
+from tcmax.evidence.board import Board
+from tcmax.evidence.scores import Compared, Contender, Pairing, Reading, contender_name
+from tcmax.experiment.grid import Experiment
 from tcmax.seeding import generator
 from tcmax.stats.association import Resampled, resampled_tau
 from tcmax.stats.crossed import Crossed, average

@@ -17,7 +17,7 @@ from tcmax.audit.checks import CHECKS
 from tcmax.audit.findings import Finding, Strength
 from tcmax.audit.sentences import check_sentence
 from tcmax.audit.tables import Metadata, PublishedTable, load_table
-from tcmax.files import sha256, write_text
+from tcmax.records.files import sha256, write_text
 
 WIDTH = 100
 

@@ -15,10 +15,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tcmax.errors import TcmaxError
-from tcmax.evidence import Contender
-from tcmax.experiment import Experiment, explain, read_yaml
-from tcmax.files import sha256
+from tcmax.evidence.scores import Contender
+from tcmax.experiment.grid import Experiment
+from tcmax.experiment.yaml import explain, read_yaml
 from tcmax.metrics import METRICS
+from tcmax.records.files import sha256
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
 

@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from tcmax.audit.emphasis import Mark
 from tcmax.audit.rounding import PrintedNumber, parse_printed
 from tcmax.errors import TcmaxError
-from tcmax.experiment import explain, read_yaml
-from tcmax.files import explained
+from tcmax.experiment.yaml import explain, read_yaml
+from tcmax.records.files import explained
 
 _NOT_REPORTED = {"", "-", "--", "\N{EN DASH}", "\N{EM DASH}", "\N{MINUS SIGN}", "n/a", "na", "nan", "none"}
 _MOST_SEEDS = 100

@@ -31,7 +31,7 @@ from tcmax.data.base import Card, Dataset, Fold, data_root, overlap_facts
 from tcmax.data.containers import gunzip, idx_array, pcm16_samples, tar_files
 from tcmax.data.spectrogram import LogMel
 from tcmax.errors import TcmaxError
-from tcmax.files import explained
+from tcmax.records.files import explained
 
 CARD = Card(
     title="AV-digits: spoken digits with handwritten digits",

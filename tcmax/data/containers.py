@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from tcmax.errors import TcmaxError
-from tcmax.files import explained
+from tcmax.records.files import explained
 
 # Type codes of the idx format (third byte of the header); the data are big-endian.
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}

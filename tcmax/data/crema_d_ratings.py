@@ -18,7 +18,7 @@ import numpy as np
 from tcmax.data.base import Card, Dataset, data_root
 from tcmax.data.feature_sets import SOURCES_PAGE, rotated_folds, with_facts
 from tcmax.errors import TcmaxError
-from tcmax.files import explained
+from tcmax.records.files import explained
 
 CARD = Card(
     title="CREMA-D, human ratings of voice and face",

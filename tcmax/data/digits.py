@@ -18,7 +18,7 @@ import numpy as np
 
 from tcmax.data.base import Card, Dataset, Fold, overlap_facts
 from tcmax.errors import TcmaxError
-from tcmax.files import explained
+from tcmax.records.files import explained
 from tcmax.seeding import generator
 
 TRAIN, VALIDATION = 400, 200

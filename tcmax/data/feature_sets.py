@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from tcmax.data.base import Dataset, Fold, data_root, overlap_facts
 from tcmax.errors import TcmaxError
-from tcmax.files import explained
+from tcmax.records.files import explained
 
 SOURCES_PAGE = "docs/benchmark-datasets.md"
 STEPS = 4_096  # of a standard deviation; see `standardised`

@@ -29,7 +29,7 @@ import numpy as np
 
 from tcmax.data.base import PARTS, Card, Dataset, Fold, overlap_facts
 from tcmax.errors import TcmaxError
-from tcmax.files import explained
+from tcmax.records.files import explained
 
 UNUSED = ""
 _NPZ, _PARQUET = ".npz", (".parquet", ".pq")

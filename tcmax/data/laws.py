@@ -22,14 +22,7 @@ import numpy as np
 
 from tcmax.data.base import Card, Dataset, Fold
 from tcmax.data.feature_sets import with_facts
-from tcmax.information.laws import (
-    XOR_LAW,
-    GaussianMixture,
-    TwoViewTruth,
-    best_additive_accuracy,
-    sample,
-    table_truth,
-)
+from tcmax.information.laws import XOR_LAW, GaussianMixture, TwoViewTruth, best_additive_accuracy, sample, table_truth
 from tcmax.seeding import generator
 
 CARD = Card(

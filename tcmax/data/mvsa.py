@@ -1,7 +1,7 @@
 """MVSA-Single: tweets of one image and one text with three sentiments, as features of frozen CLIP models (methods §5).
 
-The feature file is made by `tcmax prepare mvsa-single` from the images and texts as distributed (`tcmax.data.tweets`),
-and read as any feature file of a user's.
+The feature file is made by `tcmax prepare mvsa-single` from images and texts as distributed
+(`tcmax.data.media.tweets`), and read as any feature file of a user's.
 """
 
 from dataclasses import replace

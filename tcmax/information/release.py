@@ -11,14 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tcmax.axes import Generators, drawn
-from tcmax.information.total_correlation import (
-    Head,
-    cap,
-    distinct_tuples,
-    joint_logits,
-    joint_on,
-)
+from tcmax.information.total_correlation import Head, cap, distinct_tuples, joint_logits, joint_on
+from tcmax.models.axes import Generators, drawn
 
 
 class ReleaseLoss(NamedTuple):

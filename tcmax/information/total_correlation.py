@@ -23,7 +23,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from tcmax.axes import Generators, drawn, rows_of
+from tcmax.models.axes import Generators, drawn, rows_of
 
 JOINT = "joint"
 _INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)

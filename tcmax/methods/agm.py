@@ -23,11 +23,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tcmax.axes import entries, per_seed
-from tcmax.fusion.base import total
 from tcmax.methods.base import Batch, Method, Progress, Setting, cross_entropy
-from tcmax.model import MultimodalClassifier, Outputs
-from tcmax.sgd import SGD
+from tcmax.models.axes import entries, per_seed
+from tcmax.models.classifier import MultimodalClassifier, Outputs
+from tcmax.models.fusion.base import total
+from tcmax.models.sgd import SGD
 
 CAP = 10.0
 SMALLEST_NORM = 1e-6  # added to a norm, as PyTorch does where it clips

@@ -4,7 +4,7 @@ A method overrides the least it needs: most override `loss`, gradient-balancing 
 the whole `step`. What it remembers between steps lives in buffers, so that checkpoints carry it.
 
 Shapes are those of one seed. A method that promises to train seeds `side_by_side` takes a leading axis of seeds before
-each of them (tcmax.model): parameters, gradients, batches, its buffers, and what it logs.
+each of them (tcmax.models.classifier): parameters, gradients, batches, its buffers, and what it logs.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy as cross_entropy_of_rows
 
-from tcmax.axes import Generators, drawn
-from tcmax.model import MultimodalClassifier, Outputs
+from tcmax.models.axes import Generators, drawn
+from tcmax.models.classifier import MultimodalClassifier, Outputs
+from tcmax.models.sgd import SGD
 from tcmax.seeding import derive
-from tcmax.sgd import SGD
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Setting:
 
     modalities: names in dataset order. n_classes: C. class_counts: (C,) int64 counts in the train part.
     n_train: number of train items. epochs: length of the run.
-    switches: value of each named deviation that acts in this method (tcmax/switches.py).
+    switches: value of each named deviation that acts in this method (tcmax/experiment/switches.py).
     """
 
     modalities: tuple[str, ...]

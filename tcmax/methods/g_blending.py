@@ -24,12 +24,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from tcmax.fusion.base import total
-from tcmax.fusion.concat_msh import ConcatMSH
 from tcmax.methods.base import Batch, Method, Progress, Setting, TrainPart
 from tcmax.methods.passes import outputs_of
-from tcmax.model import MultimodalClassifier, Outputs
-from tcmax.sgd import SGD
+from tcmax.models.classifier import MultimodalClassifier, Outputs
+from tcmax.models.fusion.base import total
+from tcmax.models.fusion.concat_msh import ConcatMSH
+from tcmax.models.sgd import SGD
 
 SMALLEST_OVERFITTING = 1e-6  # of O_k^2
 

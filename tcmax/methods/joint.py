@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from tcmax.methods.base import Batch, Method, Progress, cross_entropy
-from tcmax.model import Outputs
+from tcmax.models.classifier import Outputs
 
 
 @dataclass(frozen=True)

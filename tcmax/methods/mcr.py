@@ -29,12 +29,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from tcmax.axes import rows_of
-from tcmax.fusion.base import total
-from tcmax.fusion.concat_aux import ConcatAuxiliary
 from tcmax.methods.base import Batch, Method, Progress, Setting, cross_entropy
-from tcmax.model import MultimodalClassifier, Outputs
-from tcmax.sgd import SGD
+from tcmax.models.axes import rows_of
+from tcmax.models.classifier import MultimodalClassifier, Outputs
+from tcmax.models.fusion.base import total
+from tcmax.models.fusion.concat_aux import ConcatAuxiliary
+from tcmax.models.sgd import SGD
 
 
 @dataclass(frozen=True)

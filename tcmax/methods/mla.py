@@ -19,11 +19,11 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from tcmax.fusion.base import by_modality, total
-from tcmax.fusion.shared_head import SharedHead
 from tcmax.methods.base import Batch, Method, Progress, cross_entropy
-from tcmax.model import MultimodalClassifier
-from tcmax.sgd import SGD
+from tcmax.models.classifier import MultimodalClassifier
+from tcmax.models.fusion.base import by_modality, total
+from tcmax.models.fusion.shared_head import SharedHead
+from tcmax.models.sgd import SGD
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tcmax.axes import per_seed
-from tcmax.fusion.base import total
-from tcmax.fusion.concat_aux import ConcatAuxiliary
 from tcmax.methods.base import Batch, Method, Progress, cross_entropy, true_class_scores
-from tcmax.model import MultimodalClassifier, Outputs
+from tcmax.models.axes import per_seed
+from tcmax.models.classifier import MultimodalClassifier, Outputs
+from tcmax.models.fusion.base import total
+from tcmax.models.fusion.concat_aux import ConcatAuxiliary
 
 SMALLEST_SCORE = 1e-8
 

@@ -9,9 +9,9 @@ learning. Overrides `check` only. The authors' SGD is the paper's, with 200 epoc
 
 from typing import ClassVar
 
-from tcmax.fusion.cosine import Cosine
 from tcmax.methods.joint import Joint
-from tcmax.model import MultimodalClassifier
+from tcmax.models.classifier import MultimodalClassifier
+from tcmax.models.fusion.cosine import Cosine
 
 
 class MMCosine(Joint):

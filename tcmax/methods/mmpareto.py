@@ -17,12 +17,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from tcmax.axes import entries, per_seed
-from tcmax.fusion.base import total
-from tcmax.fusion.concat_msh import ConcatMSH
 from tcmax.methods.base import Batch, Method, Progress, Setting, cross_entropy
-from tcmax.model import MultimodalClassifier
-from tcmax.sgd import SGD
+from tcmax.models.axes import entries, per_seed
+from tcmax.models.classifier import MultimodalClassifier
+from tcmax.models.fusion.base import total
+from tcmax.models.fusion.concat_msh import ConcatMSH
+from tcmax.models.sgd import SGD
 
 
 @dataclass(frozen=True)

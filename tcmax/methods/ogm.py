@@ -15,10 +15,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from tcmax.axes import entries, per_seed
 from tcmax.methods.base import Batch, Progress, Setting, true_class_scores
 from tcmax.methods.joint import Joint
-from tcmax.model import MultimodalClassifier, Outputs
+from tcmax.models.axes import entries, per_seed
+from tcmax.models.classifier import MultimodalClassifier, Outputs
 
 SMALLEST_SCORE = 1e-8
 Ratio = Literal["mean_others", "min", "sum_others"]

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from tcmax.methods.base import Batch, Method, Progress, Setting, cross_entropy, true_class_scores
 from tcmax.methods.ogm import OGMGE, SMALLEST_SCORE, OGMParameters, Ratio
-from tcmax.model import MultimodalClassifier, Outputs
-from tcmax.sgd import SGD
+from tcmax.models.classifier import MultimodalClassifier, Outputs
+from tcmax.models.sgd import SGD
 
 SMALLEST_KEPT_SHARE = 1e-5
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from tcmax.methods.base import TrainPart
-from tcmax.model import MultimodalClassifier, Outputs
+from tcmax.models.classifier import MultimodalClassifier, Outputs
 
 
 def outputs_of(model: MultimodalClassifier, train: TrainPart, positions: Tensor) -> Outputs:

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from tcmax.encoders.base import Encoder
 from tcmax.methods.base import Batch, Method, Progress, Setting, TrainPart, cross_entropy
 from tcmax.methods.passes import outputs_of
-from tcmax.model import MultimodalClassifier, Outputs
+from tcmax.models.classifier import MultimodalClassifier, Outputs
+from tcmax.models.encoders.base import Encoder
 
 SMALLEST_SCORE = 1e-8
 INSIDE_ROOT = 1e-12  # keeps the gradient of a distance of 0 finite

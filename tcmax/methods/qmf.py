@@ -17,9 +17,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tcmax.fusion.base import by_modality, total
 from tcmax.methods.base import Batch, Method, Progress, Setting, cross_entropy, item_costs
-from tcmax.model import Outputs
+from tcmax.models.classifier import Outputs
+from tcmax.models.fusion.base import by_modality, total
 
 ENERGY_DIVISOR = 10.0  # the temperature of the weights in every known code
 

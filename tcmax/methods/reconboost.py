@@ -17,10 +17,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from tcmax.fusion.shared_mlp import SharedMLP
 from tcmax.methods.base import Batch, Method, Progress, cross_entropy, item_costs
-from tcmax.model import MultimodalClassifier, Outputs
-from tcmax.sgd import SGD
+from tcmax.models.classifier import MultimodalClassifier, Outputs
+from tcmax.models.fusion.shared_mlp import SharedMLP
+from tcmax.models.sgd import SGD
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from tcmax.fusion.base import total
 from tcmax.information.release import release_loss
 from tcmax.information.total_correlation import Head, TCMaxLoss, decompose
 from tcmax.methods.base import Batch, Method, Progress, Setting
-from tcmax.model import MultimodalClassifier, Outputs
-from tcmax.sgd import SGD
+from tcmax.models.classifier import MultimodalClassifier, Outputs
+from tcmax.models.fusion.base import total
+from tcmax.models.sgd import SGD
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from tcmax.fusion.base import total
 from tcmax.methods.base import Batch, Method, Progress, cross_entropy
-from tcmax.model import MultimodalClassifier, Outputs
+from tcmax.models.classifier import MultimodalClassifier, Outputs
+from tcmax.models.fusion.base import total
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tcmax import records
 from tcmax.errors import TcmaxError
+from tcmax.records import kinds, parquet
 
 _KEPT_COLUMNS = 12  # score columns kept in memory, those used last: callers go through the variants metric by metric
 
@@ -38,8 +38,8 @@ class ItemScores:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        header = records.header(self.path) if self.path.is_file() else {}
-        keys = records.read(self.path, records.ITEM_SCORES, columns=list(records.ITEM_SCORES.columns))
+        header = parquet.header(self.path) if self.path.is_file() else {}
+        keys = parquet.read(self.path, kinds.ITEM_SCORES, columns=list(kinds.ITEM_SCORES.columns))
         for name in ("variants", "selections", "modalities", "classes", "diverged", "own"):
             if name not in header:
                 raise TcmaxError(f"{self.path}: its header has no {name!r}; score the dataset again.")
@@ -112,7 +112,7 @@ class ItemScores:
         self.groups: dict[str, NDArray[np.str_]] = {}
         for name in self._groupings:
             column = f"group_{name}"
-            values, codes = _codes(records.read(self.path, records.ITEM_SCORES, columns=[column])[column])
+            values, codes = _codes(parquet.read(self.path, kinds.ITEM_SCORES, columns=[column])[column])
             self.groups[name] = values[self._shared(name, codes)]
 
     def _shared(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
@@ -177,7 +177,7 @@ class ItemScores:
         if key in self._cache:
             self._cache[key] = self._cache.pop(key)
         else:
-            values = records.read(self.path, records.ITEM_SCORES, [name], self._held[selection])[name].to_numpy()
+            values = parquet.read(self.path, kinds.ITEM_SCORES, [name], self._held[selection])[name].to_numpy()
             if not np.isfinite(values).all():
                 raise TcmaxError(f"{self.path}: the column {name!r} holds missing or infinite values.")
             while len(self._cache) >= _KEPT_COLUMNS:

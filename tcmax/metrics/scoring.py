@@ -22,9 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tcmax import records
 from tcmax.errors import TcmaxError
-from tcmax.files import atomic_path, read_json, sha256
 from tcmax.metrics import METRICS
 from tcmax.metrics.accuracy import balanced_accuracy, macro_f1, predict
 from tcmax.metrics.calibration import brier, confidence, fit_temperature, nll, reliability
@@ -32,6 +30,8 @@ from tcmax.metrics.divergence import js_divergence, js_pairwise, to_bits
 from tcmax.metrics.entropy import entropy, entropy_ratio, logit_scale, weak_and_strong
 from tcmax.metrics.readout import JOINT_READOUTS, energy_weighted, energy_weights, entropy_gated
 from tcmax.metrics.softmax import Forecast, Logits, checked, forecast_of
+from tcmax.records import kinds, parquet
+from tcmax.records.files import atomic_path, read_json, sha256
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
@@ -143,7 +143,7 @@ def score(
     scores = _Scores(grid, reference_variant)
     _write_items(items_out, _item_tables(grid, scores))
     scores.write(scores_out)
-    records.write(history_out, records.HISTORY, history)
+    parquet.write(history_out, kinds.HISTORY, history)
 
 
 # ---- what is to be scored
@@ -207,7 +207,7 @@ class _Grid:
         own: dict[str, str] = {}
         for run in finished:
             if run.variant not in own:
-                header = records.header(run.file(_PREDICTIONS + selections[0]))
+                header = parquet.header(run.file(_PREDICTIONS + selections[0]))
                 own[run.variant] = str(header.get("readout", "joint"))
         return cls(datasets[0], variants, seeds, folds, selections, diverged, own, runs)
 
@@ -250,11 +250,11 @@ def _history(grid: _Grid) -> dict[str, list[Any]]:
             for fold in grid.folds:
                 run = grid.runs[variant, seed, fold]
                 path = run.file("history")
-                if records.header(path).get("run_key") != run.run_key:
+                if parquet.header(path).get("run_key") != run.run_key:
                     raise TcmaxError(f"{path} ({run}) belongs to another run key than its manifest says.")
-                tables.append(records.read(path, records.HISTORY).replace_schema_metadata(None))
+                tables.append(parquet.read(path, kinds.HISTORY).replace_schema_metadata(None))
     table = pa.concat_tables(tables)
-    return {name: table[name].to_numpy() for name in records.HISTORY.columns}
+    return {name: table[name].to_numpy() for name in kinds.HISTORY.columns}
 
 
 class _Reader:
@@ -266,8 +266,8 @@ class _Reader:
     def read(self, run: _Run, selection: str) -> _Predictions:
         """The checked predictions of a run. Raises TcmaxError naming file and run."""
         path = run.file(_PREDICTIONS + selection)
-        table = records.read(path, records.PREDICTIONS)
-        header = records.header_of(table)
+        table = parquet.read(path, kinds.PREDICTIONS)
+        header = parquet.header_of(table)
         expected = {
             "dataset": run.dataset,
             "fold": run.fold,
@@ -282,7 +282,7 @@ class _Reader:
         if header.get("selection") != selection:
             raise TcmaxError(f"{path} ({run}) holds the selection rule {header.get('selection')!r}, not {selection!r}.")
         items = self._items(run, path, table)
-        readouts = records.readouts(table)
+        readouts = parquet.readouts(table)
         own, classes = header.get("readout", "joint"), header.get("classes", [])
         stored = own == "own" and own in readouts  # a read-out of its own that no rule here could derive
         modalities = tuple(name for name in readouts if name != "joint" and not (stored and name == "own"))
@@ -292,7 +292,7 @@ class _Reader:
             raise TcmaxError(f"{path} ({run}): {problem}.")
         if not stored and own not in (JOINT_READOUTS if modalities else ("joint",)):
             raise TcmaxError(f"{path} ({run}): its own read-out is {own!r}, which cannot be computed from its logits.")
-        logits = {name: records.logits(table, name) for name in readouts}
+        logits = {name: parquet.logits(table, name) for name in readouts}
         if len(classes) != logits["joint"].shape[1]:
             raise TcmaxError(
                 f"{path} ({run}): its header names {len(classes)} classes, its logits have {logits['joint'].shape[1]}."
@@ -560,7 +560,7 @@ def _item_table(
         "diverged": grid.diverged,
         "own": grid.own,
     }
-    return records.build(records.ITEM_SCORES, columns, header)
+    return parquet.build(kinds.ITEM_SCORES, columns, header)
 
 
 def _write_items(path: Path, tables: Iterator[pa.Table]) -> None:
@@ -612,10 +612,10 @@ class _Scores:
                         found.sort(key=lambda row: (readouts.index(row[1]), place[row[0]]))
                         rows += [(*cell, readout, metric, value, n_items) for metric, readout, value in found]
         columns = {
-            name: list(column) for name, column in zip(records.SCORES.columns, zip(*rows, strict=True), strict=True)
+            name: list(column) for name, column in zip(kinds.SCORES.columns, zip(*rows, strict=True), strict=True)
         }
         header = {"reference_variant": self.reference, "weak_and_strong": weak_strong}
-        records.write(path, records.SCORES, columns, header)
+        parquet.write(path, kinds.SCORES, columns, header)
 
     def _add_ratios(self) -> dict[str, dict[str, tuple[str, str]]]:
         """Add ρ to every run; returns selection -> variant -> (weak, strong) modality by that variant's accuracies."""

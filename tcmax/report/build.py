@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tcmax.experiment import Experiment
-from tcmax.files import write_text
+from tcmax.experiment.grid import Experiment
+from tcmax.records.files import write_text
 from tcmax.report.cards import cards
 from tcmax.report.choices import choices
 from tcmax.report.contents import Contents

@@ -11,11 +11,11 @@ import pandas as pd
 
 from tcmax.audit.published import audit_table
 from tcmax.audit.schema import Claim, load_claims
-from tcmax.experiment import Experiment
-from tcmax.files import sha256
-from tcmax.jobs import claims_path
+from tcmax.experiment.grid import Experiment
+from tcmax.experiment.paths import claims_path
 from tcmax.metrics import METRICS
-from tcmax.records import VERDICT_WORDS
+from tcmax.records.files import sha256
+from tcmax.records.kinds import VERDICT_WORDS
 from tcmax.report.contents import Contents
 from tcmax.report.numbers import count, fixed, scale_of, show
 from tcmax.report.published import published_tables

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tcmax import records
-from tcmax.experiment import Experiment
-from tcmax.files import read_json
+from tcmax.experiment.grid import Experiment
+from tcmax.experiment.looks import plan_of, seeds_asked
+from tcmax.records import kinds, parquet
+from tcmax.records.files import read_json
 from tcmax.report.numbers import count
-from tcmax.sequential import plan_of, seeds_asked
 from tcmax.stats.multiplicity import adjust
 from tcmax.stats.ranking import letter_display
 
@@ -102,29 +102,27 @@ class Contents:
         self.missing: list[Missing] = []
         name = experiment.name
         self.evidence = self._read(
-            "evidence.parquet", records.EVIDENCE, "intervals and comparisons", f"tcmax compare {name}"
+            "evidence.parquet", kinds.EVIDENCE, "intervals and comparisons", f"tcmax compare {name}"
         )
         self.verdicts: pd.DataFrame | None = None
         self.claim_evidence: pd.DataFrame | None = None
         self.multiverse: pd.DataFrame | None = None
         if experiment.settings.claims is not None:
             command = f"tcmax audit claims {name}"
-            self.verdicts = self._read("verdicts.parquet", records.VERDICTS, "verdicts", command)
-            self.claim_evidence = self._read("claim_evidence.parquet", records.EVIDENCE, "claim evidence", command)
+            self.verdicts = self._read("verdicts.parquet", kinds.VERDICTS, "verdicts", command)
+            self.claim_evidence = self._read("claim_evidence.parquet", kinds.EVIDENCE, "claim evidence", command)
             again = f"tcmax audit multiverse {name}"
-            self.multiverse = self._read(
-                "multiverse.parquet", records.MULTIVERSE, "verdicts under other choices", again
-            )
+            self.multiverse = self._read("multiverse.parquet", kinds.MULTIVERSE, "verdicts under other choices", again)
         self.flip_evidence: pd.DataFrame | None = None
         self.discrepancies: pd.DataFrame | None = None
         if experiment.flips:
             command, what = f"tcmax audit discrepancies {name}", "effects of flipped switches"
-            self.flip_evidence = self._read("discrepancy_evidence.parquet", records.EVIDENCE, what, command)
+            self.flip_evidence = self._read("discrepancy_evidence.parquet", kinds.EVIDENCE, what, command)
             what = "conclusions under flipped switches"
-            self.discrepancies = self._read("discrepancies.parquet", records.DISCREPANCIES, what, command)
+            self.discrepancies = self._read("discrepancies.parquet", kinds.DISCREPANCIES, what, command)
         self.datasets = tuple(self._dataset(dataset) for dataset in experiment.settings.datasets)
 
-    def _read(self, name: str, kind: records.Kind, what: str, command: str) -> pd.DataFrame | None:
+    def _read(self, name: str, kind: kinds.Kind, what: str, command: str) -> pd.DataFrame | None:
         path = self.folder / name
         if not path.is_file():
             self.missing.append(Missing(what, path, command))
@@ -142,8 +140,8 @@ class Contents:
         else:
             command = f"tcmax prepare {dataset} --experiment {experiment.name}"
             self.missing.append(Missing(f"facts about {title}", facts_path, command))
-        scores = self._read(f"{dataset}/scores.parquet", records.SCORES, f"scores on {title}", score)
-        history = self._read(f"{dataset}/history.parquet", records.HISTORY, f"training curves on {title}", score)
+        scores = self._read(f"{dataset}/scores.parquet", kinds.SCORES, f"scores on {title}", score)
+        history = self._read(f"{dataset}/history.parquet", kinds.HISTORY, f"training curves on {title}", score)
         items: Path | None = self.folder / dataset / "items.parquet"
         if items is not None and not items.is_file():
             self.missing.append(Missing(f"item scores on {title}", items, score))
@@ -193,7 +191,7 @@ class Contents:
     def comparisons(self, dataset: str, metric: str, readout: str, role: str, population: str = "both") -> pd.DataFrame:
         """Evidence rows of a family of comparisons; role: "reference", "best rival" or "pair"."""
         return self._families.get(
-            (dataset, metric, readout, role, population), pd.DataFrame(columns=[*records.EVIDENCE.columns, "role"])
+            (dataset, metric, readout, role, population), pd.DataFrame(columns=[*kinds.EVIDENCE.columns, "role"])
         )
 
     @cached_property
@@ -235,14 +233,14 @@ class Contents:
         return Ties(letters, best, ranks)
 
 
-def _frame(path: Path, kind: records.Kind) -> pd.DataFrame:
+def _frame(path: Path, kind: kinds.Kind) -> pd.DataFrame:
     """A record as plain columns, None where text is missing; evidence rows also say which family they are in."""
-    frame = records.read(path, kind).to_pandas()
+    frame = parquet.read(path, kind).to_pandas()
     for name in frame.columns:
         if not pd.api.types.is_numeric_dtype(frame[name].dtype):
             column = frame[name].astype(object)
             frame[name] = column.where(column.notna(), None)
-    if kind is records.EVIDENCE:
+    if kind is kinds.EVIDENCE:
         frame["role"] = [_role(row) for row in zip(frame["kind"], frame["id"], strict=True)]
     return frame
 

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from tcmax.errors import TcmaxError
-from tcmax.experiment import Experiment
-from tcmax.files import read_json
-from tcmax.fusion import HEADS
+from tcmax.experiment.grid import Experiment
 from tcmax.methods import METHODS
+from tcmax.models.fusion import HEADS
+from tcmax.records.files import read_json
 from tcmax.report.contents import Contents, DatasetContents
 from tcmax.report.numbers import count, joined, places_for
 from tcmax.report.signature import signed

@@ -4,13 +4,13 @@ import pandas as pd
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from tcmax.audit.discrepancies import MEASURED
-from tcmax.experiment import Flip
+from tcmax.experiment.grid import Flip
+from tcmax.experiment.switches import SWITCHES
 from tcmax.report.contents import Contents, DatasetContents
 from tcmax.report.figure import Canvas, Figure
 from tcmax.report.numbers import count, fixed, joined, show, show_p
 from tcmax.report.palette import INK, MUTED
 from tcmax.report.tables import POPULATIONS, Block, Cell, Column, Row, Table, held_fixed
-from tcmax.switches import SWITCHES
 
 LINEAR, TICKS = 2.0, (-50, -5, -1, 0, 1, 5, 50)  # of the forest's axis, in percentage points
 TITLES = {"accuracy": ("accuracy", "pp"), "js": ("JS", "nats"), "entropy": ("entropy", "nats")}

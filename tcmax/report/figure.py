@@ -22,7 +22,7 @@ from matplotlib.figure import Figure as BareCanvas
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from tcmax.files import atomic_path, write_text
+from tcmax.records.files import atomic_path, write_text
 from tcmax.report.latex import escape
 from tcmax.report.numbers import count, fixed
 from tcmax.report.palette import INK, Look

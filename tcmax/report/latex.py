@@ -15,7 +15,7 @@ from typing import Any
 
 import jinja2
 
-from tcmax.files import write_bytes
+from tcmax.records.files import write_bytes
 
 PACKAGE = "texlive-latex-recommended"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import seaborn as sns
 
-from tcmax.experiment import Experiment
+from tcmax.experiment.grid import Experiment
 
 # Seaborn's "colorblind" hues. TCMax and its closest rivals have fixed ones; other methods take the rest as they come.
 _HUES: tuple[str, ...] = tuple(sns.color_palette("colorblind").as_hex())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tcmax import __version__
-from tcmax.files import write_text
+from tcmax.records.files import write_text
 from tcmax.report.cards import Card, headline, tally
 from tcmax.report.contents import Contents
 from tcmax.report.figure import COLUMN, TEXT_WIDTH, Figure, shared_caption

@@ -8,7 +8,7 @@ from pathlib import Path
 from tcmax.audit.tables import PublishedTable, load_metadata, load_table
 from tcmax.data import DATASETS
 from tcmax.errors import TcmaxError
-from tcmax.experiment import Experiment
+from tcmax.experiment.grid import Experiment
 
 FOLDER = Path("config/published")
 

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from tcmax import records
 from tcmax.metrics.readout import JOINT_READOUTS
+from tcmax.records import parquet
 from tcmax.report.contents import Contents, DatasetContents
 from tcmax.report.numbers import show
 from tcmax.report.signature import signature
@@ -57,7 +57,7 @@ def _own(dataset: DatasetContents) -> dict[str, str]:
     """Variant -> the read-out that is its own; empty without item scores."""
     if dataset.items is None:
         return {}
-    own: dict[str, str] = records.header(dataset.items)["own"]
+    own: dict[str, str] = parquet.header(dataset.items)["own"]
     return own
 
 

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from tcmax.experiment import Experiment
+from tcmax.experiment.grid import Experiment
 from tcmax.metrics import METRICS
 from tcmax.report.contents import Contents, DatasetContents, Ties
 from tcmax.report.latex import Latex, environment, escape

@@ -11,8 +11,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
-from tcmax import records
-from tcmax.files import write_text
+from tcmax.records import kinds, parquet
+from tcmax.records.files import write_text
 from tcmax.report.figure import Canvas, Figure
 from tcmax.report.html import render
 from tcmax.report.numbers import fixed, show
@@ -44,9 +44,9 @@ class Section:
 
 def build_theory_report(record: Path, out: Path, date: str | None) -> None:
     """Write report.html, tables/ and figures/ of a THEORY record to `out`. Equal records and dates give equal bytes."""
-    data = records.read(record, records.THEORY).to_pandas()
+    data = parquet.read(record, kinds.THEORY).to_pandas()
     data = data.astype(dict.fromkeys(("part", "setting", "quantity"), object))
-    settings = records.header(record)["settings"]
+    settings = parquet.header(record)["settings"]
     made = sections(data, settings)
     svgs: dict[str, str] = {}
     for section in made:

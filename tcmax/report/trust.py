@@ -6,18 +6,18 @@ from typing import Any, cast
 
 import pandas as pd
 
-from tcmax import records
-from tcmax.evidence import LEVEL
-from tcmax.experiment import Experiment
-from tcmax.files import read_json, sha256
-from tcmax.jobs import claims_path
+from tcmax.evidence.rows import LEVEL
+from tcmax.experiment.grid import Experiment
+from tcmax.experiment.looks import in_words, record_path
+from tcmax.experiment.paths import claims_path
+from tcmax.experiment.switches import SWITCHES
+from tcmax.records import parquet
+from tcmax.records.files import read_json, sha256
 from tcmax.report.contents import Contents, DatasetContents
 from tcmax.report.costs import Timings, timings
 from tcmax.report.numbers import count, joined
 from tcmax.report.signature import signature
 from tcmax.report.tables import POPULATIONS
-from tcmax.sequential import in_words, record_path
-from tcmax.switches import SWITCHES
 
 CALIBRATION = Path("calibration/coverage.csv")
 
@@ -226,7 +226,7 @@ def _self_control(contents: Contents) -> tuple[str, ...]:
     """How often halves of one method's seeds were told apart, over all methods and datasets, and where most often."""
     if contents.evidence is None:
         return ()
-    found = records.header(contents.folder / "evidence.parquet").get("self_comparisons", {})
+    found = parquet.header(contents.folder / "evidence.parquet").get("self_comparisons", {})
     tried = {
         (dataset, variant): counts
         for dataset, of_dataset in found.items()

@@ -18,15 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, stdtrit
 
-from tcmax.stats.crossed import (
-    Population,
-    crossed,
-    crossed_paired,
-    crossed_unpaired,
-    interval,
-    one_sided_p,
-    verdict_of,
-)
+from tcmax.stats.crossed import Population, crossed, crossed_paired, crossed_unpaired, interval, one_sided_p, verdict_of
 from tcmax.stats.intervals import bootstrap, two_level_bootstrap, wilson
 from tcmax.stats.multiplicity import adjust, max_t
 from tcmax.stats.paired import mcnemar, sign_flip_items, sign_flip_seeds

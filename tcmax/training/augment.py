@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from tcmax.data.sound_crop import STFT_HOP, STFT_RATE_HZ, STFT_SECONDS, STFT_WINDOW
+from tcmax.data.media.sound_crop import STFT_HOP, STFT_RATE_HZ, STFT_SECONDS, STFT_WINDOW
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -80,7 +80,7 @@ def fields(flow: Tensor, mirrored: Tensor, side: int, transposed: bool, dtype: t
 
 
 def log_spectrograms(samples: Tensor, starts: Tensor, dtype: torch.dtype) -> Tensor:
-    """log(|STFT| + 1e-7) of five seconds of each recording: (B, 1, 129, 862), as `tcmax.data.media.log_spectrogram`.
+    """log(|STFT| + 1e-7) of five seconds of each recording: (B, 1, 129, 862), as `decoding.log_spectrogram`.
 
     Computed in double precision and rounded once. samples: (B, n). starts: (B,) int64, first samples.
     """

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tcmax.files import explained, write_bytes
+from tcmax.records.files import explained, write_bytes
 from tcmax.training.loop import Runs, RunState
 
 # A change of layout changes the number. A checksum follows, since torch loads altered weights without complaint.

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from tcmax.data.base import Dataset
-from tcmax.data.sound_crop import N_STARTS
+from tcmax.data.media.sound_crop import N_STARTS
 from tcmax.data.views import DRAWS_PER_CROP, Feature, Flow, Frames, Sound, Stored, crop_boxes
 from tcmax.errors import TcmaxError
 from tcmax.methods.base import Batch

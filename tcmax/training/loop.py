@@ -2,7 +2,7 @@
 
 A run is a pure function of (spec, seed, data): order, initialisation and noise come from streams keyed by name and
 epoch, so that a run continued from a checkpoint gives the same bytes. Small models train several seeds at once, since
-their calls cost more than what they compute (tcmax.model).
+their calls cost more than what they compute (tcmax.models.classifier).
 """
 
 import contextlib
@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 
 from tcmax.data.base import Dataset
-from tcmax.encoders import ENCODERS
 from tcmax.errors import TcmaxError
-from tcmax.fusion import HEADS
-from tcmax.fusion.base import total
 from tcmax.methods import METHODS
 from tcmax.methods.base import Method, Progress
-from tcmax.model import MultimodalClassifier, side_by_side
+from tcmax.models.classifier import MultimodalClassifier, side_by_side
+from tcmax.models.encoders import ENCODERS
+from tcmax.models.fusion import HEADS
+from tcmax.models.fusion.base import total
+from tcmax.models.sgd import SGD
 from tcmax.seeding import derive, generator
-from tcmax.sgd import SGD
 from tcmax.training.loading import Held, hold, part_of
 from tcmax.training.spec import RunSpec
 

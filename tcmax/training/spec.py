@@ -10,15 +10,16 @@ from typing import Any, Literal
 import torch
 
 from tcmax.data.base import Dataset, Fold, file_order_cut
-from tcmax.encoders import ENCODERS
-from tcmax.encoders.base import Encoder
 from tcmax.errors import TcmaxError
-from tcmax.experiment import Experiment, PartSettings
-from tcmax.fusion import HEADS
+from tcmax.experiment.grid import Experiment
+from tcmax.experiment.settings import PartSettings
+from tcmax.experiment.switches import PROTOCOL, resolve
 from tcmax.methods import METHODS
 from tcmax.methods.base import Method, Setting
-from tcmax.model import MultimodalClassifier, initialise
-from tcmax.switches import PROTOCOL, resolve
+from tcmax.models.classifier import MultimodalClassifier, initialise
+from tcmax.models.encoders import ENCODERS
+from tcmax.models.encoders.base import Encoder
+from tcmax.models.fusion import HEADS
 
 
 @dataclass(frozen=True)

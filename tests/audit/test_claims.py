@@ -9,10 +9,10 @@ import scipy.stats
 import yaml
 from scored import made_up, write_items
 
-from tcmax import records
 from tcmax.audit.claims import audit_claims
 from tcmax.errors import TcmaxError
-from tcmax.files import sha256, write_json
+from tcmax.records import kinds, parquet
+from tcmax.records.files import sha256, write_json
 
 BASE = {
     "text": "A sentence.",
@@ -44,9 +44,9 @@ class Judge:
         path.write_text(yaml.safe_dump({"claims": written}))
         self.lines, self.failed = audit_claims(self.experiment, self.folder, path, fail_on)
         here = self.folder / "made-up"
-        rows = records.read(here / "claim_evidence.parquet", records.EVIDENCE).to_pylist()
+        rows = parquet.read(here / "claim_evidence.parquet", kinds.EVIDENCE).to_pylist()
         self.evidence = {row["id"]: row for row in rows}
-        self.verdicts = records.read(here / "verdicts.parquet", records.VERDICTS).to_pylist()
+        self.verdicts = parquet.read(here / "verdicts.parquet", kinds.VERDICTS).to_pylist()
         return self.verdicts[0]
 
 
@@ -576,7 +576,7 @@ def test_the_expected_number_of_false_supports_counts_testable_claims(tmp_path):
     judge = judge_of(tmp_path, {"toy": plain(rng, {"a": 0.7, "b": 0.7})})
     judge({}, {"level": 0.1}, {"relation": "largest of", "rivals": None})
     assert judge.lines[-1].endswith("at most 0.1.")
-    head = records.header(tmp_path / "made-up" / "verdicts.parquet")
+    head = parquet.header(tmp_path / "made-up" / "verdicts.parquet")
     assert head["expected_false_supported"] == pytest.approx(0.1)
 
 

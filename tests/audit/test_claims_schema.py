@@ -2,15 +2,15 @@
 
 import hashlib
 import re
-from pathlib import Path
 
 import pytest
 import yaml
+from projects import ROOT
 from scored import made_up
 
 from tcmax.audit.schema import Claim, contrasts_of, load_claims
 from tcmax.errors import TcmaxError
-from tcmax.experiment import load
+from tcmax.experiment.grid import load
 
 VALID = {
     "id": "a-beats-b",
@@ -254,7 +254,7 @@ def test_a_file_that_is_no_claims_file_is_named(tmp_path, text, message):
 
 @pytest.mark.parametrize("name", ["digits", "quick", "smoke", "av-digits"])
 def test_the_claims_that_come_with_the_project_fit_their_experiment(name):
-    root = Path(__file__).parents[2] / "config"
+    root = ROOT / "config"
     experiment = load(root / f"{name}.yaml")
     claims = load_claims(root / "claims" / str(experiment.settings.claims), experiment)
     assert len(claims.claims) >= (14 if name in ("digits", "quick") else 1)
@@ -264,7 +264,7 @@ def test_the_claims_that_come_with_the_project_fit_their_experiment(name):
 
 
 def test_the_examples_of_the_docs_are_claims(tmp_path):
-    root = Path(__file__).parents[2]
+    root = ROOT
     text = (root / "docs" / "add-a-claim.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
     assert len(blocks) == 2
@@ -275,6 +275,6 @@ def test_the_examples_of_the_docs_are_claims(tmp_path):
 
 
 def test_the_docs_explain_every_key():
-    text = (Path(__file__).parents[2] / "docs" / "add-a-claim.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "add-a-claim.md").read_text(encoding="utf-8")
     for key in Claim.model_fields:
         assert f"`{key}" in text, key

@@ -7,18 +7,20 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from projects import ROOT
 
-from tcmax import cli, records
+from tcmax import cli
 from tcmax.audit.diff import diff, read_audit, to_text
 from tcmax.audit.paper_verdicts import audit_paper
 from tcmax.errors import TcmaxError
+from tcmax.records import kinds, parquet
 
-PAPER = Path(__file__).parents[2] / "config" / "claims" / "tcmax-paper.yaml"
+PAPER = ROOT / "config" / "claims" / "tcmax-paper.yaml"
 
 
 def write(path, verdicts, sha="1" * 64, text="A beats B."):
     """A VERDICTS record of {claim: (verdict, verdict for new seeds)}."""
-    row = dict.fromkeys(records.VERDICTS.columns, "x") | {
+    row = dict.fromkeys(kinds.VERDICTS.columns, "x") | {
         "text": text,
         "margin": 0.0,
         "level": 0.05,
@@ -33,7 +35,7 @@ def write(path, verdicts, sha="1" * 64, text="A beats B."):
         "claims_changed_after_training": None,
     }
     rows = [row | {"claim": claim, "verdict": v, "verdict_seeds": s} for claim, (v, s) in verdicts.items()]
-    records.write(path, records.VERDICTS, {name: [r[name] for r in rows] for name in records.VERDICTS.columns})
+    parquet.write(path, kinds.VERDICTS, {name: [r[name] for r in rows] for name in kinds.VERDICTS.columns})
     return path
 
 

@@ -4,16 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from projects import ROOT
 from scored import one_claim, write_items
 
-from tcmax import records
 from tcmax.audit.discrepancies import audit_discrepancies, conclusions
-from tcmax.compare import compare
 from tcmax.errors import TcmaxError
-from tcmax.experiment import Experiment, ExperimentSettings, load
-from tcmax.switches import SWITCHES
+from tcmax.evidence.compare import compare
+from tcmax.experiment.grid import Experiment, load
+from tcmax.experiment.settings import ExperimentSettings
+from tcmax.experiment.switches import SWITCHES
+from tcmax.records import kinds, parquet
 
-ROOT = Path(__file__).parents[2]
 SEEDS, ITEMS = 6, 200
 TRAINING = {"epochs": 1, "batch_size": 8, "learning_rate": 0.1}
 VARIANTS = {
@@ -88,7 +89,7 @@ def test_a_flip_differs_from_an_earlier_variant_in_one_switch_only():
 
 
 def test_effects_are_paired_differences_with_holm_over_all_flips(judged, matrices):
-    table = records.read(judged[0] / "made-up" / "discrepancy_evidence.parquet", records.EVIDENCE).to_pandas()
+    table = parquet.read(judged[0] / "made-up" / "discrepancy_evidence.parquet", kinds.EVIDENCE).to_pandas()
     rows = table[(table["metric"] == "accuracy") & (table["population"] == "both")].set_index("a")
     assert list(rows.index) == ["together.average", "bound.average", "bound.split"]
     for label in rows.index:
@@ -106,7 +107,7 @@ def test_effects_are_paired_differences_with_holm_over_all_flips(judged, matrice
 
 def test_a_conclusion_changes_where_the_flipped_variants_take_their_places(judged):
     path = judged[0] / "made-up" / "discrepancies.parquet"
-    rows = records.read(path, records.DISCREPANCIES).to_pandas().astype(str)
+    rows = parquet.read(path, kinds.DISCREPANCIES).to_pandas().astype(str)
     found = {(row.switch, row.claim): (row.before, row.after) for row in rows.itertuples()}
     assert set(rows["dataset"]) == {"toy"}
     assert found == {
@@ -126,7 +127,7 @@ def test_rivals_are_flipped_too_and_a_conclusion_may_fail_as_published(tmp_path,
     write_items(tmp_path / "made-up" / "toy", matrices, seeds=range(SEEDS))
     audit_discrepancies(experiment_of(), tmp_path, claims_file(tmp_path, subject="together", rivals=["bound"]))
     path = tmp_path / "made-up" / "discrepancies.parquet"
-    rows = records.read(path, records.DISCREPANCIES).to_pandas().astype(str)
+    rows = parquet.read(path, kinds.DISCREPANCIES).to_pandas().astype(str)
     row = rows[rows["claim"] == "bound-beats-together"].iloc[0]
     assert (row["before"], row["after"]) == ("contradicted", "supported")  # 0.7 against 0.9, then against 0.3
 
@@ -139,7 +140,7 @@ def test_each_dataset_has_conclusions_and_flips_of_its_own(tmp_path, matrices):
     write_items(tmp_path / "made-up" / "other", {label: weaker[label] for label in here}, seeds=range(SEEDS))
     lines = audit_discrepancies(experiment, tmp_path, claims_file(tmp_path))
     path = tmp_path / "made-up" / "discrepancies.parquet"
-    rows = records.read(path, records.DISCREPANCIES).to_pandas().astype(str)
+    rows = parquet.read(path, kinds.DISCREPANCIES).to_pandas().astype(str)
     found = {(row.dataset, row.claim): (row.before, row.after) for row in rows.itertuples()}
     assert found == {
         ("toy", "bound-beats-together"): ("supported", "contradicted"),
@@ -153,7 +154,7 @@ def test_each_dataset_has_conclusions_and_flips_of_its_own(tmp_path, matrices):
 
 def test_flipped_variants_take_no_part_in_other_comparisons(judged):
     compare(experiment_of(), judged[0])
-    table = records.read(judged[0] / "made-up" / "evidence.parquet", records.EVIDENCE).to_pandas()
+    table = parquet.read(judged[0] / "made-up" / "evidence.parquet", kinds.EVIDENCE).to_pandas()
     compared = table[table["kind"] == "comparison"]
     assert set(compared["a"]) | set(compared["b"]) == {"alone", "together", "bound", "released"}
     assert set(table["a"]) == set(VARIANTS)  # estimates of all

@@ -1,16 +1,16 @@
 """Marks against numbers."""
 
 import csv
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from projects import ROOT
 
 from tcmax.audit.emphasis import check_marks, dense_ranks
 from tcmax.audit.rounding import parse_printed
 
-PUBLISHED = Path(__file__).parents[2] / "config" / "published"
+PUBLISHED = ROOT / "config" / "published"
 
 
 def numbers(*texts: str | None):

@@ -6,23 +6,17 @@ import math
 import statistics
 from decimal import ROUND_DOWN, ROUND_HALF_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, localcontext
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from projects import ROOT
 
-from tcmax.audit.grim import (
-    grim,
-    grim_power,
-    halfwidth_reachable,
-    reachable_if_rounded_first,
-    recovered_denominator,
-)
+from tcmax.audit.grim import grim, grim_power, halfwidth_reachable, reachable_if_rounded_first, recovered_denominator
 from tcmax.audit.rounding import PrintedNumber, Rule, parse_printed
 
-PUBLISHED = Path(__file__).parents[2] / "config" / "published"
+PUBLISHED = ROOT / "config" / "published"
 MODES: dict[Rule, tuple[str, ...]] = {
     "half_up": (ROUND_HALF_UP,),
     "half_even": (ROUND_HALF_EVEN,),

@@ -3,11 +3,11 @@
 import numpy as np
 from scored import made_up, one_claim, write_items
 
-from tcmax import records
 from tcmax.audit.claims import audit_claims
 from tcmax.audit.influence import influence_of
 from tcmax.audit.judging import RememberingBoard, readings_of, word_of
 from tcmax.audit.schema import datasets_of, load_claims
+from tcmax.records import kinds, parquet
 from tcmax.stats.crossed import crossed_paired, verdict_of
 
 SEEDS, ITEMS, GROUPS = 5, 60, 6
@@ -145,6 +145,6 @@ def test_a_diverged_run_that_leaves_no_longer_divides_the_two_readings(tmp_path)
     assert verdict == "undetermined"  # removed: supported; at chance: open
     assert [(str(left), word) for left, word in influence.flips] == [("seed 4", "supported")]
     lines, _ = audit_claims(experiment, tmp_path, path, influence=True)
-    (row,) = records.read(tmp_path / "made-up" / "verdicts.parquet", records.VERDICTS).to_pylist()
+    (row,) = parquet.read(tmp_path / "made-up" / "verdicts.parquet", kinds.VERDICTS).to_pylist()
     assert row["influence"] == influence.in_words
     assert lines[-1] == f"c: undetermined, {influence.in_words}"

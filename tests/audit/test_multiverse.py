@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scored import made_up, one_claim, write_items
 
-from tcmax import records
 from tcmax.audit.judging import RememberingBoard
 from tcmax.audit.multiverse import (
     CHOICES,
@@ -20,6 +19,7 @@ from tcmax.audit.multiverse import (
 from tcmax.audit.schema import load_claims
 from tcmax.errors import TcmaxError
 from tcmax.metrics import METRICS
+from tcmax.records import kinds, parquet
 from tcmax.stats.crossed import crossed_paired, crossed_unpaired, verdict_of
 
 SEEDS, ITEMS = 6, 40
@@ -153,7 +153,7 @@ def test_the_record_holds_every_reading_with_its_choices(tmp_path):
     experiment, path = written(tmp_path, {"one": two(1.0, 0.0, {"a": 0.0, "b": 1.0})})
     (line,) = audit_multiverse(experiment, tmp_path, path)
     assert line.startswith("c: supported in 8 of 16 readings, contradicted in 8")
-    table = records.read(tmp_path / "made-up" / "multiverse.parquet", records.MULTIVERSE).to_pydict()
+    table = parquet.read(tmp_path / "made-up" / "multiverse.parquet", kinds.MULTIVERSE).to_pydict()
     assert len(table["claim"]) == 16 * len(CHOICES)
     first = dict(zip(table["choice"][: len(CHOICES)], table["option"], strict=False))
     assert first["level"] == "0.05"

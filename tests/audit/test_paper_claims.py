@@ -1,15 +1,15 @@
 """Claims files about printed tables: what they may say, and the sentence that each mistake gets."""
 
 import re
-from pathlib import Path
 
 import pytest
 import yaml
+from projects import ROOT
 
 from tcmax.audit.paper_claims import load_paper_claims
 from tcmax.errors import TcmaxError
 
-PAPER = Path(__file__).parents[2] / "config" / "claims" / "tcmax-paper.yaml"
+PAPER = ROOT / "config" / "claims" / "tcmax-paper.yaml"
 TABLE = """method,dataset,column,value
 Old,one,Multi,80.0
 Older,one,Multi,79.0

@@ -4,17 +4,17 @@ import csv
 import json
 import re
 from functools import cache
-from pathlib import Path
 
 import pytest
 import yaml
+from projects import ROOT
 from scipy import stats
 
 from tcmax.audit.paper_claims import load_paper_claims
 from tcmax.audit.paper_verdicts import PaperVerdict, audit_paper, judge_paper, to_json, to_text
 from tcmax.errors import TcmaxError
 
-PAPER = Path(__file__).parents[2] / "config" / "claims" / "tcmax-paper.yaml"
+PAPER = ROOT / "config" / "claims" / "tcmax-paper.yaml"
 
 
 @cache

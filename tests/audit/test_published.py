@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.stats
+from projects import ROOT
 
 from tcmax.audit.findings import Finding
 from tcmax.audit.published import PublishedAudit, audit_table, run, to_json, to_text
@@ -16,7 +17,7 @@ from tcmax.audit.sentences import check_sentence
 from tcmax.audit.tables import OverlapSentence, ValueSentence, load_table
 from tcmax.errors import TcmaxError
 
-PUBLISHED = Path(__file__).parents[2] / "config" / "published"
+PUBLISHED = ROOT / "config" / "published"
 TABLES = (
     "tcmax_table1",
     "tcmax_table2_js",
@@ -550,7 +551,7 @@ def test_an_undeclared_spread_is_read_in_all_three_ways_for_type_m(tmp_path: Pat
     assert powers["± read as standard deviation"] > powers["± read as standard error"]
 
 
-DOCS = Path(__file__).parents[2] / "docs" / "audit.md"
+DOCS = ROOT / "docs" / "audit.md"
 
 
 def test_the_sample_in_the_docs_is_what_the_audit_prints():

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from projects import ROOT
 
 from tcmax.audit.tables import load_metadata, load_table
 from tcmax.errors import TcmaxError
 
-PUBLISHED = Path(__file__).parents[2] / "config" / "published"
+PUBLISHED = ROOT / "config" / "published"
 HEADER = "method,dataset,column,value\n"
 GOOD = HEADER + "ours,A,acc,82.80\ntheirs,A,acc,82.1\n"
 

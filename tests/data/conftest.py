@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from projects import ROOT
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
@@ -72,7 +73,7 @@ def data_with() -> Callable[[str], Path]:
 
     The root is $TCMAX_DATA, or the folder `data` beside the specifications (env TCMAX_SHARED).
     """
-    shared = Path(os.environ.get("TCMAX_SHARED", Path(__file__).parents[3] / "shared"))
+    shared = Path(os.environ.get("TCMAX_SHARED", ROOT.parent / "shared"))
     root = Path(os.environ.get("TCMAX_DATA") or shared / "data")
 
     def root_or_skip(file: str) -> Path:

@@ -4,12 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
+from projects import ROOT
 
-from tcmax import experiment
 from tcmax.data.features import load_features
-from tcmax.data.fetch import info
+from tcmax.data.fetching.fetch import info
+from tcmax.experiment import grid
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = ROOT / "docs"
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -22,7 +23,7 @@ def test_the_page_on_own_features_runs_and_prints_what_it_shows(tmp_path: Path, 
         exec(block, {})
     assert blocks("bring-your-own-features.md", "text")[0] in info("my-features.npz")
     (tmp_path / "mine.yaml").write_text(blocks("bring-your-own-features.md", "yaml")[0])
-    assert experiment.load(tmp_path / "mine.yaml").n_folds("my-data") == 1
+    assert grid.load(tmp_path / "mine.yaml").n_folds("my-data") == 1
     one, two = (load_features(Path(f"my-features.{ending}"), "my-data") for ending in ("npz", "parquet"))
     assert one.fingerprint() == two.fingerprint()
 

@@ -11,7 +11,7 @@ import tiny
 
 from tcmax.data.features import count_folds, load_features
 from tcmax.errors import TcmaxError
-from tcmax.jobs import data_record
+from tcmax.training.datasets import data_record
 from tcmax.training.spec import resolve_run
 
 N = 12

@@ -12,9 +12,9 @@ from stores import make_here
 from typer.testing import CliRunner
 
 from tcmax.cli import app
-from tcmax.data import store
-from tcmax.data.clips import CLIP_SETS, LEAKAGE
-from tcmax.data.store import Store
+from tcmax.data.media import store
+from tcmax.data.media.clips import CLIP_SETS, LEAKAGE
+from tcmax.data.media.store import Store
 
 # Set -> (folder of its lists, header, classes, names of six clips: four train, then validation or train, then test).
 SETS = {

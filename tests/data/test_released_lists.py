@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from projects import ROOT
 
 from tcmax.data.base import Card, Dataset, Fold, file_order_cut, overlap_facts
 
-SHARED = Path(os.environ.get("TCMAX_SHARED", Path(__file__).parents[3] / "shared"))
+SHARED = Path(os.environ.get("TCMAX_SHARED", ROOT.parent / "shared"))
 LISTS = SHARED / "data" / "splits"
 
 pytestmark = pytest.mark.skipif(not LISTS.is_dir(), reason=f"real data are not here: no {LISTS}")

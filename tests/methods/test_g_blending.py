@@ -9,7 +9,7 @@ import torch
 from single import Run
 
 from tcmax.errors import TcmaxError
-from tcmax.sgd import SGD
+from tcmax.models.sgd import SGD
 from tcmax.training.loading import Arrays
 from tcmax.training.spec import resolve_run
 

@@ -11,7 +11,7 @@ import torch
 from scipy.spatial.distance import jensenshannon
 
 from tcmax.methods.mcr import jensen_shannon
-from tcmax.sgd import SGD
+from tcmax.models.sgd import SGD
 
 MCR = {"method": "mcr"}
 THREE = {"a": (3,), "b": (2,), "c": (2, 2)}

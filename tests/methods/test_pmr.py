@@ -14,7 +14,7 @@ from single import Run
 from tcmax.errors import TcmaxError
 from tcmax.methods.base import Batch
 from tcmax.methods.pmr import distances
-from tcmax.sgd import SGD
+from tcmax.models.sgd import SGD
 from tcmax.training.loading import Arrays
 from tcmax.training.spec import resolve_run
 

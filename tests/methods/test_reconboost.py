@@ -8,7 +8,7 @@ import tiny
 import torch
 
 from tcmax.errors import TcmaxError
-from tcmax.sgd import SGD
+from tcmax.models.sgd import SGD
 
 RECONBOOST = {"method": "reconboost", "head": {"name": "shared-mlp", "hidden": 6}}
 SHORT = {**RECONBOOST, "parameters": {"phase_epochs": 1}}

@@ -9,14 +9,15 @@ import torch
 from factories import edit_predictions
 from single import Run
 
-from tcmax import jobs, records
 from tcmax.data import DATASETS
 from tcmax.data.base import Fold
 from tcmax.errors import TcmaxError
-from tcmax.experiment import Cell
-from tcmax.files import read_json
+from tcmax.experiment.grid import Cell
 from tcmax.metrics.scoring import score
+from tcmax.records import kinds, parquet
+from tcmax.records.files import read_json
 from tcmax.registry import Entry
+from tcmax.training import jobs
 from tcmax.training.spec import resolve_run
 
 UNIFORM = {"method": "tcmax", "head": "concat"}
@@ -93,18 +94,18 @@ def scored(monkeypatch, tmp_path):
     manifests = {v: jobs.train_block(experiment, Cell("tiny", 0, v), 0, tmp_path) for v in ("uniform", "empirical")}
     paths = [tmp_path / f"{name}.parquet" for name in ("items", "scores", "history")]
     score(list(manifests.values()), None, *paths)
-    return manifests, records.read(paths[1], records.SCORES).to_pandas(), paths
+    return manifests, parquet.read(paths[1], kinds.SCORES).to_pandas(), paths
 
 
 def test_the_prior_reaches_the_scores_as_the_variants_own_read_out(scored):
     manifests, frame, _ = scored
     for variant, readout, shift in (("uniform", "joint", 0.0), ("empirical", "own", np.log(np.array([22, 5, 3]) / 30))):
         path = manifests[variant].parent / "seed_0" / "predictions_last.parquet"
-        table = records.read(path, records.PREDICTIONS)
-        assert records.header(path)["readout"] == readout
+        table = parquet.read(path, kinds.PREDICTIONS)
+        assert parquet.header(path)["readout"] == readout
         assert ("logits_own" in table.column_names) == (readout == "own")
         test = table["split"].to_numpy(zero_copy_only=False) == "test"
-        logits = (records.logits(table, "joint").astype(float) + shift)[test]
+        logits = (parquet.logits(table, "joint").astype(float) + shift)[test]
         labels = table["label"].to_numpy()[test]
         expected = {
             "accuracy": np.mean(logits.argmax(1) == labels),
@@ -150,5 +151,5 @@ def test_the_epochs_of_every_read_out_are_in_the_header(scored):
     for variant, manifest in manifests.items():
         listed = read_json(manifest)["runs"][0]["files"]
         assert {"predictions_last", "predictions_best_val"} <= set(listed)
-        epochs = records.header(manifest.parent / "seed_0" / "predictions_last.parquet")["epochs"]
+        epochs = parquet.header(manifest.parent / "seed_0" / "predictions_last.parquet")["epochs"]
         assert set(epochs) == {"left", "right", "joint"} | ({"own"} if variant == "empirical" else set())

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from factories import score_runs
 
-from tcmax import records
 from tcmax.errors import TcmaxError
 from tcmax.metrics.item_scores import ItemScores
+from tcmax.records import kinds, parquet
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +36,9 @@ def frame(path: Path) -> pd.DataFrame:
 
 def rewritten(path: Path, target: Path, frame: pd.DataFrame, **header: Any) -> Path:
     """A copy of an ITEM SCORES file with other rows or header entries."""
-    facts = {k: v for k, v in (records.header(path) | header).items() if v is not None}
+    facts = {k: v for k, v in (parquet.header(path) | header).items() if v is not None}
     columns = {name: frame[name].tolist() for name in frame.columns}
-    records.write(target, records.ITEM_SCORES, columns, facts)
+    parquet.write(target, kinds.ITEM_SCORES, columns, facts)
     return target
 
 
@@ -113,7 +113,7 @@ def test_rows_may_stand_in_any_order(path: Path, frame: pd.DataFrame, tmp_path: 
 
 
 def test_row_groups_may_hold_several_rules_or_a_part_of_a_run(path: Path, tmp_path: Path) -> None:
-    table = records.read(path, records.ITEM_SCORES)
+    table = parquet.read(path, kinds.ITEM_SCORES)
     pq.write_table(table, tmp_path / "items.parquet", row_group_size=25)
     one, two = ItemScores.read(path), ItemScores.read(tmp_path / "items.parquet")
     for selection in one.selections:

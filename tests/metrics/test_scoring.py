@@ -16,12 +16,12 @@ from scipy import optimize, special, stats
 from scipy.spatial.distance import jensenshannon
 from sklearn import metrics as oracles
 
-from tcmax import records
 from tcmax.errors import TcmaxError
-from tcmax.files import read_json, sha256, write_json
 from tcmax.metrics import METRICS, WHOLE_ITEM
 from tcmax.metrics.item_scores import ItemScores
 from tcmax.metrics.scoring import score
+from tcmax.records import kinds, parquet
+from tcmax.records.files import read_json, sha256, write_json
 
 OUTPUTS = ("items.parquet", "scores.parquet", "history.parquet")
 
@@ -34,7 +34,7 @@ def rescore(manifests: list[Path], reference: str | None = None) -> Path:
 
 def scores_of(folder: Path) -> pd.DataFrame:
     """SCORES, indexed by what identifies a row; fold -1 stands for all folds pooled."""
-    frame = records.read(folder / "scores.parquet", records.SCORES).to_pandas()
+    frame = parquet.read(folder / "scores.parquet", kinds.SCORES).to_pandas()
     frame["fold"] = frame["fold"].fillna(-1).astype(int)
     names = ["metric", "readout", "fold", "variant", "seed", "selection"]
     return frame.astype(dict.fromkeys(("metric", "readout", "variant", "selection"), str)).set_index(names, drop=False)
@@ -226,7 +226,7 @@ def test_the_entropy_ratio_takes_weak_and_strong_from_the_reference_and_from_the
     ):
         expected = value(scores, of_metric, above, **cell) / value(scores, of_metric, below, **cell)
         assert value(scores, metric, "all", **cell) == pytest.approx(expected, rel=1e-12)
-    said = records.header(scored / "scores.parquet")["weak_and_strong"]["last"]
+    said = parquet.header(scored / "scores.parquet")["weak_and_strong"]["last"]
     assert (said["a"], said["c"]) == ([weak, strong], [own_weak, own_strong])
 
 
@@ -246,7 +246,7 @@ def test_weak_and_strong_are_told_by_finished_seeds_only(tmp_path: Path) -> None
     for seed in (1, 2):  # finished in fold 1 only
         edit_predictions(manifests[1], seed, "last", useless)
     folder = rescore(manifests)
-    assert records.header(folder / "scores.parquet")["weak_and_strong"]["last"]["a"] == ["right", "left"]
+    assert parquet.header(folder / "scores.parquet")["weak_and_strong"]["last"]["a"] == ["right", "left"]
 
 
 def test_without_a_reference_variant_only_the_own_ratio_is_there(tmp_path: Path) -> None:
@@ -389,7 +389,7 @@ def test_nothing_is_scored_when_every_run_diverged(tmp_path: Path) -> None:
 
 def test_history_holds_every_run_diverged_ones_included(tmp_path: Path) -> None:
     folder = score_runs(tmp_path, n_folds=2, seeds=(4, 1), diverged={("b", 4)}, epochs=3, selections=("last",))
-    history = records.read(folder / "history.parquet", records.HISTORY).to_pandas()
+    history = parquet.read(folder / "history.parquet", kinds.HISTORY).to_pandas()
     runs = history[["variant", "seed", "fold"]].drop_duplicates()
     expected = [(variant, seed, fold) for variant in "ab" for seed in (1, 4) for fold in (0, 1)]
     assert list(runs.itertuples(index=False, name=None)) == expected
@@ -426,10 +426,10 @@ def test_items_are_written_one_variant_and_rule_at_a_time_and_read_as_one_valid_
     path = scored / "items.parquet"
     assert pq.ParquetFile(path).num_row_groups == 3 * 3
     columns = pq.read_schema(path).names
-    table = records.read(path, records.ITEM_SCORES, columns)
+    table = parquet.read(path, kinds.ITEM_SCORES, columns)
     assert table.num_rows == 3 * 80 * (3 + 3 + 2)
-    assert not table.to_pandas().duplicated(list(records.ITEM_SCORES.unique)).any()
-    assert set(records.ITEM_SCORES.columns) <= set(columns)
+    assert not table.to_pandas().duplicated(list(kinds.ITEM_SCORES.unique)).any()
+    assert set(kinds.ITEM_SCORES.columns) <= set(columns)
 
 
 def test_blocks_of_items_give_what_one_block_gives(tmp_path: Path) -> None:

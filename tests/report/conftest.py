@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from small_report import CLAIMS, DATE, experiment_in, write_records
 
-from tcmax.experiment import Experiment
+from tcmax.experiment.grid import Experiment
 from tcmax.report.build import build_report
 
 

@@ -4,16 +4,14 @@ import csv
 import importlib.util
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from projects import ROOT
 from scipy.special import stdtrit
 
 from tcmax.stats.calibration import CELLS, Cell, calibrate, calibrate_families, calibrate_tests
 from tcmax.stats.crossed import Crossed, interval
-
-ROOT = Path(__file__).parents[2]
 
 
 def by_procedure(rows):

@@ -3,12 +3,12 @@
 import csv
 import importlib
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
+from projects import ROOT
 
-FOLDER = Path(__file__).parents[2] / "calibration"
+FOLDER = ROOT / "calibration"
 
 
 @pytest.fixture

@@ -9,13 +9,7 @@ import scipy.stats
 from statsmodels.stats.power import TTestPower
 
 from tcmax.stats.crossed import Crossed, average, interval, redesigned, what_decides
-from tcmax.stats.power import (
-    detectable_gain,
-    exaggeration,
-    items_needed,
-    power_of,
-    seeds_needed,
-)
+from tcmax.stats.power import detectable_gain, exaggeration, items_needed, power_of, seeds_needed
 
 
 def parts(seeds=0.02, items=0.4, joint=0.5, n_seeds=5, n_items=744, estimate=0.01):

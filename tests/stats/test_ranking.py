@@ -9,12 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
-from tcmax.stats.ranking import (
-    critical_difference,
-    letter_display,
-    nemenyi_difference,
-    rank_variants,
-)
+from tcmax.stats.ranking import critical_difference, letter_display, nemenyi_difference, rank_variants
 
 
 def variants(means, seeds=6, items=50, seed=0, spread=0.3):

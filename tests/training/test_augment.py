@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional, transforms
 
-from tcmax.data import media
+from tcmax.data.media import decoding
 from tcmax.data.views import CROP_TRIES, DRAWS_PER_CROP, crop_boxes
 from tcmax.training import augment
 
@@ -115,6 +115,6 @@ def test_a_spectrogram_of_a_crop_is_the_prepared_one():
     starts = np.array([0, 110_250])
     found = augment.log_spectrograms(torch.from_numpy(samples), torch.from_numpy(starts), torch.float32)
     for one, start, wave in zip(found.numpy(), starts, samples, strict=True):
-        expected = media.log_spectrogram(media.tiled_crop(wave, start))
+        expected = decoding.log_spectrogram(decoding.tiled_crop(wave, start))
         assert one.shape == expected.shape == (1, 129, 862)
         np.testing.assert_allclose(one, expected, atol=1e-5)

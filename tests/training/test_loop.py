@@ -12,9 +12,9 @@ import torch
 from single import Run
 from torch import nn
 
-from tcmax.encoders import ENCODERS
-from tcmax.encoders.base import Encoder
 from tcmax.errors import TcmaxError
+from tcmax.models.encoders import ENCODERS
+from tcmax.models.encoders.base import Encoder
 from tcmax.registry import Entry
 from tcmax.training import loading
 from tcmax.training.loop import pick_device

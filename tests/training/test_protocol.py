@@ -9,10 +9,11 @@ import runs
 import tiny
 import torch
 
-from tcmax import jobs, records
 from tcmax.data.base import Fold, file_order_cut
-from tcmax.experiment import Cell
-from tcmax.switches import PROTOCOL, SWITCHES
+from tcmax.experiment.grid import Cell
+from tcmax.experiment.switches import PROTOCOL, SWITCHES
+from tcmax.records import kinds, parquet
+from tcmax.training import jobs
 from tcmax.training.spec import resolve_run
 
 JOINT = tiny.VARIANTS["joint"]
@@ -75,7 +76,7 @@ def test_predictions_name_the_items_of_the_cut(installed_tiny, tmp_path):
     for variant, fold in (("own", data.folds[0]), ("released", file_order_cut(data.folds[0]))):
         jobs.train_block(experiment, Cell("tiny", 0, variant), 0, tmp_path)
         path = tmp_path / "tiny" / "tiny" / "fold_0" / variant / "seed_0" / "predictions_last.parquet"
-        table = records.read(path, records.PREDICTIONS).to_pandas()
+        table = parquet.read(path, kinds.PREDICTIONS).to_pandas()
         for part in ("val", "test"):
             rows = table[table["split"] == part]
             assert rows["item"].tolist() == data.items[fold.part(part)].tolist()

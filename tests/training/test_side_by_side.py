@@ -6,11 +6,11 @@ import runs
 import tiny
 import torch
 
-from tcmax.encoders import ENCODERS
-from tcmax.encoders.mlp import MLP
-from tcmax.fusion import HEADS
 from tcmax.methods import METHODS
 from tcmax.methods.joint import Joint
+from tcmax.models.encoders import ENCODERS
+from tcmax.models.encoders.mlp import MLP
+from tcmax.models.fusion import HEADS
 from tcmax.registry import Entry
 from tcmax.training.loop import Runs, train_side_by_side
 from tcmax.training.spec import resolve_run

@@ -7,11 +7,11 @@ import pytest
 import runs
 import tiny
 
-from tcmax import jobs
 from tcmax.data import DATASETS
-from tcmax.experiment import Cell
-from tcmax.files import read_json
+from tcmax.experiment.grid import Cell
+from tcmax.records.files import read_json
 from tcmax.registry import Entry
+from tcmax.training import jobs
 
 STEPS, ITEMS = 4, 26  # of the tiny dataset in batches of 8
 WEIGHTS = {"modulated": "weights"}

@@ -4,8 +4,11 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from tcmax import errors, jobs, sequential, stages
-from tcmax import experiment as experiments
+from tcmax import errors
+from tcmax.experiment import paths, looks
+from tcmax.training import datasets, jobs
+from tcmax.commands import analyse
+from tcmax.experiment import grid
 
 RESULTS = Path("results")
 
@@ -14,14 +17,14 @@ RESULTS = Path("results")
 def experiment_called(name):
     """A validated experiment; bad input ends Snakemake with the sentence the command line would print."""
     try:
-        return stages.with_import(experiments.load(name), RESULTS)
+        return analyse.with_import(grid.load(name), RESULTS)
     except errors.TcmaxError as error:
         sys.exit(f"tcmax: error: {error}")
 
 
 EXPERIMENT = experiment_called(config.get("experiment", "digits"))
-NAMES = experiments.names()
-IMPORTED = stages.imported(Path("config"), RESULTS)  # name: what was imported
+NAMES = grid.names()
+IMPORTED = analyse.imported(Path("config"), RESULTS)  # name: what was imported
 # Imported results come with their data, and with their predictions or their scores: no rule makes these.
 TRAINED_HERE = "|".join([name for name in NAMES if name not in IMPORTED] or "-")
 SCORED_HERE = "|".join(
@@ -44,13 +47,13 @@ def data_files(wildcards):
     if wildcards.dataset not in chosen.settings.datasets:
         return []
     features = chosen.settings.datasets[wildcards.dataset].features
-    file = features or jobs.store_report(chosen, wildcards.dataset)
+    file = features or datasets.store_report(chosen, wildcards.dataset)
     return [file] if file else []
 
 
 def block_key(wildcards):
     """Hash of the settings, seeds and training-side code of a block."""
-    cell = stages.cell_of(wildcards.dataset, wildcards.fold, wildcards.variant)
+    cell = analyse.cell_of(wildcards.dataset, wildcards.fold, wildcards.variant)
     return jobs.block_key(
         experiment_called(wildcards.experiment), cell, int(wildcards.block)
     )
@@ -58,17 +61,17 @@ def block_key(wildcards):
 
 def data_key(wildcards):
     """Hash of the code that reads a dataset."""
-    return jobs.data_key(experiment_called(wildcards.experiment), wildcards.dataset)
+    return datasets.data_key(experiment_called(wildcards.experiment), wildcards.dataset)
 
 
 def asked_for(chosen, dataset, before=None):
     """Block manifests of a dataset; of a sequential experiment those that looks (at fewer seeds) ask for."""
-    for look in sequential.looks_of(chosen, before):
+    for look in looks.looks_of(chosen, before):
         # Waits for the look: until it is taken nobody knows which seeds there will be.
         checkpoints.look.get(experiment=chosen.name, look=look)
-        if not sequential.wanted(chosen, RESULTS, look):
+        if not looks.wanted(chosen, RESULTS, look):
             break
-    return stages.manifests_of(chosen, dataset, RESULTS, before)
+    return looks.manifests_of(chosen, dataset, RESULTS, before)
 
 
 def manifests(wildcards):
@@ -88,14 +91,14 @@ def manifests_at_look(wildcards):
 
 def looks_key(wildcards):
     """Hash of the plan of the looks. A look stays taken when code of the statistics changes."""
-    return sequential.plan_key(experiment_called(wildcards.experiment))
+    return looks.plan_key(experiment_called(wildcards.experiment))
 
 
 def stage_key(stage):
     """A parameter function: hash of a stage's code and of the settings it reads."""
 
     def key(wildcards):
-        return stages.stage_key(stage, experiment_called(wildcards.experiment))
+        return analyse.stage_key(stage, experiment_called(wildcards.experiment))
 
     return key
 
@@ -117,20 +120,20 @@ def of_every_dataset(*names):
 def looks_by_hand(wildcards):
     """The record of looks that were taken by hand: they correct every comparison."""
     chosen = experiment_called(wildcards.experiment)
-    path = sequential.record_path(chosen, RESULTS)
+    path = looks.record_path(chosen, RESULTS)
     return path if chosen.settings.sequential is None and path.is_file() else []
 
 
 def claims_file(wildcards):
     """The claims file of an experiment."""
-    return jobs.claims_path(experiment_called(wildcards.experiment)) or []
+    return paths.claims_path(experiment_called(wildcards.experiment)) or []
 
 
 def verdicts(wildcards):
     """Verdicts, and those under other choices, where the experiment has claims."""
     chosen = experiment_called(wildcards.experiment)
     names = ("verdicts.parquet", "multiverse.parquet")
-    return [RESULTS / chosen.name / name for name in names if jobs.claims_path(chosen)]
+    return [RESULTS / chosen.name / name for name in names if paths.claims_path(chosen)]
 
 
 def discrepancies(wildcards):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tcmax.data import clips
+from tcmax.data.media import clips
 from tcmax.data.base import data_root
 
 STORES = (data_root() or Path("data")) / "stores"
@@ -16,9 +16,9 @@ def clip_lists(wildcards):
 
 def store_key(wildcards):
     """Hash of the code and the choices that a store is made with."""
-    from tcmax import prepare  # which loads what decodes media
+    from tcmax.commands import prepare_media  # which loads what decodes media
 
-    return prepare.store_key(wildcards.clip_set)
+    return prepare_media.store_key(wildcards.clip_set)
 
 
 # Once for all experiments, where $TCMAX_SOURCES/<set> holds the media; a killed job continues with the shard it was at.

@@ -29,6 +29,6 @@ rule theory:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        key=stages.theory_key(),
+        key=analyse.theory_key(),
     shell:
         "tcmax theory {input} > {log} 2>&1"

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div
 
 from tcmax.methods.base import Batch, Method, Progress
-from tcmax.model import Outputs
+from tcmax.models.classifier import Outputs
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,199 @@
+"""`tcmax why FILE`: what produced a file, and whether and why it would be rebuilt."""
+
+from pathlib import Path
+from typing import Any
+
+from tcmax.errors import TcmaxError
+from tcmax.experiment.grid import load
+from tcmax.records import provenance
+from tcmax.records.files import read_json, sha256
+from tcmax.training import datasets, jobs
+
+
+def why_text(file: Path, results: Path) -> str:
+    """Provenance of a file under results/ or reports/, with the reasons for which it is out of date.
+
+    Raises TcmaxError when the file does not exist or nothing recorded how it was made.
+    """
+    if not file.exists():
+        raise TcmaxError(f"{file} does not exist.")
+    folder = file if file.is_dir() else file.parent
+    sidecar = _analysis_sidecar(file)
+    imported = next((where for where in (folder, *folder.parents) if (where / "import.json").is_file()), None)
+    if imported is not None and sidecar is None:
+        return _imported_text(file, imported)
+    for candidate in (folder, *folder.parents):
+        if (candidate / "run.json").is_file():
+            return _run_text(candidate, file, results)
+        if candidate.name.startswith("fold_"):
+            break
+    if file.suffix == ".json" and file.name.startswith("block_"):
+        return _block_text(file, results)
+    if sidecar is not None:
+        return _analysis_text(file, sidecar)
+    if file.name == "data.json":
+        record = read_json(file)
+        return f"{file}\n  data of {record['id']}, fingerprint {record['fingerprint']}\n  source: {record['source']}"
+    raise TcmaxError(f"{file} is not a result that tcmax wrote: no record of how it was made stands beside it.")
+
+
+def _analysis_sidecar(file: Path) -> dict[str, Any] | None:
+    found = provenance.read_sidecar(file)
+    if found is not None:
+        return found
+    for parent in file.parents:  # tables and figures share the provenance of their report's page
+        found = provenance.read_sidecar(parent / "report.html")
+        if found is not None:
+            return found
+    return None
+
+
+def _verdict(reasons: list[str]) -> list[str]:
+    if not reasons:
+        return ["up to date: code, settings and inputs are as recorded"]
+    return ["would be rebuilt:", *(f"  - {reason}" for reason in reasons)]
+
+
+def _lines(title: str, facts: dict[str, Any], reasons: list[str]) -> str:
+    width = max(len(name) for name in facts)
+    described = [f"  {name:<{width}}  {value}" for name, value in facts.items() if value is not None]
+    return "\n".join([title, *described, *(f"  {line}" for line in _verdict(reasons))])
+
+
+def _flat(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _run_text(folder: Path, file: Path, results: Path) -> str:
+    record = read_json(folder / "run.json")
+    sidecar = read_json(folder / "sidecar.json") if (folder / "sidecar.json").is_file() else {}
+    facts = {
+        "run": f"{record['experiment']} / {record['settings']['dataset']} / fold {record['settings']['fold']} / "
+        f"{record['variant']} / seed {record['seed']}",
+        "status": record["status"],
+        "run key": record["run_key"],
+        "data": record["data"],
+        "code": provenance.digest(record["code"]) + f" ({len(record['code'])} modules)",
+        "trained": f"{sidecar.get('started')}, {sidecar.get('seconds')} s on {sidecar.get('device')}",
+        "versions": _flat(sidecar.get("versions", {})),
+        "hardware": _flat(sidecar.get("hardware", {})),
+    }
+    return _lines(str(file), facts, _run_reasons(folder, record, results))
+
+
+def _run_reasons(folder: Path, record: dict[str, Any], results: Path) -> list[str]:
+    """Why a run would be trained again: each setting, module and file that differs from its record."""
+    reasons = []
+    for described in record["files"].values():
+        path = folder / described["path"]
+        if not path.is_file():
+            reasons.append(f"{path.name} is missing")
+        elif sha256(path) != described["sha256"]:
+            reasons.append(f"{path.name} was altered after it was written")
+    try:
+        experiment = load(record["experiment"])
+    except TcmaxError as error:
+        return [*reasons, f"its experiment cannot be read: {error}"]
+    settings = record["settings"]
+    name, variant = settings["dataset"], record["variant"]
+    if name not in experiment.settings.datasets or variant not in experiment.settings.variants:
+        return [*reasons, f"{experiment.path} no longer has {name} with {variant}"]
+    from tcmax.training.spec import resolve_run
+
+    dataset = datasets.load_dataset(experiment, name)
+    current = resolve_run(experiment, dataset, name, settings["fold"], variant).resolved()
+    reasons += provenance.changes(settings, _plain(current), "setting")
+    reasons += [
+        reason.replace("module", "code of", 1)
+        for reason in provenance.changes(record["code"], jobs.code_of(experiment, name, variant), "module")
+    ]
+    half = {"half_precision_logits": experiment.settings.half_precision_logits}
+    reasons += provenance.changes({"half_precision_logits": record["half_precision_logits"]}, half, "setting")
+    if record["data"] != dataset.fingerprint():
+        reasons.append("the data has another fingerprint")
+    return reasons
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, as they are read back from JSON."""
+    if isinstance(value, dict):
+        return {name: _plain(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return value
+
+
+def _block_text(file: Path, results: Path) -> str:
+    manifest = read_json(file)
+    facts = {
+        "block": f"{manifest['block']} of {manifest['experiment']} / {manifest['dataset']} / fold {manifest['fold']} / "
+        f"{manifest['variant']}",
+        "runs": ", ".join(f"seed {run['seed']} {run['status']}" for run in manifest["runs"]),
+    }
+    reasons = []
+    try:
+        experiment = load(manifest["experiment"])
+        wanted = experiment.blocks[manifest["block"]] if manifest["block"] < len(experiment.blocks) else ()
+        if list(wanted) != [run["seed"] for run in manifest["runs"]]:
+            reasons.append(f"the block's seeds are now {', '.join(map(str, wanted)) or 'none'}")
+    except TcmaxError as error:
+        return _lines(str(file), facts, [f"its experiment cannot be read: {error}"])
+    for run in manifest["runs"]:
+        folder = file.parent / f"seed_{run['seed']}"
+        record = read_json(folder / "run.json") if (folder / "run.json").is_file() else None
+        if record is None or record["run_key"] != run["run_key"]:
+            reasons.append(f"seed {run['seed']} is missing or was trained again")
+        else:
+            reasons += [f"seed {run['seed']}: {reason}" for reason in _run_reasons(folder, record, results)]
+    return _lines(str(file), facts, reasons)
+
+
+def _imported_text(file: Path, folder: Path) -> str:
+    """What an import read, and which of these files, or of those it wrote, is no longer the same."""
+    record = read_json(folder / "import.json")
+    mapping = Path(record["mapping"])
+    facts = {
+        "imported": f"{record['content']} of {folder.name}",
+        "source": record["source"],
+        "mapping": mapping,
+        "files": f"{len(record['files'])} files beside it",
+        "notes": "; ".join(record["notes"]) or None,
+    }
+    expected = {mapping: record["mapping_sha256"]}
+    expected |= {mapping.parent / name: known for name, known in record["files"].items()}
+    reasons = []
+    for path, known in expected.items():
+        if not path.is_file():
+            reasons.append(f"{path} is missing")
+        elif sha256(path) != known:
+            reasons.append(f"{path} has changed since it was imported")
+    for manifest in sorted(file.parents[1].glob("block_*.json")) if file.suffix == ".parquet" else ():
+        for run in read_json(manifest)["runs"]:
+            for described in run["files"].values():
+                if manifest.parent / described["path"] == file and sha256(file) != described["sha256"]:
+                    reasons.append(f"{file.name} was altered after it was written")
+    return _lines(str(file), facts, reasons)
+
+
+def _analysis_text(file: Path, sidecar: dict[str, Any]) -> str:
+    facts = {
+        "stage": sidecar["stage"],
+        "command": " ".join(sidecar["command"]),
+        "written": sidecar["written"],
+        "code": provenance.digest(sidecar["code"]) + f" ({len(sidecar['code'])} modules)",
+        "inputs": f"{len(sidecar['inputs'])} files",
+        "versions": _flat(sidecar["versions"]),
+        "hardware": _flat(sidecar["hardware"]),
+    }
+    reasons = []
+    for name, recorded in sidecar["inputs"].items():
+        path = Path(name)
+        if not path.is_file():
+            reasons.append(f"its input {name} is missing")
+        elif sha256(path) != recorded:
+            reasons.append(f"its input {name} has changed")
+    current = provenance.stage_code(sidecar["module"])
+    reasons += [
+        reason.replace("module", "code of", 1) for reason in provenance.changes(sidecar["code"], current, "module")
+    ]
+    return _lines(str(file), facts, reasons)

@@ -1,0 +1,1 @@
+"""Datasets that are downloaded: archives, their readers, and how each is verified."""

@@ -1,0 +1,1 @@
+"""From the item scores of one dataset to comparisons: rows of EVIDENCE."""

@@ -1,0 +1,49 @@
+"""What is compared: the scores of a contender, and the difference of two."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcmax.stats.crossed import (
+    Crossed,
+)
+
+Floats = NDArray[np.float64]
+Contender = tuple[str, ...]
+Reading = Literal["removed", "at chance"]
+Pairing = Literal["paired", "independent seeds"]
+
+
+def contender_name(contender: Contender) -> str:
+    """A variant's label, or "best of x, y" where validation chooses within each seed."""
+    return contender[0] if len(contender) == 1 else f"best of {', '.join(contender)}"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A contender's scores under one reading.
+
+    seeds, values   seeds and their scores (S, I), rows in the same order; without items, (S, 1) values of whole runs
+    ran, diverged   all seeds that were run, and those without a finished run
+    notes           choices that a reader should know
+    """
+
+    seeds: tuple[int, ...]
+    values: Floats
+    ran: frozenset[int]
+    diverged: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A − B, and what it rests on. a, b: the matrices compared, rows paired unless `pairing` says otherwise."""
+
+    crossed: Crossed
+    pairing: Pairing
+    a: Floats
+    b: Floats
+    n_diverged: int
+    notes: tuple[str, ...]

@@ -1,0 +1,1 @@
+"""Models: encoders, fusion heads, the classifier of both, and what they share."""

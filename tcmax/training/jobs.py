@@ -1,0 +1,350 @@
+"""What a DAG job does: prepare a dataset's facts, or train one block of seeds of one cell of the grid.
+
+A block is trained in one process, its seeds side by side where the cell's parts can do that, else one after another.
+Each finished run is written at once and is valid on its own; the block's manifest, the job's declared output, comes
+last. So a killed job loses only the runs it was in, which continue from their checkpoints, and adding seeds retrains
+none.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tcmax.console import Progress
+from tcmax.data.base import Dataset
+from tcmax.errors import TcmaxError
+from tcmax.experiment.grid import Cell, Experiment
+from tcmax.methods import METHODS
+from tcmax.models.encoders import ENCODERS
+from tcmax.models.fusion import HEADS
+from tcmax.records import kinds, parquet, provenance
+from tcmax.records.files import read_json, sha256, write_json
+
+if TYPE_CHECKING:
+    from tcmax.training.loading import Held
+    from tcmax.training.loop import RunResult, Runs
+    from tcmax.training.spec import RunSpec
+from tcmax.experiment.paths import claims_hash, run_folder
+from tcmax.records.locks import run_lock
+from tcmax.records.manifests import MANIFEST_VERSION
+from tcmax.training.datasets import load_dataset, module_of, module_of_data
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def code_of(experiment: Experiment, dataset: str, variant: str) -> dict[str, str]:
+    """Module -> hash of the training-side code that a variant uses on a dataset; needs no torch."""
+    if experiment.settings.pin_code is not None:
+        return {"pinned": experiment.settings.pin_code}
+    options, settings = experiment.settings.datasets[dataset], experiment.settings.variants[variant]
+    modules = []
+    if experiment.lacking(dataset) is None:  # else there is no code yet: the key changes when there is
+        modules += [module_of_data(options, dataset)]
+        modules += [module_of(ENCODERS.target(encoder.name)) for encoder in options.all_encoders]
+    modules.append(module_of(METHODS.target(settings.method)))
+    if settings.head is not None:
+        modules.append(module_of(HEADS.target(settings.head.name)))
+    else:  # which head is the method's default is known only after importing it; all built-in ones then count
+        modules += [module_of(entry.target) for entry in HEADS.entries.values()]
+    return provenance.training_code(modules)
+
+
+def block_key(experiment: Experiment, cell: Cell, block: int) -> str:
+    """What a block depends on besides the data: Snakemake reruns its job when this changes."""
+    settings = experiment.settings
+    return provenance.digest(
+        {
+            "seeds": experiment.blocks[block],
+            "variant": settings.variants[cell.variant].model_dump(exclude={"title", "family", "tuning_trials"}),
+            "dataset": settings.datasets[cell.dataset].model_dump(exclude={"title", "variants", "folds", "needs"}),
+            "training": experiment.training_on(cell.dataset).model_dump(),
+            "precision": settings.precision,
+            "half_precision_logits": settings.half_precision_logits,
+            "code": code_of(experiment, cell.dataset, cell.variant),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Context:
+    """One cell of the grid with all that its runs depend on."""
+
+    experiment: Experiment
+    cell: Cell
+    spec: "RunSpec"
+    dataset: Dataset
+    fingerprint: str
+    code: dict[str, str]
+    results: Path
+
+    def run_key(self, seed: int) -> str:
+        return provenance.digest(
+            {
+                **self.spec.resolved(),
+                "seed": seed,
+                "half_precision_logits": self.experiment.settings.half_precision_logits,
+                "data": self.fingerprint,
+                "code": self.code,
+            }
+        )
+
+    def folder(self, seed: int) -> Path:
+        return run_folder(self.results, self.experiment.name, self.cell, seed)
+
+
+def context_of(experiment: Experiment, cell: Cell, dataset: Dataset, fingerprint: str, results: Path) -> Context:
+    """The context of a cell; `fingerprint` is the dataset's, which takes a while to compute."""
+    from tcmax.training.spec import resolve_run
+
+    spec = resolve_run(experiment, dataset, cell.dataset, cell.fold, cell.variant)
+    return Context(
+        experiment, cell, spec, dataset, fingerprint, code_of(experiment, cell.dataset, cell.variant), results
+    )
+
+
+def train_block(experiment: Experiment, cell: Cell, block: int, results: Path) -> Path:
+    """Train what is missing of a block and write its manifest; returns the manifest's path.
+
+    Runs that are finished under the same key are kept. Bad input is a TcmaxError and leaves finished runs untouched.
+    """
+    if not 0 <= block < len(experiment.blocks):
+        raise TcmaxError(f"{experiment.name} has blocks 0..{len(experiment.blocks) - 1}, not {block}.")
+    if cell.variant not in experiment.settings.variants:
+        known = ", ".join(experiment.settings.variants)
+        raise TcmaxError(f"{experiment.path}: there is no variant {cell.variant!r}; known: {known}.")
+    if cell.dataset not in experiment.settings.datasets:
+        known = ", ".join(experiment.settings.datasets)
+        raise TcmaxError(f"{experiment.path}: there is no dataset {cell.dataset!r}; known: {known}.")
+    from tcmax.training.loading import hold
+    from tcmax.training.loop import pick_device, train_side_by_side
+
+    dataset = load_dataset(experiment, cell.dataset)
+    device = pick_device(experiment.settings.device)
+    fingerprint = dataset.fingerprint()
+    _check_prepared(results / experiment.name / cell.dataset / "data.json", fingerprint)
+    context = context_of(experiment, cell, dataset, fingerprint, results)
+
+    @cache  # taken when the first run needs it
+    def held() -> "Held":
+        return hold(dataset, device, experiment.settings.residence)
+
+    seeds = experiment.blocks[block]
+    entries: dict[int, dict[str, Any]] = {}
+    together = [seeds] if train_side_by_side(context.spec, dataset) else [(seed,) for seed in seeds]
+    with Progress(f"{cell.dataset} fold {cell.fold} {cell.variant}", len(seeds)) as progress:
+        for group in together:
+            entries |= _complete(context, group, device, held, progress)
+    manifest = context.folder(seeds[0]).parent / f"block_{block}.json"
+    write_json(
+        manifest,
+        {
+            "schema_version": MANIFEST_VERSION,
+            "experiment": experiment.name,
+            "dataset": cell.dataset,
+            "fold": cell.fold,
+            "variant": cell.variant,
+            "block": block,
+            "runs": [entries[seed] for seed in seeds],
+        },
+    )
+    return manifest
+
+
+def _complete(
+    context: Context, seeds: Sequence[int], device: Any, held: Callable[[], "Held"], progress: Progress
+) -> dict[int, dict[str, Any]]:
+    """Manifest entries of seeds that may train together; what is missing of them is trained under their locks."""
+    entries: dict[int, dict[str, Any]] = {}
+    with contextlib.ExitStack() as locks:
+        for seed in seeds:
+            locks.enter_context(run_lock(context.folder(seed)))
+            entry = _finished(context, seed)
+            if entry is not None:
+                entries[seed] = entry
+                progress.advance(f"seed {seed} kept")
+        for waiting in _at_one_epoch(context, [seed for seed in seeds if seed not in entries]):
+            for seed, entry in zip(waiting, _train(context, waiting, device, held(), progress), strict=True):
+                entries[seed] = entry
+                progress.advance(f"seed {seed} {entry['status']}")
+    return entries
+
+
+def _check_prepared(path: Path, fingerprint: str) -> None:
+    if path.is_file() and read_json(path).get("fingerprint") != fingerprint:
+        raise TcmaxError(f"{path} describes other data than is loaded now; run `tcmax prepare` again.")
+
+
+def _finished(context: Context, seed: int) -> dict[str, Any] | None:
+    """The manifest entry of a run that is complete under the current key, else None."""
+    folder = context.folder(seed)
+    try:
+        record = read_json(folder / "run.json")
+    except TcmaxError:
+        return None
+    if not isinstance(record, dict) or record.get("run_key") != context.run_key(seed):
+        return None
+    entry = _entry(record)
+    for described in entry["files"].values():
+        path = folder.parent / described["path"]
+        if not path.is_file() or sha256(path) != described["sha256"]:
+            return None
+    return entry
+
+
+def _entry(record: dict[str, Any]) -> dict[str, Any]:
+    """A run as its block's manifest lists it; paths are relative to the manifest's folder."""
+    seed = record["seed"]
+    files = {
+        name: {"path": f"seed_{seed}/{described['path']}", "sha256": described["sha256"]}
+        for name, described in record["files"].items()
+    }
+    return {
+        "seed": seed,
+        "run_key": record["run_key"],
+        "status": record["status"],
+        "epoch": record["diverged_epoch"],
+        "files": files,
+    }
+
+
+def _at_one_epoch(context: Context, seeds: list[int]) -> list[list[int]]:
+    """Seeds that can go on together: those whose checkpoints, if any, are of one epoch."""
+    from tcmax.training import checkpoint
+
+    groups: dict[int, list[int]] = {}
+    for seed in seeds:
+        folder = context.folder(seed)
+        for leftover in folder.glob(".*.tmp"):  # of a writer that was killed; the lock says that it is gone
+            leftover.unlink(missing_ok=True)
+        groups.setdefault(checkpoint.epoch_of(folder / CHECKPOINT, context.run_key(seed)), []).append(seed)
+    return list(groups.values())
+
+
+def _train(
+    context: Context, seeds: list[int], device: Any, held: "Held", progress: Progress
+) -> Iterator[dict[str, Any]]:
+    """Train these seeds together and write their runs, one after another; yields their manifest entries."""
+    from tcmax.training import checkpoint
+    from tcmax.training.loop import Runs
+
+    saved, keys = [context.folder(seed) / CHECKPOINT for seed in seeds], [context.run_key(seed) for seed in seeds]
+    started, began = provenance.now(), time.perf_counter()
+    runs = Runs(context.spec, seeds, context.dataset, device, held)
+    for place, (path, key) in enumerate(zip(saved, keys, strict=True)):
+        checkpoint.restore(path, runs, key, place)
+    resumed_from = runs.epoch
+    keep = checkpoint.every(context.experiment.settings.checkpoint_seconds, saved, keys)
+
+    def after_epoch(runs: "Runs") -> None:
+        keep(runs)
+        progress.within(len(seeds) * runs.epoch / runs.epochs)
+
+    results = runs.train(after_epoch)
+    sidecar = {
+        "started": started,
+        "seconds": round((time.perf_counter() - began) / len(seeds), 3),
+        "seeds_together": len(seeds),
+        "resumed_from_epoch": resumed_from,
+        "peak_memory_mib": _peak_memory_mib(device),
+        "device": str(device),
+        "residence": held.place,
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(),
+        "claims_sha256": claims_hash(context.experiment),
+    }
+    for seed, key, path, result in zip(seeds, keys, saved, results, strict=True):
+        record = _write_run(context, seed, key, result, sidecar)
+        path.unlink(missing_ok=True)
+        yield _entry(record)
+
+
+def _write_run(context: Context, seed: int, key: str, result: "RunResult", sidecar: dict[str, Any]) -> dict[str, Any]:
+    """Write predictions, history and sidecar, and last the record that makes them a finished run."""
+    from tcmax.training.loop import describe
+
+    folder, cell = context.folder(seed), context.cell
+    common = {"dataset": cell.dataset, "fold": cell.fold, "variant": cell.variant, "seed": seed}
+    files: dict[str, Path] = {}
+    for rule, selected in sorted(result.selected.items()):
+        path = folder / f"predictions_{rule}.parquet"
+        columns = _prediction_columns(context, selected.logits)
+        parquet.write(
+            path,
+            kinds.PREDICTIONS,
+            {**common, "run_key": key, **columns},
+            {
+                "selection": rule,
+                "readout": result.method.readout,
+                "epochs": selected.epochs,
+                "classes": list(context.dataset.class_names),
+            },
+        )
+        files[f"predictions_{rule}"] = path
+    history = folder / "history.parquet"
+    epochs, quantities, values = (list(column) for column in zip(*result.history, strict=True))
+    parquet.write(
+        history, kinds.HISTORY, {**common, "epoch": epochs, "quantity": quantities, "value": values}, {"run_key": key}
+    )
+    files["history"] = history
+    write_json(folder / "sidecar.json", sidecar)
+    record = {
+        "schema_version": MANIFEST_VERSION,
+        "run_key": key,
+        "experiment": context.experiment.name,
+        "variant": cell.variant,
+        "seed": seed,
+        "settings": context.spec.resolved(),
+        "half_precision_logits": context.experiment.settings.half_precision_logits,
+        "data": context.fingerprint,
+        "code": context.code,
+        "facts": describe(context.spec, context.dataset),
+        "status": "finished" if result.diverged_epoch is None else "diverged",
+        "diverged_epoch": result.diverged_epoch,
+        "nonfinite_losses": result.nonfinite_losses,
+        "files": {name: {"path": path.name, "sha256": sha256(path)} for name, path in sorted(files.items())},
+    }
+    write_json(folder / "run.json", record)
+    for stale in set(folder.glob("predictions_*.parquet")) - set(files.values()):  # of a run under another key
+        stale.unlink()
+    return record
+
+
+def _prediction_columns(context: Context, logits: dict[str, Any]) -> dict[str, Any]:
+    import numpy as np
+
+    dataset, fold = context.dataset, context.spec.parts(context.dataset)
+    rows = np.concatenate([fold.val, fold.test])
+    half = context.experiment.settings.half_precision_logits or dataset.n_classes > 50
+    columns: dict[str, Any] = {
+        "split": ["val"] * len(fold.val) + ["test"] * len(fold.test),
+        "item": dataset.items[rows].tolist(),
+        "label": dataset.labels[rows],
+    }
+    for name, ids in dataset.groups.items():
+        columns[f"group_{name}"] = ids[rows].tolist()
+    for name, values in logits.items():
+        columns[f"logits_{name}"] = _storable(values, np.float16 if half else np.float32)
+    return columns
+
+
+def _storable(values: Any, dtype: Any) -> Any:
+    """Logits in the stored precision; larger ones than half precision holds (65504) are clipped to it."""
+    import numpy as np
+
+    limit = np.finfo(dtype).max
+    return np.clip(values, -limit, limit).astype(dtype)
+
+
+def _peak_memory_mib(device: Any) -> float:
+    """Peak memory so far, in MiB: allocated on a GPU, else resident in this process."""
+    if device.type == "cuda":
+        import torch
+
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    import resource
+
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
