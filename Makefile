@@ -67,6 +67,7 @@ calibration: $(STAMP) ## Simulate coverage and error rates of every procedure (a
 
 docs: $(STAMP) ## Rebuild the pages of docs/ that come from code.
 	python docs/build.py
+	python docs/house.py
 
 clean: ## Remove results and reports, keep the environment.
 	rm -rf results/*/ reports/*/ .snakemake

@@ -17,14 +17,23 @@ from tcmax.models.fusion import HEADS
 DOCS = ROOT / "docs"
 
 
-@pytest.fixture(scope="module")
-def build() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_build", DOCS / "build.py")
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def build() -> ModuleType:
+    return script("build")
+
+
+@pytest.fixture(scope="module")
+def house() -> ModuleType:
+    return script("house")
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +111,17 @@ def test_links_between_pages_lead_somewhere() -> None:
         text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
         for target in re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", text):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_picture_of_the_house_is_what_the_imports_say(house: ModuleType) -> None:
+    assert house.picture() == (DOCS / "house.svg").read_text(encoding="utf-8"), (
+        "docs/house.svg is stale: run `make docs`"
+    )
+
+
+def test_arrows_that_others_imply_are_left_out_and_circles_are_refused(house: ModuleType) -> None:
+    imports = {"roof": {"room", "ground"}, "room": {"ground"}, "ground": set()}
+    assert house.floors(imports) == {"roof": 2, "room": 1, "ground": 0}
+    assert house.needed(imports) == {"roof": {"room"}, "room": {"ground"}, "ground": set()}
+    with pytest.raises(ValueError, match="ground -> roof -> room -> ground|circle"):
+        house.floors({**imports, "ground": {"roof"}})
