@@ -123,5 +123,5 @@ def test_arrows_that_others_imply_are_left_out_and_circles_are_refused(house: Mo
     imports = {"roof": {"room", "ground"}, "room": {"ground"}, "ground": set()}
     assert house.floors(imports) == {"roof": 2, "room": 1, "ground": 0}
     assert house.needed(imports) == {"roof": {"room"}, "room": {"ground"}, "ground": set()}
-    with pytest.raises(ValueError, match="ground -> roof -> room -> ground|circle"):
+    with pytest.raises(ValueError, match="rooms import in a circle: ground"):
         house.floors({**imports, "ground": {"roof"}})
