@@ -13,7 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["ROUNDING", "Grouping", "combined", "groupings", "item_part", "joint_part", "satterthwaite", "seed_part"]
+__all__ = [
+    "ROUNDING",
+    "Grouping",
+    "combined",
+    "groupings",
+    "item_part",
+    "joint_part",
+    "rounding_of",
+    "satterthwaite",
+    "seed_part",
+    "varies",
+]
 
 Floats = NDArray[np.float64]
 
@@ -134,6 +145,17 @@ def satterthwaite(variances: Sequence[float], dfs: Sequence[float]) -> float:
     """Degrees of freedom of a sum of independent variances (Satterthwaite 1946)."""
     weight = sum(v**2 / df for v, df in zip(variances, dfs, strict=True) if df > 0)
     return sum(variances) ** 2 / weight if weight > 0 else float(min(dfs))
+
+
+def rounding_of(values: Floats, scale: float | None = None) -> float:
+    """How far values may be apart by rounding alone: 8 machine epsilons of the largest absolute score behind them, or
+    of the largest value where `scale` does not say."""
+    return ROUNDING * (float(np.max(np.abs(values))) if scale is None else scale)
+
+
+def varies(values: Floats, scale: float | None = None) -> bool:
+    """Whether values differ by more than rounding, as the constant difference of two rounded scores does."""
+    return bool(np.ptp(values) > rounding_of(values, scale))
 
 
 def _beyond(part: float, rounding: float) -> float:
