@@ -38,7 +38,7 @@ def test_power_over_seeds_is_that_of_a_one_sided_t_test(n_seeds, gain):
 
 
 def simulated_power(designs, gain, rng, n=20_000):
-    """Share of simulated experiments whose *both* interval lies above 0, from the formulas; several designs averaged."""
+    """Share of simulated experiments whose *both* interval lies above 0, from the formulas; designs averaged."""
     t, found = scipy.stats.t, []
     for c in designs:
         df = (c.n_seeds - 1, c.n_items - 1, (c.n_seeds - 1) * (c.n_items - 1))
