@@ -176,7 +176,7 @@ class Interval:
     """Estimate ± half_width at confidence 1 − level; `df` belongs to the t quantile that set the width.
 
     Around a proportion by itself low and high are not symmetric, and half_width is half their distance. varies: False
-    where one of the sources that the population answers to shows no variation at all, and no smoothing stands for it.
+    for *both* where the seeds show no variation at all, and no smoothing stands for it.
     """
 
     estimate: float
@@ -190,7 +190,7 @@ class Interval:
 
     @property
     def decides(self) -> bool:
-        """False for an interval that holds a source without variation: to observe none is no evidence of none."""
+        """False without variation: to observe none is no evidence of none."""
         return self.half_width > 0 and self.varies
 
 
@@ -500,7 +500,7 @@ def interval(c: Crossed, population: Population, level: float = 0.05) -> Interva
         bounds = [_wilson(c.estimate, n, _quantile(df, here)) for n, df in _sizes(c, population)]
         low, high = min(bound[0] for bound in bounds), max(bound[1] for bound in bounds)
         df = found[int(np.argmin([bound[0] - bound[1] for bound in bounds]))][1]
-        varies = not any(math.isinf(n) for n, _ in _sizes(c, population))
+        varies = all(math.isfinite(n) for n, _ in _sizes(c, population)[:2])
         return Interval(c.estimate, low, high, (high - low) / 2, level, df, population, varies)
     half_width, df = max((_quantile(df, here) * math.sqrt(variance), df) for variance, df in found)
     return Interval(
@@ -511,7 +511,7 @@ def interval(c: Crossed, population: Population, level: float = 0.05) -> Interva
         level=level,
         df=df,
         population=population,
-        varies=c.smoothed or all(variance > 0 for variance, _ in found),
+        varies=c.smoothed or _vary(found),
     )
 
 
@@ -525,8 +525,8 @@ def one_sided_p(
 ) -> float:
     """p of "d > margin" (greater) or "d < margin" (less): the largest of the t tails behind `interval`.
 
-    It is below level/2 exactly when the interval lies beyond the margin. It is 1 where one of the sources that the
-    population answers to did not vary at all, unless smoothing stands for it. Where S ≥ 6 pairs of binary scores of
+    It is below level/2 exactly when the interval lies beyond the margin. It is 1 where nothing varied, and for *both*
+    where the seeds did not, unless smoothing stands for it. Where S ≥ 6 pairs of binary scores of
     whole runs all differ the same way and the margin is 0, it is that of the exact sign flip, 2^−S.
     """
     if alternative not in ("greater", "less"):
@@ -536,10 +536,13 @@ def one_sided_p(
     if c.agreeing and margin == 0:
         p = 2.0**-c.agreeing if gap > 0 else 1.0
     elif c.proportion:
-        p = max(_score_p(gap, margin, n, df) for n, df in _sizes(c, population))
+        sizes = _sizes(c, population)
+        known = [_score_p(gap, margin, n, df) for n, df in sizes if math.isfinite(n)]
+        p = max(known) if all(math.isfinite(n) for n, _ in sizes[:2]) else 1.0
+    elif c.smoothed or _vary(found):
+        p = max((float(stdtr(df, -gap / math.sqrt(v))) for v, df in found if v > 0), default=1.0)
     else:
-        varying = [(v, df) for v, df in found if v > 0 or not c.smoothed]
-        p = max((float(stdtr(df, -gap / math.sqrt(v))) if v > 0 else 1.0 for v, df in varying), default=1.0)
+        p = 1.0
     return p if c.spending is None else c.spending.p(p)
 
 
@@ -732,6 +735,12 @@ def _is_binary(values: Floats) -> bool:
     return bool(np.all((values == 0) | (values == 1)))
 
 
+def _vary(found: Sequence[tuple[float, float]]) -> bool:
+    """Whether `tails` vary, and among those of *both* also the seeds: runs that are all alike are no sample of runs.
+    Items that all gain alike are a strange but possible sample of items."""
+    return all(variance > 0 for variance, _ in found[:2])
+
+
 def _largest(values: Floats) -> float:
     return float(np.max(np.abs(values)))
 
@@ -778,8 +787,6 @@ def _wilson(p: float, n: float, t: float) -> tuple[float, float]:
 
 def _score_p(gap: float, margin: float, n: float, df: float) -> float:
     """One-sided p of a proportion that lies `gap` beyond the margin, by the variance at the margin."""
-    if math.isinf(n):
-        return 1.0
     if not 0 < margin < 1:
         return 0.0 if gap > 0 else 1.0
     return float(stdtr(df, -gap / math.sqrt(margin * (1 - margin) / n)))
