@@ -58,11 +58,12 @@ def judge_of(tmp_path, scores, datasets=("toy",), families=None, seeds=(0, 1, 2,
     return Judge(tmp_path, made_up(variants, datasets, seeds, families, reference=variants[-1]))
 
 
-def accurate(rng, level, seeds=5, n=200, sd_seed=0.0):
-    """(seeds, n) correctness with a shared item difficulty, at about this accuracy."""
+def accurate(rng, level, seeds=5, n=200, sd_seed=0.0, blur=0.02):
+    """(seeds, n) correctness with a shared item difficulty, at about this accuracy. blur: of single answers; with
+    little of it few items differ between methods, and those are smoothed."""
     difficulty = np.linspace(0, 1, n)
     p = np.clip(level + sd_seed * rng.normal(size=(seeds, 1)), 0, 1)
-    return (difficulty + 0.02 * rng.normal(size=(seeds, n)) < p).astype(float)
+    return (difficulty + blur * rng.normal(size=(seeds, n)) < p).astype(float)
 
 
 def plain(rng, levels, **options):
@@ -196,7 +197,7 @@ def test_holm_over_the_parts_stands_in_the_evidence(tmp_path):
 
 def test_a_free_search_over_pairs_pays_for_every_pair(tmp_path):
     rng = np.random.default_rng(3)
-    scores = {d: plain(rng, {"a": 0.72, "b": 0.7, "c": 0.7}, n=200) for d in ("one", "two")}
+    scores = {d: plain(rng, {"a": 0.74, "b": 0.7, "c": 0.7}, n=200, blur=0.1) for d in ("one", "two")}
     judge = judge_of(tmp_path, scores, ("one", "two"))
     search = {"quantifier": "some pair", "subject": None, "rivals": None, "variants": "all"}
     verdict = judge(search)
@@ -244,7 +245,7 @@ def test_monotone_is_decided_by_adjacent_steps(tmp_path):
 def test_an_average_over_the_named_datasets_by_hand(tmp_path):
     rng = np.random.default_rng(7)
     datasets = ("one", "two", "three")
-    scores = {d: plain(rng, {"a": 0.73, "b": 0.7}, n=200 + 40 * k) for k, d in enumerate(datasets)}
+    scores = {d: plain(rng, {"a": 0.73, "b": 0.7}, n=200 + 40 * k, blur=0.1) for k, d in enumerate(datasets)}
     judge = judge_of(tmp_path, scores, datasets)
     verdict = judge({"quantifier": "average over the named datasets"})
     v, nu, means = [], [], []
@@ -306,7 +307,7 @@ def test_other_items_with_equal_scores_are_new_evidence(tmp_path):
 def test_datasets_in_general_are_a_sample_of_datasets(tmp_path):
     rng = np.random.default_rng(8)
     datasets = ("one", "two", "three", "four")
-    scores = {d: plain(rng, {"a": 0.69 + 0.02 * k, "b": 0.7}) for k, d in enumerate(datasets)}
+    scores = {d: plain(rng, {"a": 0.69 + 0.02 * k, "b": 0.7}, blur=0.1) for k, d in enumerate(datasets)}
     judge = judge_of(tmp_path, scores, datasets)
     verdict = judge({"quantifier": "datasets in general"})
     values = [(scores[d]["a"]["correct.own"] - scores[d]["b"]["correct.own"]).mean() for d in datasets]
@@ -542,7 +543,7 @@ def test_a_modality_or_a_divergence_can_be_claimed(tmp_path):
 
 def test_a_line_holds_everything_a_reader_needs(tmp_path):
     rng = np.random.default_rng(17)
-    scores = {"toy": plain(rng, {"a": 0.702, "b": 0.7}, n=400)}
+    scores = {"toy": plain(rng, {"a": 0.702, "b": 0.7}, n=400, blur=0.1)}
     judge = judge_of(tmp_path, scores)
     verdict = judge({"smallest_gain": 0.05})
     mean, low, high = both(scores["toy"]["a"]["correct.own"] - scores["toy"]["b"]["correct.own"])
