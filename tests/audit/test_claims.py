@@ -644,3 +644,55 @@ def test_equal_inputs_give_equal_bytes(tmp_path):
     first = [path.read_bytes() for path in paths]
     judge({}, association)
     assert [path.read_bytes() for path in paths] == first
+
+
+def judged_runs(tmp_path, a, b, **claim):
+    """A claim that a is greater than b on the scores of whole runs."""
+    seeds = tuple(range(len(a)))
+    rng = np.random.default_rng(19)
+    judge = judge_of(tmp_path, {"toy": plain(rng, {"a": 0.7, "b": 0.7}, seeds=len(a))}, seeds=seeds)
+    scores = plain(rng, {"a": 0.7, "b": 0.7}, seeds=len(a))
+    runs = {("a", "macro_f1"): a, ("b", "macro_f1"): b}
+    write_items(tmp_path / "made-up" / "toy", scores, seeds=seeds, runs=runs)
+    verdict = judge({"metric": "macro_f1", "population": "seeds", **claim})
+    return verdict, judge.evidence["claim-0|toy|a-vs-b|seeds"]
+
+
+@pytest.mark.parametrize("best", [1.0, 0.999999])
+def test_scores_of_whole_runs_that_are_all_0_or_1_are_scores_of_whole_runs(tmp_path, best):
+    a, b = np.full(8, best), np.array([0, 1, 0, 0, 0, 1, 0, 0]) * best
+    verdict, row = judged_runs(tmp_path, a, b)
+    low = scipy.stats.ttest_rel(a, b).confidence_interval(0.95).low
+    assert (verdict["estimate"], verdict["low"], verdict["high"]) == pytest.approx((0.75, low, 1), abs=1e-5)
+    assert verdict["verdict"] == "supported"
+    assert "bonett" not in row["notes"]
+    assert "groups" not in row["notes"]
+
+
+@pytest.mark.parametrize(("n", "word"), [(5, "undetermined"), (6, "supported")])
+def test_runs_that_all_differ_the_same_way_are_decided_by_the_sign_flip(tmp_path, n, word):
+    verdict, row = judged_runs(tmp_path, np.ones(n), np.zeros(n))
+    assert (verdict["estimate"], verdict["verdict"]) == (1, word)
+    assert row["p_greater"] == (2.0**-n if n == 6 else 1)
+
+
+def test_a_calibration_error_cannot_be_claimed(tmp_path):
+    rng = np.random.default_rng(20)
+    scores = plain(rng, {"a": 0.7, "b": 0.7})
+    for of_variant in scores.values():
+        of_variant["confidence.own"] = rng.uniform(0.5, 1, (5, 200))
+    verdict = judge_of(tmp_path, {"toy": scores})({"metric": "ece", "relation": "less"})
+    assert verdict["verdict"] == "not testable"
+    assert "chance alone makes a calibration error positive" in verdict["reason"]
+
+
+def test_constant_gains_of_rounded_scores_over_datasets_decide_nothing(tmp_path):
+    datasets = ("one", "two", "three", "four")
+    judge = judge_of(tmp_path, {d: plain(np.random.default_rng(1), {"a": 0.7, "b": 0.7}) for d in datasets}, datasets)
+    for dataset, level in zip(datasets, (0.6, 0.05, 0.16, 0.3), strict=True):  # their gains differ in the last bit
+        scores = plain(np.random.default_rng(1), {"a": 0.7, "b": 0.7})
+        runs = {("a", "macro_f1"): [round(level + 0.01, 2)] * 5, ("b", "macro_f1"): [level] * 5}
+        write_items(tmp_path / "made-up" / dataset, scores, seeds=(0, 1, 2, 3, 4), runs=runs)
+    for quantifier in ("datasets in general", "average over the named datasets"):
+        claim = {"metric": "macro_f1", "population": "seeds", "quantifier": quantifier}
+        assert judge(claim)["verdict"] == "undetermined"
