@@ -19,13 +19,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from run import write
-from scipy.special import stdtrit
+from scipy.special import ndtr, stdtrit
 from scipy.stats import norm
 
 from tcmax.stats.calibration_error import squared_calibration_error
 from tcmax.stats.crossed import (
     Crossed,
     Interval,
+    Population,
     crossed,
     crossed_paired,
     crossed_proportion,
@@ -182,19 +183,24 @@ def losses(family: str, n_items: int) -> Case:
     return once
 
 
-# Calibration error of three runs that share their items.
+# Calibration error of runs that share the luck of their items.
 
 
-def calibration(shift: float, n_items: int, two: bool = False) -> Case:
+def calibration(shift: float, n_items: int, n_runs: int) -> Case:
+    def runs(rng: np.random.Generator) -> tuple[Floats, Floats]:
+        confidence = np.clip(rng.beta(4, 1.5, n_items) + 0.03 * rng.standard_normal((n_runs, n_items)), 0.01, 0.9)
+        luck = math.sqrt(0.6) * rng.standard_normal(n_items) + math.sqrt(0.4) * rng.standard_normal((n_runs, n_items))
+        return confidence, (ndtr(luck) < confidence + shift).astype(np.float64)
+
     def once(rng: np.random.Generator) -> dict[str, Bounds | float]:
-        confidence = np.clip(rng.beta(4, 1.5, n_items) + 0.03 * rng.standard_normal((6, n_items)), 0.01, 0.9)
-        right = (rng.random((6, n_items)) < confidence + shift).astype(np.float64)
+        (confidence, right), other = runs(rng), runs(rng)
         values = squared_calibration_error(confidence, right)
-        if two:
-            return {"difference of squared errors": about(interval(crossed(values[:3] - values[3:]), "both"), 0.0)}
+        population: Population = "items" if n_runs == 1 else "both"
+        gap = crossed(values - squared_calibration_error(*other))
         return {
-            "squared error": about(interval(crossed(values[:3]), "both"), shift**2),
-            "usual error": about(interval(crossed(usual(confidence[:3], right[:3])), "both"), abs(shift)),
+            "squared error": about(interval(crossed(values), population), shift**2),
+            "usual error": about(interval(crossed(usual(confidence, right)), population), abs(shift)),
+            "difference of squared errors": about(interval(gap, population), 0.0),
         }
 
     return once
@@ -271,9 +277,11 @@ def cases() -> Iterator[tuple[str, str, Case]]:
     for family in LOSSES:
         for n_items in (20, 50, 200, 800):
             yield "losses", f"{family}, {n_items} items", losses(family, n_items)
-    for shift, n_items in ((0.0, 200), (0.0, 1000), (0.03, 1000), (-0.1, 200), (-0.1, 1000)):
-        yield "calibration error", f"off by {shift:g}, {n_items} items", calibration(shift, n_items)
-        yield "calibration error", f"two methods off by {shift:g}, {n_items} items", calibration(shift, n_items, True)
+    for shift in (0.0, -0.03, -0.1):
+        for n_items in (200, 1000):
+            for n_runs in (1, 10):
+                what = f"off by {shift:g}, {n_items} items, {n_runs} runs"
+                yield "calibration error", what, calibration(shift, n_items, n_runs)
     for n_items, share, separation in (
         (60, 0.5, 1.0),
         (200, 0.5, 1.0),
