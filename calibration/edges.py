@@ -131,6 +131,8 @@ def few(n_items: int, share: float, n_seeds: int, paired: bool) -> Case:
         return {
             "both": about(interval(c, "both"), truth),
             "contradicted": float(verdict_of(c, truth, "both") == "contradicted"),
+            "smoothed": float(c.smoothed),
+            "not smoothed, tail flagged": float(not c.smoothed and bool(tail_shape(a.mean(0) - b.mean(0)).flags)),
         }
 
     return once

@@ -382,7 +382,7 @@ class Board:
             fixed_a, fixed_b = (bool(each.removed) and len(each.kept) == 1 for each in own)
             found = crossed_unpaired(first, second, *groups, deterministic=(fixed_a, fixed_b))
         notes = [*a.notes, *(note for note in b.notes if note not in a.notes), *copies, *found.notes]
-        notes += self._shapes(first, second, paired, found.scale)
+        notes += self._shapes(first, second, paired, found)
         if pairing == "paired" and not paired:
             notes.append("the variants ran different seeds: seeds taken as independent")
         return Compared(
@@ -394,14 +394,14 @@ class Board:
             notes=tuple(notes),
         )
 
-    def _shapes(self, a: Floats, b: Floats, paired: bool, scale: float) -> list[str]:
-        """What is unusual in the shape of the seeds, and of scores of items that are more than right or wrong."""
+    def _shapes(self, a: Floats, b: Floats, paired: bool, found: Crossed) -> list[str]:
+        """What is unusual in the shape of the seeds and of the items of a comparison."""
         sides = [(a - b).mean(axis=1)] if paired else [a.mean(axis=1), b.mean(axis=1)]
-        found = [flag for values in sides for flag in seed_shape(values, scale).flags]
-        if a.shape[1] > 1 and not all(((x == 0) | (x == 1)).all() for x in (a, b)):
+        flags = [flag for values in sides for flag in seed_shape(values, found.scale).flags]
+        if not (found.whole_runs or found.smoothed):
             labels = next(iter(self.groups.values()), None)
-            found += tail_shape(a.mean(axis=0) - b.mean(axis=0), labels).flags
-        return found
+            flags += tail_shape(a.mean(axis=0) - b.mean(axis=0), labels).flags
+        return flags
 
     def together(self, a: Floats, b: Floats, compared: Sequence[Compared]) -> Crossed:
         """A − B of matrices that are means over several datasets with these items; of looks the earliest counts."""
