@@ -260,6 +260,8 @@ class Board:
             return column(stored)
         if metric == "js_bits":
             return column("js") / np.log(2)
+        if metric in PSEUDO and self.n_items < 2:
+            raise ValueError(f"{metric} needs two test items, and there is one")
         if metric == "balanced_accuracy":
             return balanced_accuracy(column("correct"), self.items.labels)
         if metric == "ece":

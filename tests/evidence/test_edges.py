@@ -103,3 +103,22 @@ def test_a_seed_that_stands_apart_is_named(tmp_path):
     rows = evidence(tmp_path, scores, range(9))
     assert "one of 9 seeds lies" in rows["toy|accuracy|own|a-vs-b|both"]["notes"]
     assert "seeds lies" not in rows["toy|nll|own|a-vs-b|both"]["notes"]
+
+
+def test_one_test_item_is_a_score_of_each_run(tmp_path):
+    scores = {
+        v: {
+            "correct.own": np.array([[1.0], [0.0], [1.0], [right]]),
+            "confidence.own": np.full((4, 1), 0.7),
+            "nll.own": np.array([[0.1], [0.2], [0.3], [0.4 + right]]),
+        }
+        for v, right in (("a", 1.0), ("b", 0.0))
+    }
+    write_items(tmp_path / "made-up" / "toy", scores, seeds=range(4), labels=[0])
+    compare(made_up("ab", seeds=range(4), reference="b"), tmp_path)
+    rows = rows_of(tmp_path)
+    row = rows["toy|nll|own|a-vs-b|both"]
+    assert row["low"] is None
+    assert "scores of whole runs have no items" in row["notes"]
+    assert rows["toy|nll|own|a-vs-b|seeds"]["low"] is not None
+    assert "toy|ece|own|a|both" not in rows
