@@ -64,6 +64,7 @@ calibration: $(STAMP) ## Simulate coverage and error rates of every procedure (a
 	python calibration/sequential.py
 	python calibration/suite.py
 	python calibration/association.py
+	python calibration/edges.py
 
 docs: $(STAMP) ## Rebuild the pages of docs/ that come from code.
 	python docs/build.py

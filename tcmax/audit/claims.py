@@ -17,13 +17,13 @@ from tcmax.audit.schema import Claim, Claims, datasets_of, load_claims
 from tcmax.audit.verdicts import Decision, Difference, FamilySizes, Leaf, Node, holm, needed_in_words
 from tcmax.errors import TcmaxError
 from tcmax.evidence.board import Board
-from tcmax.evidence.rows import blank, measured, shown, sign_flip_of, write_evidence
+from tcmax.evidence.rows import blank, measured, range_of, shown, sign_flip_of, write_evidence
 from tcmax.experiment.grid import Experiment
 from tcmax.experiment.looks import in_words, seeds_asked
 from tcmax.metrics import METRICS
 from tcmax.records import kinds, parquet
 from tcmax.records.files import read_json
-from tcmax.stats.crossed import Population
+from tcmax.stats.crossed import Population, clipped
 
 TAU = "Kendall's tau"
 IN_WORDS: dict[str, str] = {
@@ -167,7 +167,7 @@ def _measured(claim: Claim, part: Part, population: Population) -> dict[str, Any
     if estimand is None:
         return columns
     if isinstance(estimand, Difference):
-        columns |= measured(estimand.crossed, population, claim.level, claim.margin)
+        columns |= measured(estimand.crossed, population, claim.level, claim.margin, claim.metric)
         columns["n_items"] = part.n_items
     else:
         columns["estimate"] = estimand.estimate
@@ -224,6 +224,8 @@ def _verdict(claim: Claim, judged: Sequence[Judged]) -> dict[str, Any]:
         number["estimate"] = part.estimand.estimate
         if part.estimand.refusal(claim.population) is None:
             found = part.estimand.interval(claim.population, claim.level)
+            if claim.metric is not None and isinstance(part.estimand, Difference):
+                found = clipped(found, *range_of(claim.metric, difference=True))
             number |= {"low": found.low, "high": found.high}
     needed = _needed(claim, first, part) if verdict == "undetermined" else None
     if len({reading.decisions[claim.population].verdict for reading in judged}) > 1:

@@ -77,6 +77,7 @@ class BoardWithout(Board):
             values = values[:, self._kept]
         return Score(
             seeds=tuple(whole.seeds[k] for k in rows),
+            runs=tuple(whole.runs[k] for k in rows),
             values=values,
             ran=whole.ran - {self._seed},
             diverged=tuple(seed for seed in whole.diverged if seed != self._seed),

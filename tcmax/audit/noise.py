@@ -15,13 +15,17 @@ from scipy import stats
 def binomial_se(accuracy: float, n_items: int) -> float:
     """Standard error of an accuracy (a proportion in [0, 1]) over new draws of `n_items` items: sqrt(p(1-p)/n).
 
-    Zero at accuracies of 0 and 1, where it should not be trusted. Items of one group (speaker, video) are taken
-    as independent, which understates it. Raises ValueError for n_items < 1 or an accuracy outside [0, 1].
+    At accuracies of 0 and 1, where that is zero, it is the length of Wilson's 95 % interval over the normal quantile
+    z: z/(n + z^2). Items of one group (speaker, video) are taken as independent, which understates it. Raises
+    ValueError for n_items < 1 or an accuracy outside [0, 1].
     """
     if n_items < 1:
         raise ValueError(f"n_items must be at least 1, got {n_items}")
     if not 0 <= accuracy <= 1:
         raise ValueError(f"an accuracy lies in [0, 1] as a proportion, got {accuracy}")
+    if accuracy in (0, 1):
+        z = float(stats.norm.isf(0.025))
+        return z / (n_items + z**2)
     return math.sqrt(accuracy * (1 - accuracy) / n_items)
 
 
@@ -74,17 +78,11 @@ class GapNoise:
 def gap_noise(better: float, other: float, n_items: int, level: float = 0.05) -> GapNoise:
     """How large is better - other (two accuracies as proportions) against the noise of `n_items` test items?
 
-    Standard errors are those of single accuracies on new items; runs averaged over seeds share their items. An
-    accuracy of 0 or 1 has no binomial spread and gives an infinite ratio (0 for a gap of 0).
-    Raises ValueError as `binomial_se` and `break_even_discordance` do.
+    Standard errors are those of single accuracies on new items; runs averaged over seeds share their items. Raises
+    ValueError as `binomial_se` and `break_even_discordance` do.
     """
     gap = better - other
     se, se_other = binomial_se(better, n_items), binomial_se(other, n_items)
-
-    def ratio(spread: float) -> float:
-        if spread > 0:
-            return gap / spread
-        return math.copysign(math.inf, gap) if gap else 0.0
 
     discordance = break_even_discordance(gap, n_items, level)
     most = min(better, 1 - other) + min(other, 1 - better)
@@ -93,4 +91,4 @@ def gap_noise(better: float, other: float, n_items: int, level: float = 0.05) ->
         pairing = "never"
     elif discordance >= most:
         pairing = "always"
-    return GapNoise(gap, gap * n_items, se, ratio(se), ratio(math.hypot(se, se_other)), discordance, pairing)
+    return GapNoise(gap, gap * n_items, se, gap / se, gap / math.hypot(se, se_other), discordance, pairing)

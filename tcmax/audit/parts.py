@@ -12,6 +12,7 @@ import numpy as np
 from tcmax.audit.schema import Claim, contrasts_of, variants_of
 from tcmax.audit.verdicts import AcrossDatasets, Difference, Estimand
 from tcmax.evidence.board import Board
+from tcmax.evidence.rows import BIASED
 from tcmax.evidence.scores import Compared, Contender, Pairing, Reading, contender_name
 from tcmax.experiment.grid import Experiment
 from tcmax.seeding import generator
@@ -57,6 +58,7 @@ def parts_on(claim: Claim, experiment: Experiment, board: Board, reading: Readin
 
 def _comparison(claim: Claim, board: Board, contrast: tuple[Contender, Contender], reading: Reading) -> Part:
     metric = str(claim.metric)
+    biased = BIASED.get(metric)
     sides = [
         (contrast[0], board.readout(metric, claim.readout)),
         (contrast[1], board.readout(metric, claim.rival_readout or claim.readout)),
@@ -81,6 +83,8 @@ def _comparison(claim: Claim, board: Board, contrast: tuple[Contender, Contender
         estimator=board.estimator(metric),
         notes=board.notes,
     )
+    if biased is not None:
+        return replace(part, reason=biased)
     try:
         scores = [board.score(contender, metric, readout, reading) for contender, readout in sides]
     except ValueError as error:
@@ -166,10 +170,11 @@ def over_datasets(claim: Claim, parts: Sequence[Part], boards: Sequence[Board]) 
     estimands = [part.estimand for part in parts if part.estimand is not None]
     if general:
         spending = earliest(estimand.spending for estimand in estimands)
-        across = AcrossDatasets(tuple(estimand.estimate for estimand in estimands), spending)
+        scale = max((each.crossed.scale for each in estimands if isinstance(each, Difference)), default=1.0)
+        across = AcrossDatasets(tuple(estimand.estimate for estimand in estimands), spending, scale)
         checks = [f"sign-flip floor over {len(parts)} datasets {2.0 ** (1 - len(parts)):g}"]
         if claim.relation != "equal":
-            ranks = wilcoxon_datasets(np.array(across.values) - claim.margin)
+            ranks = wilcoxon_datasets(np.array(across.values) - claim.margin, scale=scale)
             checks.insert(0, f"Wilcoxon's signed ranks over {len(parts)} datasets p {ranks.p_value:.3g}")
         if _same_items(boards):
             checks.append("all datasets hold the same items: they are no sample of datasets")

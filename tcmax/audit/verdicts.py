@@ -27,6 +27,7 @@ from scipy.special import stdtr, stdtrit
 from tcmax.stats.crossed import Crossed, Interval, Needed, Population, interval, one_sided_p, refusal, what_decides
 from tcmax.stats.multiplicity import adjust
 from tcmax.stats.sequential import Spending
+from tcmax.stats.variance import rounding_of
 
 Word = Literal["supported", "contradicted", "undetermined", "not testable"]
 Side = Literal["greater", "less"]
@@ -83,10 +84,12 @@ class AcrossDatasets:
     """The mean of J dataset differences as a sample of datasets: Student's t with J − 1 degrees of freedom.
 
     values: (J,) one estimate per dataset, seed and item noise included, so that every population has this answer.
+    scale: largest absolute score behind them, theirs when not given.
     """
 
     values: tuple[float, ...]
     spending: Spending | None = None
+    scale: float | None = None
 
     @property
     def estimate(self) -> float:
@@ -96,7 +99,7 @@ class AcrossDatasets:
     def standard_error(self) -> float:
         """0 where the datasets agree but for rounding error, which is then no evidence."""
         error = float(np.std(self.values, ddof=1)) / math.sqrt(len(self.values))
-        return error if error > 8 * np.finfo(np.float64).eps * max(map(abs, self.values)) else 0.0
+        return error if error > rounding_of(np.array(self.values), self.scale) else 0.0
 
     def refusal(self, population: Population) -> str | None:
         if len(self.values) < MIN_DATASETS:

@@ -152,7 +152,7 @@ def _look(board: Board, a: str, b: str, metric: str, readout: str, boundaries: B
     if reason is not None:
         return Look(board.dataset, a, b, c.n_seeds, "cannot be looked at", reason)
     both = interval(c, "both", LEVEL)
-    anytime = anytime_interval((compared.a - compared.b).mean(axis=1), LEVEL)
+    anytime = anytime_interval((compared.a - compared.b).mean(axis=1), LEVEL, scale=c.scale)
     bounds = [bound if math.isfinite(bound) else None for bound in (anytime.low, anytime.high)]
     state: State = "needs more seeds"
     left = [look for look in boundaries.looks if look > n]

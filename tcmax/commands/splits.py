@@ -65,7 +65,7 @@ def compare_splits(
     boards = [Board(experiment, dataset, results) for dataset in experiment.settings.datasets]
     facts = [read_json(board.folder / "data.json") for board in boards]
     n_train, n_test = _random_splits(experiment, boards, facts)
-    differences, seeds = [], []
+    differences, seeds, scales = [], [], []
     for board in boards:
         named = (metric, board.readout(metric, readout))
         if named not in board.available:
@@ -75,8 +75,9 @@ def compare_splits(
             raise TcmaxError(f"{a} and {b} cannot be compared on {board.dataset}: {compared}.")
         differences.append(compared.crossed.estimate)
         seeds.append(compared.crossed.n_seeds)
-    corrected = corrected_resampled_t(differences, n_test / n_train, LEVEL)
-    plain = corrected_resampled_t(differences, 0.0, LEVEL)
+        scales.append(compared.crossed.scale)
+    corrected = corrected_resampled_t(differences, n_test / n_train, LEVEL, max(scales))
+    plain = corrected_resampled_t(differences, 0.0, LEVEL, max(scales))
     return Splits(a, b, metric, corrected, plain, tuple(differences), n_train, n_test, min(seeds))
 
 

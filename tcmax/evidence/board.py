@@ -10,7 +10,7 @@ Both ask how good A is, and how much better A is than B. Three things are settle
   frequencies, whose accuracy is that of the majority class.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -35,17 +35,15 @@ from tcmax.records import kinds, parquet
 from tcmax.records.files import read_json
 from tcmax.seeding import generator
 from tcmax.stats.checks import SelfComparison, self_comparison
-from tcmax.stats.crossed import (
-    Crossed,
-    crossed,
-    crossed_paired,
-    crossed_unpaired,
-)
+from tcmax.stats.crossed import MIN_UNITS, Crossed, crossed, crossed_paired, crossed_proportion, crossed_unpaired
+from tcmax.stats.repeats import Repeats, fingerprints, repeated_pairs, repeated_runs
 from tcmax.stats.selection import head_optimism
 from tcmax.stats.sequential import Spending, earliest
+from tcmax.stats.shape import seed_shape, tail_shape
 
 MAX_GROUPINGS = 2
 CUT_APART = "{} validates on the last 20 % of the train list: its training set is not that of the other variants"
+FORECAST = ("nll", "entropy", "confidence")  # columns of ITEM SCORES that tell one forecast from another
 VALIDATION = "accuracy.val.own"  # the quantity of HISTORY by which the better of several variants is chosen
 
 
@@ -89,6 +87,7 @@ class Board:
                     f"{in_words(looks)} seeds, and no level is left for others."
                 )
         self.column = lru_cache(maxsize=64)(self._column)
+        self._known_by: dict[str, tuple[Hashable, ...]] = {}
 
     @property
     def n_items(self) -> int:
@@ -133,7 +132,7 @@ class Board:
     @cached_property
     def available(self) -> tuple[tuple[str, str], ...]:
         """Every metric of the catalogue that these scores hold, with each of its read-outs."""
-        stored = {name.removeprefix("score_") for name in pq.read_schema(self.items.path).names}
+        stored = self._stored
         if self.only_runs:
             return tuple(
                 (metric, readout) for metric in METRICS for name, readout in self._run_scores if name == metric
@@ -156,6 +155,11 @@ class Board:
                 if there:
                     found.append((metric, readout))
         return tuple(found)
+
+    @cached_property
+    def _stored(self) -> frozenset[str]:
+        """Score columns, "<metric>.<read-out>"."""
+        return frozenset(name.removeprefix("score_") for name in pq.read_schema(self.items.path).names)
 
     @property
     def reference(self) -> str | None:
@@ -197,14 +201,16 @@ class Board:
         validation = [self.validation(label) for label in contender]
         ran = frozenset.intersection(*(member.ran for member in members))
         diverged = tuple(sorted(self.diverged(contender) & ran))
-        rows, kept, counts = [], [], dict.fromkeys(contender, 0)
+        rows, kept, runs, counts = [], [], [], dict.fromkeys(contender, 0)
         for seed in sorted(ran):
             finished = [k for k, member in enumerate(members) if seed not in member.diverged]
             if not finished and reading == "removed":
                 continue
             among = finished or [0]
             best = among[0] if len(among) == 1 else max(among, key=lambda k: (validation[k][seed], -k))
-            rows.append(members[best].values[members[best].seeds.index(seed)])
+            row = members[best].seeds.index(seed)
+            rows.append(members[best].values[row])
+            runs.append(members[best].runs[row])
             kept.append(seed)
             counts[contender[best]] += 1
         chosen = ", ".join(f"{label} {count}" for label, count in counts.items())
@@ -212,7 +218,7 @@ class Board:
         notes += [note for member in members for note in member.notes]
         if reading == "removed" and METRICS[metric].better is not None:
             notes += _optimism(metric, members, validation)
-        return Score(tuple(kept), np.array(rows), ran, diverged, tuple(notes))
+        return Score(tuple(kept), np.array(rows), ran, diverged, tuple(runs), tuple(notes))
 
     def _of_variant(self, variant: str, metric: str, readout: str, reading: Reading) -> Score:
         finished, diverged = self.items.seeds(variant), self.items.diverged(variant)
@@ -225,7 +231,21 @@ class Board:
             ran=self.ran(variant),
             diverged=tuple(diverged),
             notes=(CUT_APART.format(variant),) if variant in self.cut_apart else (),
+            runs=(*self._runs(variant), *((variant, "at chance", seed) for seed in diverged if at_chance)),
         )
+
+    def _runs(self, variant: str) -> tuple[Hashable, ...]:
+        """What each finished run is known by: its forecast of every item, or, where only right and wrong or scores of
+        whole runs are stored, its seed."""
+        if variant not in self._known_by:
+            columns = [name for name in FORECAST if f"{name}.own" in self._stored]
+            seeds = self.items.seeds(variant)
+            if "nll" in columns and seeds:
+                rows = [self.items.matrix(variant, name, "own", self.selection) for name in columns]
+                self._known_by[variant] = fingerprints(np.stack(rows, axis=1))
+            else:
+                self._known_by[variant] = tuple((variant, seed) for seed in seeds)
+        return self._known_by[variant]
 
     def _values(self, variant: str, metric: str, readout: str, at_chance: bool) -> Floats:
         """(S, I) item scores or pseudo-values; (S, 1) values of whole runs where item scores do not suffice."""
@@ -240,6 +260,8 @@ class Board:
             return column(stored)
         if metric == "js_bits":
             return column("js") / np.log(2)
+        if metric in PSEUDO and self.n_items < 2:
+            raise ValueError(f"{metric} needs two test items, and there is one")
         if metric == "balanced_accuracy":
             return balanced_accuracy(column("correct"), self.items.labels)
         if metric == "ece":
@@ -338,19 +360,31 @@ class Board:
     def difference(self, a: Score, b: Score, pairing: Pairing = "paired") -> Compared | str:
         """A − B. Seeds pair when both ran the same seed list, unless the design says that they are independent; a
         pair with a diverged run is left out. In a sequential design one of them may have gone on: the seeds that both
-        ran pair. Returns the reason where nothing can be compared."""
+        ran pair. Pairs of runs, or single runs of independent seeds, that repeat an earlier one are left out, and a
+        method whose runs are all equal has no seeds. Returns the reason where nothing can be compared."""
         common, diverged = a.ran & b.ran, {*a.diverged, *b.diverged}
         paired = pairing == "paired" and (a.ran == b.ran or (self.plan is not None and common in (a.ran, b.ran)))
         seeds_a, seeds_b = list(a.seeds), list(b.seeds)
         if paired:
             seeds_a = seeds_b = [seed for seed in a.seeds if seed in b.seeds]
-        first = a.values[[a.seeds.index(seed) for seed in seeds_a]]
-        second = b.values[[b.seeds.index(seed) for seed in seeds_b]]
-        if not len(first) or not len(second):
+        if not seeds_a or not seeds_b:
             return "no seed is left: every run, or every pair of runs, diverged"
+        first, second = a.values[_places(a, seeds_a)], b.values[_places(b, seeds_b)]
+        runs_a, runs_b = [a.runs[k] for k in _places(a, seeds_a)], [b.runs[k] for k in _places(b, seeds_b)]
         groups = self._grouping(first.shape[1])
-        found = (crossed_paired if paired else crossed_unpaired)(first, second, *groups)
-        notes = [*a.notes, *(note for note in b.notes if note not in a.notes), *found.notes]
+        if paired:
+            repeats = repeated_pairs(runs_a, runs_b)
+            first, second = first[[*repeats.kept]], second[[*repeats.kept]]
+            copies = _copies("pairs of runs", seeds_a, repeats)
+            found = crossed_paired(first, second, *groups)
+        else:
+            own = [repeated_runs(runs_a), repeated_runs(runs_b)]
+            first, second = first[[*own[0].kept]], second[[*own[1].kept]]
+            copies = [*_copies("runs", seeds_a, own[0]), *_copies("runs", seeds_b, own[1])]
+            fixed_a, fixed_b = (bool(each.removed) and len(each.kept) == 1 for each in own)
+            found = crossed_unpaired(first, second, *groups, deterministic=(fixed_a, fixed_b))
+        notes = [*a.notes, *(note for note in b.notes if note not in a.notes), *copies, *found.notes]
+        notes += self._shapes(first, second, paired, found)
         if pairing == "paired" and not paired:
             notes.append("the variants ran different seeds: seeds taken as independent")
         return Compared(
@@ -361,6 +395,15 @@ class Board:
             n_diverged=len(diverged & common) if paired else len(a.diverged) + len(b.diverged),
             notes=tuple(notes),
         )
+
+    def _shapes(self, a: Floats, b: Floats, paired: bool, found: Crossed) -> list[str]:
+        """What is unusual in the shape of the seeds and of the items of a comparison."""
+        sides = [(a - b).mean(axis=1)] if paired else [a.mean(axis=1), b.mean(axis=1)]
+        flags = [flag for values in sides for flag in seed_shape(values, found.scale).flags]
+        if not (found.whole_runs or found.smoothed):
+            labels = next(iter(self.groups.values()), None)
+            flags += tail_shape(a.mean(axis=0) - b.mean(axis=0), labels).flags
+        return flags
 
     def together(self, a: Floats, b: Floats, compared: Sequence[Compared]) -> Crossed:
         """A − B of matrices that are means over several datasets with these items; of looks the earliest counts."""
@@ -374,14 +417,23 @@ class Board:
             return None
         return Spending(next(look for look in self.plan.looks if look >= n_seeds), self.plan.looks)
 
-    def estimate(self, score: Score) -> Crossed:
-        """Mean score with its variance parts."""
-        return self._whole(crossed(score.values, *self._grouping(score.values.shape[1])))
+    def estimate(self, score: Score, metric: str | None = None) -> Crossed:
+        """Mean score with its variance parts; runs that repeat an earlier one are left out. Where the metric is said to
+        be accuracy, it is a proportion by itself."""
+        repeats = repeated_runs(score.runs)
+        values = score.values[[*repeats.kept]]
+        share = metric == "accuracy" and values.min() >= 0 and values.max() <= 1
+        how = crossed_proportion if share else crossed
+        found = self._whole(how(values, *self._grouping(values.shape[1])))
+        return replace(found, notes=(*_copies("runs", score.seeds, repeats), *found.notes))
 
     def against_itself(self, score: Score, name: str) -> SelfComparison:
         """Halves of a contender's seeds against each other, six seeds or more in all: the true difference is zero."""
         rng = generator("against itself", self.dataset, name)
-        return self_comparison(score.values, rng, *self._grouping(score.values.shape[1]), level=LEVEL)
+        values = score.values[[*repeated_runs(score.runs).kept]]
+        if len(values) < 2 * MIN_UNITS:
+            return SelfComparison(0, 0, LEVEL)
+        return self_comparison(values, rng, *self._grouping(values.shape[1]), level=LEVEL)
 
     def _grouping(self, width: int) -> tuple[NDArray[Any] | None, ...]:
         """Groupings as the statistics take them; none for values of whole runs, which have no items."""
@@ -395,6 +447,18 @@ class Board:
         if c.n_items == self.n_items and spending is None:
             return c
         return replace(c, n_items=self.n_items, spending=spending)
+
+
+def _places(score: Score, seeds: Sequence[int]) -> list[int]:
+    return [score.seeds.index(seed) for seed in seeds]
+
+
+def _copies(what: str, seeds: Sequence[int], repeats: Repeats) -> list[str]:
+    """Which runs were left out as copies of others."""
+    if not repeats.removed:
+        return []
+    left_out = ", ".join(f"{seeds[k]} (as {seeds[earlier]})" for k, earlier in repeats.removed)
+    return [f"{what} that repeat an earlier one are left out: seeds {left_out}"]
 
 
 def _optimism(metric: str, members: Sequence[Score], validation: Sequence[dict[int, float]]) -> list[str]:

@@ -30,7 +30,17 @@ from typing import Any
 import numpy as np
 
 from tcmax.evidence.board import Board
-from tcmax.evidence.rows import LEVEL, POPULATIONS, blank, effect_of, measured, shown, sign_flip_of, write_evidence
+from tcmax.evidence.rows import (
+    BIASED,
+    LEVEL,
+    POPULATIONS,
+    blank,
+    effect_of,
+    measured,
+    shown,
+    sign_flip_of,
+    write_evidence,
+)
 from tcmax.evidence.scores import Compared, Score
 from tcmax.experiment.grid import Experiment
 from tcmax.metrics import METRICS
@@ -72,7 +82,7 @@ def estimates(board: Board) -> Iterator[dict[str, Any]]:
                 score = board.score((variant,), metric, readout)
             except ValueError:  # a ratio without a denominator has no row
                 continue
-            c = board.estimate(score)
+            c = board.estimate(score, metric)
             for population in POPULATIONS:
                 yield blank(
                     id=f"{board.dataset}|{metric}|{readout}|{variant}|{population}",
@@ -88,8 +98,8 @@ def estimates(board: Board) -> Iterator[dict[str, Any]]:
                     unit=METRICS[metric].unit,
                     n_diverged=len(score.diverged),
                     n_groups=c.n_groups if board.groups else None,
-                    notes=[refusal(c, population), *score.notes, *c.notes, *board.notes],
-                    **measured(c, population, LEVEL),
+                    notes=[refusal(c, population), BIASED.get(metric), *score.notes, *c.notes, *board.notes],
+                    **measured(c, population, LEVEL, of=metric),
                 )
 
 
@@ -235,7 +245,7 @@ def _rows_of_pair(
                 *compared.notes,
                 *board.notes,
             ],
-            **measured(c, population, LEVEL, margin=0.0),
+            **measured(c, population, LEVEL, margin=0.0, of=metric),
         )
 
 

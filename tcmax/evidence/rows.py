@@ -10,12 +10,15 @@ from tcmax.evidence.scores import Compared
 from tcmax.metrics import METRICS
 from tcmax.records import kinds, parquet
 from tcmax.seeding import generator
-from tcmax.stats.crossed import Crossed, Population, interval, one_sided_p, refusal
+from tcmax.stats.crossed import Crossed, Population, clipped, interval, one_sided_p, refusal
 from tcmax.stats.effects import hedges_g_paired
 from tcmax.stats.paired import SignFlip, mcnemar, sign_flip_seeds
 
 POPULATIONS: tuple[Population, ...] = ("seeds", "items", "both")
 LEVEL = 0.05
+# Metrics that chance alone makes larger, so that an interval would hardly ever hold their true value.
+_BIASED = "chance alone makes a calibration error positive, so that it has no interval"
+BIASED = {"ece": _BIASED, "ece_calibrated": _BIASED}
 
 
 def blank(**given: Any) -> dict[str, Any]:
@@ -29,10 +32,14 @@ def blank(**given: Any) -> dict[str, Any]:
     return row
 
 
-def measured(c: Crossed, population: Population, level: float, margin: float | None = None) -> dict[str, Any]:
+def measured(
+    c: Crossed, population: Population, level: float, margin: float | None = None, of: str | None = None
+) -> dict[str, Any]:
     """The columns of EVIDENCE that follow from a Crossed: interval, p against the margin, variance parts, sizes.
 
-    Where the design cannot speak for the population the interval and p are missing; the caller notes why.
+    of: the metric, whose range bounds are printed within, a difference where there is a margin; p is not affected.
+    Where the design cannot speak for the population, and for a metric in `BIASED`, the interval and p are missing; the
+    caller notes why.
     """
     columns: dict[str, Any] = {
         "estimate": c.estimate,
@@ -44,8 +51,10 @@ def measured(c: Crossed, population: Population, level: float, margin: float | N
         "variance_items": _known(c.b),
         "variance_residual": _known(c.e),
     }
-    if refusal(c, population) is None:
+    if refusal(c, population) is None and of not in BIASED:
         found = interval(c, population, level)
+        if of is not None:
+            found = clipped(found, *range_of(of, difference=margin is not None))
         columns |= {"low": found.low, "high": found.high, "df": found.df}
         if margin is not None:
             greater, less = (one_sided_p(c, margin, population, side) for side in ("greater", "less"))
@@ -71,7 +80,7 @@ def effect_of(compared: Compared, metric: str) -> tuple[str | None, float | None
     notes: list[str] = []
     size: float | None = None
     if compared.pairing == "paired" and len(compared.a) >= 3:
-        g = hedges_g_paired((compared.a - compared.b).mean(axis=1))
+        g = hedges_g_paired((compared.a - compared.b).mean(axis=1), compared.crossed.scale)
         size = g if np.isfinite(g) else None
     if METRICS[metric].item_column != "correct" or compared.a.shape[1] == 1:
         return ("Hedges g of paired seeds", size, notes) if size is not None else (None, None, notes)
@@ -96,6 +105,14 @@ def shown(value: float, unit: str, low: float | None = None, high: float | None 
     if low is not None and high is not None:
         text += f" [{format(scale * low, digits)}, {format(scale * high, digits)}]"
     return f"{text} {'pp' if unit == 'proportion' else unit}".rstrip()
+
+
+def range_of(metric: str, difference: bool) -> tuple[float, float]:
+    """What values of a metric, or differences of two, can be."""
+    unit = METRICS[metric].unit
+    if unit == "proportion":
+        return (-1.0, 1.0) if difference else (0.0, 1.0)
+    return (0.0 if unit in ("nats", "bits") and not difference else -np.inf, np.inf)
 
 
 def _known(value: float) -> float | None:

@@ -1,14 +1,13 @@
 """What is compared: the scores of a contender, and the difference of two."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tcmax.stats.crossed import (
-    Crossed,
-)
+from tcmax.stats.crossed import Crossed
 
 Floats = NDArray[np.float64]
 Contender = tuple[str, ...]
@@ -27,6 +26,7 @@ class Score:
 
     seeds, values   seeds and their scores (S, I), rows in the same order; without items, (S, 1) values of whole runs
     ran, diverged   all seeds that were run, and those without a finished run
+    runs            what each row's run is known by: equal for runs whose stored forecasts are the same numbers
     notes           choices that a reader should know
     """
 
@@ -34,6 +34,7 @@ class Score:
     values: Floats
     ran: frozenset[int]
     diverged: tuple[int, ...]
+    runs: tuple[Hashable, ...]
     notes: tuple[str, ...] = ()
 
 

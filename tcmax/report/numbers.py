@@ -55,17 +55,26 @@ def fixed(value: float | None, places: int, signed: bool = False) -> str:
 
 @dataclass(frozen=True)
 class Shown:
-    """An estimate with its interval as text: value, bounds (empty when there is no interval) and half-width."""
+    """An estimate with its interval as text: value, bounds (empty when there is no interval) and half-width. skewed:
+    the interval is not symmetric about the value, as those of proportions."""
 
     value: str
     low: str = ""
     high: str = ""
     half_width: str = ""
+    skewed: bool = False
 
     @property
     def interval(self) -> str:
         """ "[low, high]", or nothing."""
         return f"[{self.low}, {self.high}]" if self.low else ""
+
+    @property
+    def spread(self) -> str:
+        """What stands behind the value: "± half-width", or "[low, high]" where it is skewed, or nothing."""
+        if self.skewed or not self.low:
+            return self.interval
+        return f"± {self.half_width}"
 
 
 def show(
@@ -91,6 +100,7 @@ def show(
         fixed(below, places, difference),
         fixed(above, places, difference),
         fixed((above - below) / 2, places),
+        skewed=unit == "proportion" and not difference,
     )
 
 

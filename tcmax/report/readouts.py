@@ -32,7 +32,7 @@ def readouts(contents: Contents) -> Table:
                 low, high = (None if pd.isna(row[name]) else float(row[name]) for name in ("low", "high"))
                 number = show(row["estimate"], low, high, row["unit"])
                 line = signature(row)
-                cells.append(Cell(number.value, number.half_width, best=mine, order=float(row["estimate"]), note=line))
+                cells.append(Cell(number.value, number.spread, best=mine, order=float(row["estimate"]), note=line))
                 facts = {"dataset": dataset.id, "variant": variant, "metric": "accuracy", "readout": readout}
                 numbers = {name: row[name] for name in ("unit", "estimate", "low", "high", "n_seeds", "n_items")}
                 data.append({**facts, **numbers, "own": mine, "label": label, "signature": line})
@@ -47,7 +47,7 @@ def readouts(contents: Contents) -> Table:
         "Joint accuracy under every read-out: the head's own output (raw), and unimodal logits weighted by "
         "exp(-entropy) (entropy-gated, MLA's rule) or by energy (energy-weighted, QMF's rule). Bold: the read-out that "
         "is the variant's own, which every other table uses. A variant is labelled where it is ahead of the reference "
-        "variant with its own read-out and not with the raw one. Mean ± half-width of the 95 % interval for "
+        "variant with its own read-out and not with the raw one. Mean [95 % interval] for "
         f"{POPULATIONS['both']}."
     )
     return Table("readouts", "Joint read-outs", caption, tuple(blocks), pd.DataFrame(data))

@@ -33,7 +33,7 @@ FIXED = "Every variant's training set, split and tuning are held fixed."
 class Cell:
     """One cell.
 
-    text: what it says. spread: half-width after the ±. letters: tie group. best: no rival beats it.
+    text: what it says. spread: "± half-width" or "[low, high]". letters: tie group. best: no rival beats it.
     published: what the paper prints. order: what a sortable table sorts by. note: what a reader can ask for.
     """
 
@@ -122,7 +122,7 @@ def _cell_tex(cell: Cell, block: Block, column: int) -> Latex:
     if cell.best:
         text = Latex(f"\\textbf{{{text}}}")
     if cell.spread:
-        text = Latex(f"{text}\\,{{\\scriptsize$\\pm$\\,{escape(cell.spread)}}}")
+        text = Latex(f"{text}\\,{{\\scriptsize {escape(cell.spread)}}}")
     if block.widest_letters:
         width = 0.1 + 0.4 * block.widest_letters
         text = Latex(f"{text}\\makebox[{width:.1f}em][l]{{\\textsuperscript{{{escape(cell.letters)}}}}}")
@@ -166,7 +166,7 @@ def table1(contents: Contents) -> Table:
         return [*singles, Quantity("accuracy", "own", "joint")]
 
     caption = (
-        "Accuracy (%) of each modality by itself and of the joint prediction: mean ± half-width of the 95 % interval "
+        "Accuracy (%) of each modality by itself and of the joint prediction: mean [95 % interval] "
         f"for {POPULATIONS['both']} (crossed seeds × items). {_design(contents)} "
         f"{held_fixed(contents)} {_ties_sentence(contents)} "
         "Bold: possibly best, since no rival beats it (one-sided 0.025, Holm over its rivals); what is measured with a "
@@ -314,13 +314,13 @@ def _estimate(
         note += f"; no interval: {row['notes']}" if row["notes"] else "; no interval"
     elif seeds_row is not None and not pd.isna(seeds_row["low"]):
         seeds = show(seeds_row["estimate"], seeds_row["low"], seeds_row["high"], row["unit"], places=places)
-        note += f"; ± {seeds.half_width} for {POPULATIONS['seeds']}"
+        note += f"; {seeds.spread} for {POPULATIONS['seeds']}"
     if printed:
         note += f"; {printed.source} prints {printed.text}"
     line = signature(row)
     cell = Cell(
         text=shown.value,
-        spread=shown.half_width,
+        spread=shown.spread,
         letters=ties.letters.get(variant, ""),
         best=variant in ties.possibly_best and len(ties.possibly_best) < len(ties.letters),
         published=printed.text if printed else "",

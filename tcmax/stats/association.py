@@ -59,15 +59,24 @@ class Resampled:
         return None
 
     def interval(self, population: Population, level: float) -> Interval:
+        """Percentiles of the resamples; for *both* never inside those of seeds or items alone."""
         here = level if self.spending is None else self.spending.level_here(level)
-        low, high = np.quantile(self.draws[population], [here / 2, 1 - here / 2])
-        return Interval(self.estimate, float(low), float(high), float(high - low) / 2, level, math.nan, population)
+        bounds = [np.quantile(draws, [here / 2, 1 - here / 2]) for draws in self._answering(population)]
+        low, high = min(float(b[0]) for b in bounds), max(float(b[1]) for b in bounds)
+        return Interval(self.estimate, low, high, (high - low) / 2, level, math.nan, population)
 
     def p(self, margin: float, population: Population, side: Literal["greater", "less"]) -> float:
-        draws = self.draws[population]
-        contrary = draws <= margin if side == "greater" else draws > margin
-        p = (1 + int(np.count_nonzero(contrary))) / (1 + draws.size)
+        found = []
+        for draws in self._answering(population):
+            contrary = draws <= margin if side == "greater" else draws > margin
+            found.append((1 + int(np.count_nonzero(contrary))) / (1 + draws.size))
+        p = max(found)
         return p if self.spending is None else self.spending.p(p)
+
+    def _answering(self, population: Population) -> list[Floats]:
+        if population != "both":
+            return [self.draws[population]]
+        return [self.draws[name] for name in ("both", "seeds", "items") if name in self.draws]
 
 
 def kendall_tau(x: Floats, y: Floats) -> Floats:

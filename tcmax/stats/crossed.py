@@ -19,7 +19,10 @@ Both a and b estimate their own source *plus* e, which is why e is taken out onc
 
 so *both* is never narrower than the others. The training set, the split and the tuning are held fixed by all
 three. Groups enter as in a cluster-robust variance (Liang and Zeger 1986) and two crossed groupings as b₁ +
-b₂ − b₁₂ (Cameron, Gelbach and Miller 2011). Simulated coverages: `docs/statistics.md`.
+b₂ − b₁₂ (Cameron, Gelbach and Miller 2011). With groups of unequal size the factor G/(G−1) becomes a weight
+1/(1 − n_g/I) of each group and G in the degrees of freedom the number of equal groups that they are worth
+(`variance`). A part whose square root is below 8 machine epsilons of the largest score counts as zero, and what
+does not vary at all decides nothing. Simulated coverages: `docs/statistics.md`.
 """
 
 from __future__ import annotations
@@ -35,6 +38,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 
 from tcmax.stats.sequential import Spending, earliest
+from tcmax.stats.variance import (
+    ROUNDING,
+    combined,
+    groupings,
+    item_part,
+    joint_part,
+    satterthwaite,
+    seed_part,
+)
 
 __all__ = [
     "Crossed",
@@ -43,9 +55,11 @@ __all__ = [
     "Population",
     "Verdict",
     "average",
+    "clipped",
     "crossed",
     "crossed_jackknife",
     "crossed_paired",
+    "crossed_proportion",
     "crossed_ratio",
     "crossed_unpaired",
     "equivalence_of",
@@ -63,10 +77,11 @@ Population = Literal["seeds", "items", "both"]
 Verdict = Literal["supported", "contradicted", "undetermined"]
 Floats = NDArray[np.float64]
 
-MIN_DISCORDANT = 10  # below this many the Wald variance of a difference of proportions is too small
+MIN_TELLING = 10  # below this many items that tell the Wald variance of a difference of proportions is too small
 FEW_GROUPS = 10  # below this many a cluster-robust variance is flagged
-ROUNDING = 8 * float(np.finfo(np.float64).eps)  # relative to the largest score: less than that is no variation
 MIN_UNITS = 3  # a verdict about seeds or groups needs at least this many of them
+MIN_EFFECTIVE = 2  # groups of unequal size must weigh as at least so many equal ones
+MIN_AGREEING = 6  # from so many runs on, an exact sign flip reaches 5 % where all of them agree
 
 
 @dataclass(frozen=True)
@@ -80,12 +95,18 @@ class Crossed:
     n_items       I, without the two items that smoothing may add
     n_groups      G: n_items when items are their own groups; the smaller of two groupings
     seed_df       S − 1, or Welch's degrees of freedom
-    group_df      G − 1
+    group_df      G − 1; I²/Σ_g n_g² − 1 for groups of unequal size
     n_discordant  items on which two methods differ in at least one seed; None for a single score
     notes         what was done that a reader should know
     parts         the components of an average over datasets, else empty
     spending      the look of a sequential design at which this stands: `interval` and `one_sided_p` are then those of
                   the whole design, all looks together
+    scale         largest absolute score of the methods: variation below 8 machine epsilons of it is rounding
+    whole_runs    the scores are those of whole runs: they have no items and speak for seeds only
+    proportion    the estimate is a proportion by itself: its interval has Wilson's form and stays within 0 and 1
+    agreeing      S where all S ≥ 6 pairs of binary scores of whole runs differ the same way, else 0: an exact sign flip
+                  then decides whether the difference is above 0
+    smoothed      two pseudo-items were added, which stand for variation that was not observed
     """
 
     estimate: float
@@ -101,6 +122,16 @@ class Crossed:
     notes: tuple[str, ...] = ()
     parts: tuple[Crossed, ...] = ()
     spending: Spending | None = None
+    scale: float = 0.0
+    whole_runs: bool = False
+    proportion: bool = False
+    agreeing: int = 0
+    smoothed: bool = False
+
+    @property
+    def effective_groups(self) -> float:
+        """How many groups of equal size the groups are worth, at most `n_groups`."""
+        return self.group_df + 1
 
     @property
     def seed_variance(self) -> float:
@@ -132,7 +163,7 @@ class Crossed:
     def both_df(self) -> float:
         """ν, NaN where V is; for an average over datasets Satterthwaite's value from the components' V and ν."""
         if self.parts:
-            return _satterthwaite([p.variance for p in self.parts], [p.both_df for p in self.parts])
+            return satterthwaite([p.variance for p in self.parts], [p.both_df for p in self.parts])
         floor = min(self.seed_df, self.group_df)
         if floor <= 0:
             return math.nan
@@ -142,7 +173,11 @@ class Crossed:
 
 @dataclass(frozen=True)
 class Interval:
-    """Estimate ± half_width at confidence 1 − level; `df` belongs to the t quantile that set the width."""
+    """Estimate ± half_width at confidence 1 − level; `df` belongs to the t quantile that set the width.
+
+    Around a proportion by itself low and high are not symmetric, and half_width is half their distance. varies: False
+    for *both* where the seeds show no variation at all, and no smoothing stands for it.
+    """
 
     estimate: float
     low: float
@@ -151,11 +186,12 @@ class Interval:
     level: float
     df: float
     population: Population
+    varies: bool = True
 
     @property
     def decides(self) -> bool:
-        """False for an interval of zero width: no observed variation is no evidence of none."""
-        return self.half_width > 0
+        """False without variation: to observe none is no evidence of none."""
+        return self.half_width > 0 and self.varies
 
 
 @dataclass(frozen=True)
@@ -174,35 +210,78 @@ class Needed:
     population: Population
 
 
-def crossed(scores: ArrayLike, groups: ArrayLike | None = None, second_groups: ArrayLike | None = None) -> Crossed:
+def crossed(
+    scores: ArrayLike,
+    groups: ArrayLike | None = None,
+    second_groups: ArrayLike | None = None,
+    *,
+    scale: float | None = None,
+) -> Crossed:
     """Mean of item scores over seeds and items, with the variance parts of the module docstring.
 
-    scores         (seeds, items) float: the item scores of one method, or a paired difference A − B; finite
+    scores         (seeds, items) float: the item scores of one method, or a paired difference A − B; finite. One
+                   column is a score per run: no items, and nothing but *seeds* (`Crossed.whole_runs`)
     groups         (items,) labels: items of one group are not independent (speaker, writer, video)
     second_groups  (items,) labels of a second, crossed grouping (sentence); needs `groups`
+    scale          largest absolute score behind a difference; that of `scores` when not given
 
     One seed leaves a and e undefined, one group b and e; `interval` then refuses the populations that need
-    them. With fewer than 10 groups the result is flagged in `notes`. Raises ValueError for a wrong shape or
+    them. Groups worth fewer than 10 equal ones are flagged in `notes`. Raises ValueError for a wrong shape or
     a value that is not finite.
     """
-    return _crossed(_matrix(scores, "scores"), groups, second_groups)
+    d = _matrix(scores, "scores")
+    return _crossed(d, groups, second_groups, _largest(d) if scale is None else scale)
+
+
+def crossed_proportion(
+    scores: ArrayLike, groups: ArrayLike | None = None, second_groups: ArrayLike | None = None
+) -> Crossed:
+    """A proportion by itself, such as the accuracy of one method, over seeds and items.
+
+    scores   (seeds, items) float within [0, 1] (ValueError), 0 or 1 as a rule; groups as in `crossed`
+
+    `interval` then has Wilson's (1927) form with the effective number of items n = p̂(1 − p̂)/V and t for z, for each
+    of seeds, items and both; with groups n is at most I. Where all items are right, or all wrong, V is 0 and n is I
+    (with groups their effective number, for whole runs S). Such intervals have a width at 0 and 1 and never leave
+    [0, 1]. Fewer than 10 groups that hold an error (or, under one half, a right answer) are flagged: the interval is
+    then too short by up to 4 points of coverage (`docs/statistics.md`).
+    """
+    d = _matrix(scores, "scores")
+    if d.min() < 0 or d.max() > 1:
+        raise ValueError(f"a proportion needs scores within 0 and 1, got {d.min():g} to {d.max():g}")
+    found = replace(_crossed(d, groups, second_groups, _largest(d)), proportion=True)
+    if groups is None or found.whole_runs:
+        return found
+    rarer = d < 1 if found.estimate >= 0.5 else d > 0
+    telling = rarer.any(axis=0)
+    kinds = (groups,) if second_groups is None else (groups, second_groups)
+    fewest = min(np.unique(np.asarray(labels)[telling]).size for labels in kinds)
+    if fewest >= FEW_GROUPS:
+        return found
+    what = "an error" if found.estimate >= 0.5 else "a right answer"
+    return replace(found, notes=(*found.notes, f"fewer than {FEW_GROUPS} groups hold {what}: {fewest}"))
 
 
 def _crossed(
-    d: Floats, groups: ArrayLike | None, second_groups: ArrayLike | None, n_discordant: int | None = None
+    d: Floats,
+    groups: ArrayLike | None,
+    second_groups: ArrayLike | None,
+    scale: float,
+    n_discordant: int | None = None,
+    n_pseudo: int = 0,
 ) -> Crossed:
-    n_seeds, n_items = d.shape
-    codings = _codings(groups, second_groups, n_items)
+    """n_pseudo: so many of the last columns were added by smoothing; they count neither as items nor as groups."""
+    n_seeds, n_items = d.shape[0], d.shape[1] - n_pseudo
+    grouped = groupings(groups, second_groups, n_items, n_pseudo)
     notes: list[str] = []
     by_seed, by_item, mean = d.mean(axis=1), d.mean(axis=0), d.mean()
-    rounding = ROUNDING * np.max(np.abs(d))
+    rounding = ROUNDING * scale
     residuals = d - by_seed[:, np.newaxis]  # in place from here on: one array of this size, not four
     residuals -= by_item
     residuals += mean
-    a = _seed_part(by_seed - mean, rounding)
-    b = _combine([_item_part(by_item, codes) for codes in codings], "b", notes)
-    e = _combine([_joint_part(residuals, codes, rounding) for codes in codings], "e", notes)
-    n_groups = _n_groups(codings, n_items)
+    a = seed_part(by_seed - mean, rounding)
+    b = combined([item_part(by_item, grouping, rounding) for grouping in grouped], "b", notes)
+    e = combined([joint_part(residuals, grouping, rounding) for grouping in grouped], "e", notes)
     return _noted(
         Crossed(
             estimate=float(mean),
@@ -211,11 +290,13 @@ def _crossed(
             e=e,
             n_seeds=n_seeds,
             n_items=n_items,
-            n_groups=n_groups,
+            n_groups=min(grouping.n_groups for grouping in grouped),
             seed_df=float(n_seeds - 1),
-            group_df=float(n_groups - 1),
+            group_df=min(grouping.effective for grouping in grouped) - 1,
             n_discordant=n_discordant,
             notes=tuple(notes),
+            scale=scale,
+            whole_runs=d.shape[1] == 1,
         )
     )
 
@@ -225,11 +306,13 @@ def crossed_paired(
 ) -> Crossed:
     """The difference A − B of two methods on the same items with the same seeds, listed in the same order.
 
-    a, b   (seeds, items) float, equal shapes; `groups` as in `crossed`
+    a, b   (seeds, items) float, equal shapes; `groups` as in `crossed`. One column is a score per run.
 
-    For binary scores with fewer than 10 discordant items (items on which the methods differ in some seed),
-    one item with difference +1 and one with −1, each a group of its own, are appended (Bonett and Price
-    2012, who add one to each discordant cell); this shrinks the estimate by I/(I + 2) and is said in `notes`.
+    Binary scores of items are smoothed where few items tell: with k(v) the number of items whose difference is v,
+    averaged over seeds, and I − max k(v) < 10, one item with difference +1 and one with −1, each a group of its own in
+    the sums, are appended (Bonett and Price 2012, who add one to each discordant cell). This shrinks the estimate by
+    I/(I + 2) and is said in `notes`; G and the degrees of freedom stay those of the real items. Scores of whole runs
+    are never smoothed.
     """
     first, second = _matrix(a, "a"), _matrix(b, "b")
     if first.shape != second.shape:
@@ -238,51 +321,73 @@ def crossed_paired(
             "crossed_unpaired takes independent seeds"
         )
     d = first - second
+    scale = max(_largest(first), _largest(second))
     n_discordant = int(np.count_nonzero(np.any(d != 0, axis=0)))
-    if n_discordant >= MIN_DISCORDANT or not (_is_binary(first) and _is_binary(second)):
-        return _crossed(d, groups, second_groups, n_discordant)
-    n_seeds, n_items = d.shape
-    smoothed = np.hstack([d, np.ones((n_seeds, 1)), -np.ones((n_seeds, 1))])
-    result = crossed(smoothed, _with_two_more(groups, n_items), _with_two_more(second_groups, n_items))
-    note = f"bonett-price: {n_discordant} discordant items"
-    return replace(result, n_items=n_items, n_discordant=n_discordant, notes=(note, *result.notes))
+    binary = _is_binary(first) and _is_binary(second)
+    if binary and d.shape[1] == 1 and len(d) >= MIN_AGREEING and abs(d.sum()) == len(d):
+        found = _crossed(d, groups, second_groups, scale, n_discordant)
+        p = 2.0 ** (1 - len(d))
+        note = f"all {len(d)} pairs of runs differ the same way: an exact sign flip, p {p:.3g}, decides at margin 0"
+        return replace(found, agreeing=len(d), notes=(*found.notes, note))
+    telling = _telling([int(np.count_nonzero(d == v)) for v in (-1, 0, 1)], len(d)) if binary else math.inf
+    if telling >= MIN_TELLING or d.shape[1] == 1:
+        return _crossed(d, groups, second_groups, scale, n_discordant)
+    smoothed = np.hstack([d, np.ones((len(d), 1)), -np.ones((len(d), 1))])
+    result = _crossed(smoothed, groups, second_groups, scale, n_discordant, n_pseudo=2)
+    return replace(result, notes=(_smoothed(telling), *result.notes), smoothed=True)
 
 
 def crossed_unpaired(
-    a: ArrayLike, b: ArrayLike, groups: ArrayLike | None = None, second_groups: ArrayLike | None = None
+    a: ArrayLike,
+    b: ArrayLike,
+    groups: ArrayLike | None = None,
+    second_groups: ArrayLike | None = None,
+    *,
+    deterministic: tuple[bool, bool] = (False, False),
 ) -> Crossed:
     """The difference A − B when the seeds of the two methods are independent and the items are common.
 
-    a   (seeds of A, items) float
-    b   (seeds of B, items) float; the numbers of seeds may differ
+    a               (seeds of A, items) float
+    b               (seeds of B, items) float; the numbers of seeds may differ
+    deterministic   whether all runs of A, of B, are one and the same by nature (`repeats`). Such a method counts as
+                    one run without seed variance that adds no degrees of freedom and does not limit the seeds.
 
     The seed parts add, a = a_A + a_B and e = e_A + e_B, with Welch's degrees of freedom; b is that of the
-    difference of the seed means per item. n_seeds is the smaller number of seeds.
+    difference of the seed means per item. n_seeds is the smaller number of seeds. Few items that tell are smoothed as
+    in `crossed_paired`, k(v) averaged over all pairs of seeds.
     """
-    first, second = crossed(a, groups, second_groups), crossed(b, groups, second_groups)
-    if first.n_items != second.n_items:
-        raise ValueError(f"scores need the same items, got {first.n_items} and {second.n_items}")
-    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    x, y = _matrix(a, "a"), _matrix(b, "b")
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(f"scores need the same items, got {x.shape[1]} and {y.shape[1]}")
+    x, y = (rows[:1] if fixed else rows for rows, fixed in zip((x, y), deterministic, strict=True))
+    n_discordant = int(np.count_nonzero(np.ptp(np.vstack([x, y]), axis=0)))
+    scale, n_pseudo, notes = max(_largest(x), _largest(y)), 0, []
+    telling = _telling_of_pairs(x, y) if _is_binary(x) and _is_binary(y) else math.inf
+    if telling < MIN_TELLING and x.shape[1] > 1:
+        x, y = (np.hstack([rows, np.tile(more, (len(rows), 1))]) for rows, more in ((x, [1.0, 0.0]), (y, [0.0, 1.0])))
+        n_pseudo = 2
+        notes.append(_smoothed(telling))
+    first, second = (_crossed(rows, groups, second_groups, scale, n_pseudo=n_pseudo) for rows in (x, y))
+    grouped = groupings(groups, second_groups, first.n_items, n_pseudo)
     per_item = x.mean(axis=0) - y.mean(axis=0)
-    notes: list[str] = []
-    codings = _codings(groups, second_groups, first.n_items)
-    item_part = _combine([_item_part(per_item, codes) for codes in codings], "b", notes)
-    n_seeds = min(first.n_seeds, second.n_seeds)
-    seed_part = first.a + second.a
-    seed_df = _satterthwaite([first.a, second.a], [first.seed_df, second.seed_df])
+    item_variance = combined([item_part(per_item, grouping, ROUNDING * scale) for grouping in grouped], "b", notes)
+    random = [side for side, fixed in zip((first, second), deterministic, strict=True) if not fixed] or [first]
     return _noted(
         Crossed(
             estimate=first.estimate - second.estimate,
-            a=seed_part,
-            b=item_part,
-            e=first.e + second.e,
-            n_seeds=n_seeds,
+            a=sum(side.a for side in random),
+            b=item_variance,
+            e=sum(side.e for side in random),
+            n_seeds=min(side.n_seeds for side in random),
             n_items=first.n_items,
             n_groups=first.n_groups,
-            seed_df=seed_df,
+            seed_df=satterthwaite([side.a for side in random], [side.seed_df for side in random]),
             group_df=first.group_df,
-            n_discordant=int(np.count_nonzero(np.ptp(np.vstack([x, y]), axis=0))),
+            n_discordant=n_discordant,
             notes=(f"independent seeds: {first.n_seeds} and {second.n_seeds}", *notes),
+            scale=scale,
+            whole_runs=first.whole_runs,
+            smoothed=n_pseudo > 0,
         )
     )
 
@@ -369,25 +474,35 @@ def average(parts: Sequence[Crossed]) -> Crossed:
         n_seeds=min(p.n_seeds for p in parts),
         n_items=sum(p.n_items for p in parts),
         n_groups=min(p.n_groups for p in parts),
-        seed_df=_satterthwaite([p.seed_variance for p in parts], [p.seed_df for p in parts]),
-        group_df=_satterthwaite([p.b for p in parts], [p.group_df for p in parts]),
+        seed_df=satterthwaite([p.seed_variance for p in parts], [p.seed_df for p in parts]),
+        group_df=satterthwaite([p.b for p in parts], [p.group_df for p in parts]),
         notes=tuple(f"component {j + 1}: {note}" for j, p in enumerate(parts) for note in p.notes),
         parts=tuple(parts),
         spending=earliest([p.spending for p in parts]),
+        scale=max(p.scale for p in parts),
+        whole_runs=any(p.whole_runs for p in parts),
+        smoothed=any(p.smoothed for p in parts),
     )
 
 
 def interval(c: Crossed, population: Population, level: float = 0.05) -> Interval:
-    """Two-sided 1 − level interval for the population (module docstring).
+    """Two-sided 1 − level interval for the population (module docstring); for a proportion by itself that of
+    `crossed_proportion`, whose bounds are the least and the greatest of the populations that it answers to.
 
     Raises ValueError where the design cannot speak for the population: one seed for *seeds* and *both*, one
-    group for *items* and *both*.
+    group, or scores of whole runs, for *items* and *both*.
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie strictly between 0 and 1, got {level}")
     here = level if c.spending is None else c.spending.level_here(level)
-    widths = [(_quantile(df, here) * math.sqrt(variance), df) for variance, df in tails(c, population)]
-    half_width, df = max(widths)
+    found = tails(c, population)
+    if c.proportion:
+        bounds = [_wilson(c.estimate, n, _quantile(df, here)) for n, df in _sizes(c, population)]
+        low, high = min(bound[0] for bound in bounds), max(bound[1] for bound in bounds)
+        df = found[int(np.argmin([bound[0] - bound[1] for bound in bounds]))][1]
+        varies = all(math.isfinite(n) for n, _ in _sizes(c, population)[:2])
+        return Interval(c.estimate, low, high, (high - low) / 2, level, df, population, varies)
+    half_width, df = max((_quantile(df, here) * math.sqrt(variance), df) for variance, df in found)
     return Interval(
         estimate=c.estimate,
         low=c.estimate - half_width,
@@ -396,7 +511,13 @@ def interval(c: Crossed, population: Population, level: float = 0.05) -> Interva
         level=level,
         df=df,
         population=population,
+        varies=c.smoothed or _vary(found),
     )
+
+
+def clipped(found: Interval, lowest: float, highest: float) -> Interval:
+    """The interval as it is printed, within the range of its metric. Decisions use the one that is not clipped."""
+    return replace(found, low=max(found.low, lowest), high=min(found.high, highest))
 
 
 def one_sided_p(
@@ -404,35 +525,63 @@ def one_sided_p(
 ) -> float:
     """p of "d > margin" (greater) or "d < margin" (less): the largest of the t tails behind `interval`.
 
-    It is below level/2 exactly when the interval lies beyond the margin. Where nothing varied at all it is 1.
+    It is below level/2 exactly when the interval lies beyond the margin. It is 1 where nothing varied, and for *both*
+    where the seeds did not, unless smoothing stands for it. Where S ≥ 6 pairs of binary scores of
+    whole runs all differ the same way and the margin is 0, it is that of the exact sign flip, 2^−S.
     """
     if alternative not in ("greater", "less"):
         raise ValueError(f"alternative is greater or less, got {alternative!r}")
     gap = c.estimate - margin if alternative == "greater" else margin - c.estimate
-    varying = [(variance, df) for variance, df in tails(c, population) if variance > 0]
-    p = max((float(stdtr(df, -gap / math.sqrt(variance))) for variance, df in varying), default=1.0)
+    found = tails(c, population)
+    if c.agreeing and margin == 0:
+        p = 2.0**-c.agreeing if gap > 0 else 1.0
+    elif c.proportion:
+        sizes = _sizes(c, population)
+        known = [_score_p(gap, margin, n, df) for n, df in sizes if math.isfinite(n)]
+        p = max(known) if all(math.isfinite(n) for n, _ in sizes[:2]) else 1.0
+    elif c.smoothed or _vary(found):
+        p = max((float(stdtr(df, -gap / math.sqrt(v))) for v, df in found if v > 0), default=1.0)
+    else:
+        p = 1.0
     return p if c.spending is None else c.spending.p(p)
 
 
 def refusal(c: Crossed, population: Population) -> str | None:
-    """Why a claim about the population is not testable with this design, or None (3 seeds, 3 groups)."""
-    smallest_seeds, smallest_groups = _fewest(c)
+    """Why a claim about the population is not testable with this design, or None: 3 seeds, and 3 groups of items that
+    are worth 2 equal ones."""
+    fewest = c.parts or (c,)
+    smallest_seeds, smallest_groups = min(p.n_seeds for p in fewest), min(p.n_groups for p in fewest)
     if population != "items" and smallest_seeds < MIN_UNITS:
         return f"{smallest_seeds} seeds cannot speak for new seeds; at least {MIN_UNITS} are needed"
-    if population != "seeds" and smallest_groups < MIN_UNITS:
+    if population == "seeds":
+        return None
+    if c.whole_runs:
+        return "scores of whole runs have no items and cannot speak for new ones"
+    if smallest_groups < MIN_UNITS:
         return f"{smallest_groups} groups of items cannot speak for new ones; at least {MIN_UNITS} are needed"
+    effective = min(p.effective_groups for p in fewest)
+    if effective < MIN_EFFECTIVE:
+        return (
+            f"{smallest_groups} groups of items are so unequal that they are worth {effective:.2f} equal ones; "
+            f"at least {MIN_EFFECTIVE} are needed"
+        )
     return None
 
 
 def verdict_of(c: Crossed, margin: float, population: Population, level: float = 0.05) -> Verdict:
     """The verdict on "d > margin": supported if the interval lies above the margin, contradicted if it
-    reaches at most the margin, else undetermined. An interval of zero width is undetermined.
+    reaches at most the margin, else undetermined. Where nothing varied it is undetermined, but for pairs of
+    binary scores of whole runs that all differ the same way (`one_sided_p`).
 
     Raises ValueError with the reason where `refusal` gives one (the claim is then not testable).
     """
     reason = refusal(c, population)
     if reason is not None:
         raise ValueError(reason)
+    if c.agreeing and margin == 0:
+        if one_sided_p(c, 0.0, population) < level / 2:
+            return "supported"
+        return "contradicted" if one_sided_p(c, 0.0, population, "less") <= level / 2 else "undetermined"
     found = interval(c, population, level)
     if not found.decides:
         return "undetermined"
@@ -478,7 +627,7 @@ def redesigned(c: Crossed, n_seeds: int | None = None, n_items: int | None = Non
         raise ValueError(f"a design needs two seeds and two items, got {new_seeds} and {new_items}")
     by_seeds, by_items = c.n_seeds / new_seeds, c.n_items / new_items
     both = by_seeds * by_items
-    group_df = max(c.n_groups / by_items - 1, 1.0)
+    group_df = max(c.effective_groups / by_items - 1, 1.0)
     return replace(
         c,
         a=max(c.a - c.e, 0.0) * by_seeds + min(c.a, c.e) * both,
@@ -486,7 +635,7 @@ def redesigned(c: Crossed, n_seeds: int | None = None, n_items: int | None = Non
         e=c.e * both,
         n_seeds=new_seeds,
         n_items=new_items,
-        n_groups=round(group_df + 1),
+        n_groups=max(round(c.n_groups / by_items), 2),
         seed_df=c.seed_df * (new_seeds - 1) / (c.n_seeds - 1),
         group_df=group_df,
     )
@@ -549,13 +698,6 @@ def _quantile(df: float, level: float) -> float:
     return float(stdtrit(df, 1 - level / 2))
 
 
-def _fewest(c: Crossed) -> tuple[int, int]:
-    """Fewest seeds and groups, over the components of an average."""
-    if not c.parts:
-        return c.n_seeds, c.n_groups
-    return min(p.n_seeds for p in c.parts), min(p.n_groups for p in c.parts)
-
-
 def tails(c: Crossed, population: Population) -> list[tuple[float, float]]:
     """(variance, degrees of freedom) of each t statistic that the population answers to; the widest one decides.
 
@@ -563,10 +705,12 @@ def tails(c: Crossed, population: Population) -> list[tuple[float, float]]:
     """
     if population not in ("seeds", "items", "both"):
         raise ValueError(f"population is seeds, items or both, got {population!r}")
-    n_seeds, n_groups = _fewest(c)
-    if population != "items" and n_seeds < 2:
+    fewest = c.parts or (c,)
+    if population != "items" and min(p.n_seeds for p in fewest) < 2:
         raise ValueError("one seed says nothing about new seeds; use population='items'")
-    if population != "seeds" and n_groups < 2:
+    if population != "seeds" and c.whole_runs:
+        raise ValueError("scores of whole runs have no items; use population='seeds'")
+    if population != "seeds" and min(p.n_groups for p in fewest) < 2:
         raise ValueError("one group of items says nothing about new items; use population='seeds'")
     seeds, items = (c.seed_variance, c.seed_df), (c.b, c.group_df)
     if population == "seeds":
@@ -591,109 +735,72 @@ def _is_binary(values: Floats) -> bool:
     return bool(np.all((values == 0) | (values == 1)))
 
 
-def _codes(labels: ArrayLike, n_items: int) -> NDArray[np.intp]:
-    array = np.asarray(labels)
-    if array.shape != (n_items,):
-        raise ValueError(f"groups need one label per item ({n_items}), got shape {array.shape}")
-    return np.unique(array, return_inverse=True)[1]
+def _vary(found: Sequence[tuple[float, float]]) -> bool:
+    """Whether `tails` vary, and among those of *both* also the seeds: runs that are all alike are no sample of runs.
+    Items that all gain alike are a strange but possible sample of items."""
+    return all(variance > 0 for variance, _ in found[:2])
 
 
-def _codings(groups: ArrayLike | None, second_groups: ArrayLike | None, n_items: int) -> list[NDArray[np.intp] | None]:
-    """The groupings whose parts are combined as first + second − both; None means each item by itself."""
-    if groups is None:
-        if second_groups is not None:
-            raise ValueError("second_groups needs groups")
-        return [None]
-    first = _codes(groups, n_items)
-    if second_groups is None:
-        return [first]
-    second = _codes(second_groups, n_items)
-    return [first, second, _codes(first * (second.max() + 1) + second, n_items)]
+def _largest(values: Floats) -> float:
+    return float(np.max(np.abs(values)))
 
 
-def _n_groups(codings: list[NDArray[np.intp] | None], n_items: int) -> int:
-    return min(n_items if codes is None else int(codes.max()) + 1 for codes in codings)
+def _telling(counts: Sequence[int], n_runs: int) -> float:
+    """I − max_v k(v), from the numbers of scores with each difference v over all runs (or pairs of runs)."""
+    return (sum(counts) - max(counts)) / n_runs
 
 
-def _with_two_more(labels: ArrayLike | None, n_items: int) -> NDArray[np.intp] | None:
-    if labels is None:
-        return None
-    codes = _codes(labels, n_items)
-    return np.append(codes, [codes.max() + 1, codes.max() + 2])
+def _telling_of_pairs(x: Floats, y: Floats) -> float:
+    """The same over all pairs of a run of A and a run of B."""
+    right_a, right_b = x.sum(axis=0), y.sum(axis=0)
+    n_pairs = len(x) * len(y)
+    wins = int(right_a @ (len(y) - right_b))
+    losses = int((len(x) - right_a) @ right_b)
+    return _telling([wins, losses, n_pairs * x.shape[1] - wins - losses], n_pairs)
 
 
-def _group_sums(values: Floats, codes: NDArray[np.intp] | None) -> Floats:
-    """Sums over the items of each group, along the last axis of (rows, items)."""
-    if codes is None:
-        return values
-    return np.stack([np.bincount(codes, weights=row) for row in values])
+def _smoothed(telling: float) -> str:
+    return f"bonett-price: {telling:.3g} items tell"
 
 
-def _negligible(deviations: Floats, rounding: float) -> bool:
-    """Whether deviations from a mean are rounding error only.
-
-    The sum of squares, which is faster than the largest one, mostly settles it: n deviations of at most `rounding`
-    cannot have more than n·rounding².
-    """
-    flat = deviations.ravel()
-    if flat @ flat > flat.size * rounding**2:
-        return False
-    return bool(np.max(np.abs(flat)) <= rounding)
-
-
-def _seed_part(deviations: Floats, rounding: float) -> float:
-    n_seeds = len(deviations)
-    if n_seeds < 2:
-        return np.nan
-    if _negligible(deviations, rounding):
-        return 0.0
-    return float(deviations @ deviations) / (n_seeds * (n_seeds - 1))
+def _sizes(c: Crossed, population: Population) -> list[tuple[float, float]]:
+    """(effective number of items, degrees of freedom) of a proportion for each source that the population answers to;
+    infinite where a source did not vary."""
+    p, grouped = c.estimate, c.n_groups < c.n_items and not c.whole_runs
+    if not 0 < p < 1:
+        if c.whole_runs:
+            return [(float(c.n_seeds), float(c.n_seeds - 1))]
+        if grouped:
+            return [(c.effective_groups, c.group_df)]
+        return [(float(c.n_items), float(c.n_items - 1))]
+    most = float(c.n_items) if grouped else math.inf
+    return [(min(p * (1 - p) / v, most) if v > 0 else math.inf, df) for v, df in tails(c, population)]
 
 
-def _item_part(per_item: Floats, codes: NDArray[np.intp] | None) -> float:
-    deviations = per_item - per_item.mean()
-    sums = _group_sums(deviations[np.newaxis], codes)[0]
-    n_groups = len(sums)
-    if n_groups < 2:
-        return np.nan
-    if _negligible(deviations, ROUNDING * np.max(np.abs(per_item))):
-        return 0.0
-    return n_groups / (n_groups - 1) * float(sums @ sums) / len(per_item) ** 2
+def _wilson(p: float, n: float, t: float) -> tuple[float, float]:
+    """All θ with (p − θ)² ≤ t²·θ(1 − θ)/n."""
+    share = t**2 / n
+    centre = (p + share / 2) / (1 + share)
+    half_width = math.sqrt(share * (p * (1 - p) + share / 4)) / (1 + share)
+    return max(0.0, centre - half_width), min(1.0, centre + half_width)
 
 
-def _joint_part(residuals: Floats, codes: NDArray[np.intp] | None, rounding: float) -> float:
-    n_seeds, n_items = residuals.shape
-    sums = _group_sums(residuals, codes).ravel()
-    n_groups = len(sums) // n_seeds
-    if n_seeds < 2 or n_groups < 2:
-        return np.nan
-    if _negligible(residuals, rounding):
-        return 0.0
-    factor = n_seeds / (n_seeds - 1) * n_groups / (n_groups - 1)
-    return factor * float(sums @ sums) / (n_seeds * n_items) ** 2
-
-
-def _combine(parts: list[float], name: str, notes: list[str]) -> float:
-    """One part from one part per grouping: first + second − both, or the larger one if not positive."""
-    if len(parts) == 1:
-        return parts[0]
-    first, second, both = parts
-    combined = first + second - both
-    if combined > 0 or np.isnan(combined) or max(first, second) == 0:
-        return max(combined, 0.0)
-    notes.append(f"{name} of two groupings is not positive: the larger one used")
-    return max(first, second)
-
-
-def _satterthwaite(variances: Sequence[float], dfs: Sequence[float]) -> float:
-    weight = sum(v**2 / df for v, df in zip(variances, dfs, strict=True) if df > 0)
-    return sum(variances) ** 2 / weight if weight > 0 else float(min(dfs))
+def _score_p(gap: float, margin: float, n: float, df: float) -> float:
+    """One-sided p of a proportion that lies `gap` beyond the margin, by the variance at the margin."""
+    if not 0 < margin < 1:
+        return 0.0 if gap > 0 else 1.0
+    return float(stdtr(df, -gap / math.sqrt(margin * (1 - margin) / n)))
 
 
 def _noted(c: Crossed) -> Crossed:
     notes = list(c.notes)
     if c.a == 0:
         notes.append("a = 0: e used" if c.e > 0 else "a = 0 and e = 0: the seeds do not differ")
-    if c.n_groups < FEW_GROUPS:
-        notes.append(f"fewer than {FEW_GROUPS} groups")
+    if c.effective_groups < FEW_GROUPS and not c.whole_runs:
+        equal = c.n_groups == c.effective_groups
+        notes.append(f"fewer than {FEW_GROUPS} groups" if equal else _few_effective(c))
     return replace(c, notes=tuple(notes)) if len(notes) > len(c.notes) else c
+
+
+def _few_effective(c: Crossed) -> str:
+    return f"fewer than {FEW_GROUPS} groups: {c.n_groups} unequal ones are worth {c.effective_groups:.1f}"

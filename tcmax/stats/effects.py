@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln, ndtri
 
+from tcmax.stats.variance import rounding_of, varies
+
 __all__ = ["Improvement", "NetWins", "cliffs_delta", "hedges_g_paired", "improvement", "net_items_won"]
 
 Floats = NDArray[np.float64]
@@ -57,12 +59,13 @@ def net_items_won(a: ArrayLike, b: ArrayLike) -> NetWins:
     return NetWins(wins, losses, wins - losses, first.shape[1])
 
 
-def hedges_g_paired(differences: ArrayLike) -> float:
+def hedges_g_paired(differences: ArrayLike, scale: float | None = None) -> float:
     """Mean over standard deviation of the seeds' paired differences, without small-sample bias (Hedges 1981).
 
-    differences (seeds,) float, S ≥ 3 (ValueError). d_z·J with J = Γ(ν/2) / (√(ν/2)·Γ((ν−1)/2)), ν = S − 1:
-    0.56 at three seeds. The denominator is the spread of the *differences over seeds*, so the size depends
-    on the design and is not comparable with a g of unpaired runs. All differences equal: ±inf, or 0 if they
+    differences (seeds,) float, S ≥ 3 (ValueError). scale: the largest absolute score behind them, by which rounding is
+    told from spread; that of the differences when not given. d_z·J with J = Γ(ν/2) / (√(ν/2)·Γ((ν−1)/2)), ν = S − 1:
+    0.56 at three seeds. The denominator is the spread of the *differences over seeds*, so the size depends on the
+    design and is not comparable with a g of unpaired runs. All differences equal but for rounding: ±inf, or 0 if they
     are all zero.
     """
     d = np.asarray(differences, dtype=np.float64)
@@ -71,8 +74,8 @@ def hedges_g_paired(differences: ArrayLike) -> float:
     df = d.size - 1
     correction = math.exp(gammaln(df / 2) - gammaln((df - 1) / 2)) / math.sqrt(df / 2)
     mean = float(d.mean())
-    if np.ptp(d) == 0:
-        return math.copysign(math.inf, mean) if mean else 0.0
+    if not varies(d, scale):
+        return math.copysign(math.inf, mean) if abs(mean) > rounding_of(d, scale) else 0.0
     return correction * mean / float(d.std(ddof=1))
 
 

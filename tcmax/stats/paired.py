@@ -9,12 +9,16 @@ null, with no normality: for the question that they answer they are exact, but t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr, stdtr, stdtrit
+
+from tcmax.stats.variance import rounding_of, varies
 
 __all__ = [
     "McNemar",
@@ -187,38 +191,61 @@ def welch(mean_a: float, sd_a: float, n_a: int, mean_b: float, sd_b: float, n_b:
     return _t_test(mean_a - mean_b, math.sqrt(part_a + part_b), df, level)
 
 
-def corrected_resampled_t(differences: ArrayLike, test_over_train: float, level: float = 0.05) -> TTest:
+def corrected_resampled_t(
+    differences: ArrayLike, test_over_train: float, level: float = 0.05, scale: float | None = None
+) -> TTest:
     """Mean difference over repeated random train/test splits, whose training sets overlap.
 
     differences       (splits,) float
     test_over_train   n_test / n_train of one split; it is what the variance misses when splits are taken as
                       independent: (1/K + n_test/n_train)·s² instead of s²/K (Nadeau and Bengio 2003, eq. 9)
+    scale             largest absolute score behind the differences (theirs when not given): what varies by rounding of
+                      it does not vary
 
     For repeated random splits only: not for seeds on one fixed split, nor for cross-validation folds.
     """
     d = _vector(differences)
     if d.size < 2 or test_over_train < 0:
         raise ValueError(f"need two splits and a ratio >= 0, got {d.size} and {test_over_train}")
-    variance = float(np.var(d, ddof=1)) * (1 / d.size + test_over_train)
+    variance = float(np.var(d, ddof=1)) * (1 / d.size + test_over_train) if varies(d, scale) else 0.0
     return _t_test(float(d.mean()), math.sqrt(variance), float(d.size - 1), level)
 
 
-def wilcoxon_datasets(differences: ArrayLike, alternative: Alternative = "two-sided") -> SignFlip:
+def wilcoxon_datasets(
+    differences: ArrayLike | Sequence[Fraction], alternative: Alternative = "two-sided", scale: float | None = None
+) -> SignFlip:
     """Wilcoxon's signed-rank test over datasets, exact at any number of them, ties and zeros included.
 
-    differences   (datasets,) float: one mean difference each. For claims about datasets in general only;
-                  within a dataset, items and seeds are not exchangeable units of a rank test.
+    differences   (datasets,) one mean difference each: float, or `fractions.Fraction`, whose ties are exact. For claims
+                  about datasets in general only; within a dataset, items and seeds are not exchangeable units of a
+                  rank test.
+    scale         largest absolute score behind the differences (theirs when not given). Floats that are closer than 8
+                  machine epsilons of it tie, and those so close to 0 are zeros: 0.8 − 0.7 and 0.6 − 0.5 are one number
 
     Tied magnitudes get mid-ranks; zeros take part in the ranking and then drop out (Pratt 1959). `estimate`
     is the mean difference. Five datasets cannot give a two-sided p below 0.0625.
     """
-    d = _vector(differences)
-    magnitude = np.abs(d)
-    below = np.sum(magnitude[:, np.newaxis] > magnitude, axis=1)
-    equal = np.sum(magnitude[:, np.newaxis] == magnitude, axis=1)
+    exact = [x for x in differences if isinstance(x, Fraction)] if isinstance(differences, Sequence) else []
+    d = _vector(np.asarray(differences, dtype=np.float64))
+    if len(exact) == d.size:
+        distinct = {m: k for k, m in enumerate(sorted({*map(abs, exact), Fraction(0)}))}
+        place = np.array([distinct[abs(x)] for x in exact])
+    else:
+        place = _places(np.abs(d), rounding_of(d, scale))
+    below = np.sum(place[:, np.newaxis] > place, axis=1)
+    equal = np.sum(place[:, np.newaxis] == place, axis=1)
     twice_rank = 2 * below + equal + 1
-    result = sign_flip(np.sign(d) * twice_rank, alternative)
+    result = sign_flip(np.where(place == 0, 0.0, np.sign(d)) * twice_rank, alternative)
     return replace(result, estimate=float(d.mean()))
+
+
+def _places(magnitudes: Floats, rounding: float) -> NDArray[np.intp]:
+    """Order of magnitudes, 0 for zeros; a chain of values that are next to each other within rounding is one place."""
+    order = np.argsort(magnitudes)
+    steps = np.diff(magnitudes[order], prepend=0.0) > rounding
+    place = np.empty(magnitudes.size, dtype=np.intp)
+    place[order] = np.cumsum(steps)
+    return place
 
 
 def _vector(values: ArrayLike) -> Floats:

@@ -28,6 +28,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 
+from tcmax.stats.variance import varies
+
 __all__ = ["AnytimeInterval", "Boundaries", "Spending", "anytime_interval", "earliest", "log_e", "spending_boundaries"]
 
 Floats = NDArray[np.float64]
@@ -130,7 +132,11 @@ def earliest(found: Iterable[Spending | None]) -> Spending | None:
 
 
 def log_e(
-    values: ArrayLike, margin: float = 0.0, side: Literal["greater", "less"] = "greater", spread: float = SPREAD
+    values: ArrayLike,
+    margin: float = 0.0,
+    side: Literal["greater", "less"] = "greater",
+    spread: float = SPREAD,
+    scale: float | None = None,
 ) -> float:
     """Natural logarithm of the evidence of n seeds for "mean > margin" (or "<"), against its contrary.
 
@@ -145,7 +151,8 @@ def log_e(
     sd. Where the mean is below the margin E is smaller still, value by value, since it increases with the mean, all
     else equal. So stopping when log E ≥ log(2/level) errs at most level/2 of the time, however often one looks.
 
-    1 for one value (one unit of evidence is none), and for values without any variation, which normal ones never lack.
+    1 for one value (one unit of evidence is none), and for values without any variation, which normal ones never lack:
+    none beyond rounding of `scale`, the largest absolute score behind the values (their own when not given).
     Raises ValueError for no or not finite values and spread ≤ 0. Source: Lai (1976); Pérez-Ortiz, Lardy, de Heide and
     Grünwald (2024); Wang and Ramdas (2025), one-sided. Oracle: the noncentral t density integrated over the effects.
     """
@@ -154,18 +161,21 @@ def log_e(
         raise ValueError(f"an e-process needs finite values along one axis, got shape {x.shape}")
     if not spread > 0:
         raise ValueError(f"spread must be above 0, got {spread}")
-    if np.ptp(x) == 0:
+    if not varies(x, scale):
         return 0.0
     return _log_e(float(x.mean()), float(np.sum((x - x.mean()) ** 2)), x.size, margin, side, spread)
 
 
-def anytime_interval(values: ArrayLike, level: float = 0.05, spread: float = SPREAD) -> AnytimeInterval:
+def anytime_interval(
+    values: ArrayLike, level: float = 0.05, spread: float = SPREAD, scale: float | None = None
+) -> AnytimeInterval:
     """The mean with bounds that all looks share: the margins that `log_e` has not yet ruled out on either side.
 
-    values (n,) float. However many seeds are looked at, and whenever one stops, a bound is on the wrong side of the
-    truth with probability at most level/2 each. Simulated with a look after each of 3 to 20 seeds: 1.0 % on a side
-    where 2.5 are allowed, against 11.5 for t intervals. The price is width: at 12 seeds 1.7 times that of t. Under 5
-    seeds (spread 1) there are no finite bounds. Raises ValueError as `log_e` does. Oracle: `log_e` on a grid of
+    values (n,) float; scale as in `log_e`. However many seeds are looked at, and whenever one stops, a bound is on the
+    wrong side of the truth with probability at most level/2 each. Simulated with a look after each of 3 to 20 seeds:
+    1.0 % on a side where 2.5 are allowed, against 11.5 for t intervals. The price is width: at 12 seeds 1.7 times that
+    of t. Under 5 seeds (spread 1), and where nothing varies, there are no finite bounds. Raises ValueError as `log_e`
+    does. Oracle: `log_e` on a grid of
     margins.
     """
     from scipy.optimize import brentq
@@ -176,7 +186,7 @@ def anytime_interval(values: ArrayLike, level: float = 0.05, spread: float = SPR
     log_e(x, spread=spread)  # checks
     n, mean, squares = x.size, float(x.mean()), float(np.sum((x - x.mean()) ** 2))
     enough, most = math.log(2 / level), (n - 1) / 2 * math.log1p(n * spread**2) + math.log(2)
-    if np.ptp(x) == 0 or most <= enough:
+    if not varies(x, scale) or most <= enough:
         return AnytimeInterval(mean, -math.inf, math.inf, level, n)
 
     def missing(distance: float) -> float:

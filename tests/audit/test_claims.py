@@ -58,11 +58,12 @@ def judge_of(tmp_path, scores, datasets=("toy",), families=None, seeds=(0, 1, 2,
     return Judge(tmp_path, made_up(variants, datasets, seeds, families, reference=variants[-1]))
 
 
-def accurate(rng, level, seeds=5, n=200, sd_seed=0.0):
-    """(seeds, n) correctness with a shared item difficulty, at about this accuracy."""
+def accurate(rng, level, seeds=5, n=200, sd_seed=0.0, blur=0.02):
+    """(seeds, n) correctness with a shared item difficulty, at about this accuracy. blur: of single answers; with
+    little of it few items differ between methods, and those are smoothed."""
     difficulty = np.linspace(0, 1, n)
     p = np.clip(level + sd_seed * rng.normal(size=(seeds, 1)), 0, 1)
-    return (difficulty + 0.02 * rng.normal(size=(seeds, n)) < p).astype(float)
+    return (difficulty + blur * rng.normal(size=(seeds, n)) < p).astype(float)
 
 
 def plain(rng, levels, **options):
@@ -196,7 +197,7 @@ def test_holm_over_the_parts_stands_in_the_evidence(tmp_path):
 
 def test_a_free_search_over_pairs_pays_for_every_pair(tmp_path):
     rng = np.random.default_rng(3)
-    scores = {d: plain(rng, {"a": 0.72, "b": 0.7, "c": 0.7}, n=200) for d in ("one", "two")}
+    scores = {d: plain(rng, {"a": 0.74, "b": 0.7, "c": 0.7}, n=200, blur=0.1) for d in ("one", "two")}
     judge = judge_of(tmp_path, scores, ("one", "two"))
     search = {"quantifier": "some pair", "subject": None, "rivals": None, "variants": "all"}
     verdict = judge(search)
@@ -244,7 +245,7 @@ def test_monotone_is_decided_by_adjacent_steps(tmp_path):
 def test_an_average_over_the_named_datasets_by_hand(tmp_path):
     rng = np.random.default_rng(7)
     datasets = ("one", "two", "three")
-    scores = {d: plain(rng, {"a": 0.73, "b": 0.7}, n=200 + 40 * k) for k, d in enumerate(datasets)}
+    scores = {d: plain(rng, {"a": 0.73, "b": 0.7}, n=200 + 40 * k, blur=0.1) for k, d in enumerate(datasets)}
     judge = judge_of(tmp_path, scores, datasets)
     verdict = judge({"quantifier": "average over the named datasets"})
     v, nu, means = [], [], []
@@ -306,7 +307,7 @@ def test_other_items_with_equal_scores_are_new_evidence(tmp_path):
 def test_datasets_in_general_are_a_sample_of_datasets(tmp_path):
     rng = np.random.default_rng(8)
     datasets = ("one", "two", "three", "four")
-    scores = {d: plain(rng, {"a": 0.69 + 0.02 * k, "b": 0.7}) for k, d in enumerate(datasets)}
+    scores = {d: plain(rng, {"a": 0.69 + 0.02 * k, "b": 0.7}, blur=0.1) for k, d in enumerate(datasets)}
     judge = judge_of(tmp_path, scores, datasets)
     verdict = judge({"quantifier": "datasets in general"})
     values = [(scores[d]["a"]["correct.own"] - scores[d]["b"]["correct.own"]).mean() for d in datasets]
@@ -542,7 +543,7 @@ def test_a_modality_or_a_divergence_can_be_claimed(tmp_path):
 
 def test_a_line_holds_everything_a_reader_needs(tmp_path):
     rng = np.random.default_rng(17)
-    scores = {"toy": plain(rng, {"a": 0.702, "b": 0.7}, n=400)}
+    scores = {"toy": plain(rng, {"a": 0.702, "b": 0.7}, n=400, blur=0.1)}
     judge = judge_of(tmp_path, scores)
     verdict = judge({"smallest_gain": 0.05})
     mean, low, high = both(scores["toy"]["a"]["correct.own"] - scores["toy"]["b"]["correct.own"])
@@ -643,3 +644,55 @@ def test_equal_inputs_give_equal_bytes(tmp_path):
     first = [path.read_bytes() for path in paths]
     judge({}, association)
     assert [path.read_bytes() for path in paths] == first
+
+
+def judged_runs(tmp_path, a, b, **claim):
+    """A claim that a is greater than b on the scores of whole runs."""
+    seeds = tuple(range(len(a)))
+    rng = np.random.default_rng(19)
+    judge = judge_of(tmp_path, {"toy": plain(rng, {"a": 0.7, "b": 0.7}, seeds=len(a))}, seeds=seeds)
+    scores = plain(rng, {"a": 0.7, "b": 0.7}, seeds=len(a))
+    runs = {("a", "macro_f1"): a, ("b", "macro_f1"): b}
+    write_items(tmp_path / "made-up" / "toy", scores, seeds=seeds, runs=runs)
+    verdict = judge({"metric": "macro_f1", "population": "seeds", **claim})
+    return verdict, judge.evidence["claim-0|toy|a-vs-b|seeds"]
+
+
+@pytest.mark.parametrize("best", [1.0, 0.999999])
+def test_scores_of_whole_runs_that_are_all_0_or_1_are_scores_of_whole_runs(tmp_path, best):
+    a, b = np.full(8, best), np.array([0, 1, 0, 0, 0, 1, 0, 0]) * best
+    verdict, row = judged_runs(tmp_path, a, b)
+    low = scipy.stats.ttest_rel(a, b).confidence_interval(0.95).low
+    assert (verdict["estimate"], verdict["low"], verdict["high"]) == pytest.approx((0.75, low, 1), abs=1e-5)
+    assert verdict["verdict"] == "supported"
+    assert "bonett" not in row["notes"]
+    assert "groups" not in row["notes"]
+
+
+@pytest.mark.parametrize(("n", "word"), [(5, "undetermined"), (6, "supported")])
+def test_runs_that_all_differ_the_same_way_are_decided_by_the_sign_flip(tmp_path, n, word):
+    verdict, row = judged_runs(tmp_path, np.ones(n), np.zeros(n))
+    assert (verdict["estimate"], verdict["verdict"]) == (1, word)
+    assert row["p_greater"] == (2.0**-n if n == 6 else 1)
+
+
+def test_a_calibration_error_cannot_be_claimed(tmp_path):
+    rng = np.random.default_rng(20)
+    scores = plain(rng, {"a": 0.7, "b": 0.7})
+    for of_variant in scores.values():
+        of_variant["confidence.own"] = rng.uniform(0.5, 1, (5, 200))
+    verdict = judge_of(tmp_path, {"toy": scores})({"metric": "ece", "relation": "less"})
+    assert verdict["verdict"] == "not testable"
+    assert "chance alone makes a calibration error positive" in verdict["reason"]
+
+
+def test_constant_gains_of_rounded_scores_over_datasets_decide_nothing(tmp_path):
+    datasets = ("one", "two", "three", "four")
+    judge = judge_of(tmp_path, {d: plain(np.random.default_rng(1), {"a": 0.7, "b": 0.7}) for d in datasets}, datasets)
+    for dataset, level in zip(datasets, (0.6, 0.05, 0.16, 0.3), strict=True):  # their gains differ in the last bit
+        scores = plain(np.random.default_rng(1), {"a": 0.7, "b": 0.7})
+        runs = {("a", "macro_f1"): [round(level + 0.01, 2)] * 5, ("b", "macro_f1"): [level] * 5}
+        write_items(tmp_path / "made-up" / dataset, scores, seeds=(0, 1, 2, 3, 4), runs=runs)
+    for quantifier in ("datasets in general", "average over the named datasets"):
+        claim = {"metric": "macro_f1", "population": "seeds", "quantifier": quantifier}
+        assert judge(claim)["verdict"] == "undetermined"

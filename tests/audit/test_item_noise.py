@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.stats import norm
+from statsmodels.stats.proportion import proportion_confint
 
 from tcmax.audit.noise import binomial_se, break_even_discordance, break_even_seed_sd, gap_noise
 
@@ -36,7 +38,7 @@ def test_the_standard_error_is_that_of_simulated_test_sets():
     assert binomial_se(0.8, 500) == pytest.approx(draws.std(), rel=0.01)
 
 
-@given(right=st.integers(0, 1000), n=st.integers(1, 10_000))
+@given(right=st.integers(1, 999), n=st.integers(1, 10_000))
 def test_four_times_the_items_halve_the_standard_error(right: int, n: int):
     accuracy = right / 1000
     assert binomial_se(accuracy, 4 * n) == pytest.approx(binomial_se(accuracy, n) / 2)
@@ -88,9 +90,12 @@ def test_whether_pairing_could_decide(better: float, other: float, pairing: str)
 
 
 def test_limits_all_right_and_all_wrong():
-    assert gap_noise(1.0, 0.9, 50).gap_in_se == math.inf
+    low, high = proportion_confint(50, 50, 0.05, "wilson")
+    se = (high - low) / norm.ppf(0.975)
+    assert binomial_se(1.0, 50) == binomial_se(0.0, 50) == pytest.approx(se)
+    assert gap_noise(1.0, 0.9, 50).gap_in_se == pytest.approx(0.1 / se)
     assert gap_noise(1.0, 1.0, 50).gap_in_se == 0
-    assert gap_noise(0.0, 0.1, 50).gap_in_se == -math.inf
+    assert gap_noise(0.0, 0.1, 50).gap_in_se == pytest.approx(-0.1 / se)
 
 
 @pytest.mark.parametrize(

@@ -49,10 +49,16 @@ def test_a_row_rests_on_the_paired_variance_parts(scored):
         SEEDS,
         ITEMS,
     )
-    # The widest of three noncentral t tails, from SciPy.
-    tails = [(c.variance, c.both_df), (c.a, SEEDS - 1), (c.b, ITEMS - 1)]
-    by_hand = min(float(stats.nct.sf(stats.t.ppf(0.975, df), df, 0.05 / math.sqrt(variance))) for variance, df in tails)
-    assert row.power == pytest.approx(by_hand, rel=1e-6)
+    # Simulated from the formulas: a, b and e are multiples of chi-squares, independent of the difference.
+    n, rng, df = 40_000, np.random.default_rng(0), (SEEDS - 1, ITEMS - 1, (SEEDS - 1) * (ITEMS - 1))
+    means = (c.a or c.e, c.b, c.e)
+    a, b, e = (mean * rng.chisquare(k, n) / k for mean, k in zip(means, df, strict=True))
+    a0 = np.maximum(a, e)
+    v = a0 + np.maximum(b - e, 0)
+    nu = np.maximum(v**2 / (a0**2 / df[0] + b**2 / df[1]), df[0])
+    half = np.max([stats.t.ppf(0.975, k) * np.sqrt(x) for x, k in ((v, nu), (a, df[0]), (b, df[1]))], axis=0)
+    by_hand = np.mean(0.05 + math.sqrt(c.variance) * rng.standard_normal(n) > half)
+    assert row.power == pytest.approx(by_hand, abs=0.01)
 
 
 def test_a_gain_below_the_limit_never_gets_a_number_of_seeds(scored):

@@ -16,10 +16,13 @@ def test_the_largest_number_has_three_significant_digits(values: tuple[float, ..
 def test_an_interval_ends_at_the_place_of_its_estimate() -> None:
     shown = show(0.1712, 0.1594, 0.18299, "nats")
     assert (shown.value, shown.interval, shown.half_width) == ("0.171", "[0.159, 0.183]", "0.012")
+    assert shown.spread == "± 0.012"
 
 
 def test_proportions_are_percent_and_their_differences_percentage_points_with_a_sign() -> None:
     assert show(0.94, 0.928, 0.952, "proportion").value == "94.0"
+    assert show(1.0, 0.962, 1.0, "proportion").spread == "[96.2, 100.0]"
+    assert show(0.01, -0.01, 0.03, "proportion", difference=True).spread == "± 2.00"
     assert show(-0.0499, -0.0664, 0.01, "proportion", difference=True).interval == "[−6.64, +1.00]"
 
 

@@ -99,7 +99,7 @@ def test_gains_are_differences_of_mean_accuracies_and_a_star_follows_holm(
     }
     assert set(zip(joint.data["a"], joint.data["b"], strict=True)) == {("tcmax", "joint")}
     accuracies = {
-        d.id: {v: of.matrix(v, "correct", "own").mean() for v in VARIANTS}
+        d.id: {v: of.matrix(v, "correct", "own") for v in VARIANTS}
         for d, of in zip(contents.datasets, items, strict=True)
     }
     drawn = set()
@@ -107,7 +107,10 @@ def test_gains_are_differences_of_mean_accuracies_and_a_star_follows_holm(
         figure.save(tmp_path)
         texts = (tmp_path / f"{figure.name}.svg").read_text(encoding="utf-8")
         for _, row in figure.data.iterrows():
-            expected = 100 * (accuracies[row["dataset"]][row["a"]] - accuracies[row["dataset"]][row["b"]])
+            d = accuracies[row["dataset"]][row["a"]] - accuracies[row["dataset"]][row["b"]]
+            few = d.shape[1] - max(np.mean(np.sum(d == v, axis=1)) for v in (-1, 0, 1)) < 10
+            shrunk = d.shape[1] / (d.shape[1] + 2) if few else 1  # one item won and one lost are added to few that tell
+            expected = 100 * shrunk * d.mean()
             assert row["points"] == pytest.approx(expected)
             assert row["low"] < row["points"] < row["high"]
             star = row["p_adjusted"] <= 0.05

@@ -14,7 +14,7 @@ from tcmax.records.files import write_json
 from tcmax.report.contents import Contents
 from tcmax.report.published import published_values
 from tcmax.report.tables import FIXED, comparisons, held_fixed, numbers, selection, table1, table2, table3, tables
-from tcmax.stats.crossed import crossed, interval
+from tcmax.stats.crossed import crossed_proportion, interval
 from tcmax.stats.ranking import rank_variants
 
 DATASET = "digits-halves"
@@ -30,7 +30,7 @@ def items(results: Path) -> ItemScores:
     return ItemScores.read(results / "small" / DATASET / "items.parquet")
 
 
-def test_table_1_prints_the_mean_and_the_half_width_for_new_seeds_and_new_items(
+def test_table_1_prints_the_mean_and_the_interval_for_new_seeds_and_new_items(
     contents: Contents, items: ItemScores
 ) -> None:
     table = table1(contents)
@@ -39,9 +39,9 @@ def test_table_1_prints_the_mean_and_the_half_width_for_new_seeds_and_new_items(
     assert [row.label for row in block.rows] == ["Joint-Concat", "Unimodal ensemble", "TCMax-Concat"]
     for row, variant in zip(block.rows, ("joint", "unimodal", "tcmax"), strict=True):
         for cell, readout in zip(row.cells, ("left", "right", "own"), strict=True):
-            both = interval(crossed(items.matrix(variant, "correct", readout)), "both")
+            both = interval(crossed_proportion(items.matrix(variant, "correct", readout)), "both")
             assert cell.text == f"{100 * both.estimate:.1f}"
-            assert cell.spread == f"{100 * both.half_width:.1f}"
+            assert cell.spread == f"[{100 * both.low:.1f}, {100 * both.high:.1f}]"
 
 
 def test_tie_groups_and_the_possible_best_are_those_of_the_ranking(contents: Contents, items: ItemScores) -> None:
@@ -104,7 +104,8 @@ def test_every_number_of_the_tables_has_a_name(contents: Contents) -> None:
     named = numbers(tables(contents))
     cell = table1(contents).blocks[0].rows[2].cells[-1]
     assert named["accuracy/digits-halves/tcmax/own"] == cell.text
-    assert named["accuracy/digits-halves/tcmax/own/pm"] == cell.spread
+    low, high = (named[f"accuracy/digits-halves/tcmax/own/{name}"] for name in ("low", "high"))
+    assert cell.spread == f"[{low}, {high}]"
     assert named["verdict/tcmax-is-elegant"] == "not testable"
     assert named["difference/digits-halves/tcmax-vs-unimodal/both"].startswith(("+", "−"))
 

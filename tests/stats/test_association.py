@@ -93,8 +93,15 @@ def test_resampled_tau_moves_as_a_longhand_bootstrap_does(population, two_groupi
     assert found.units == {"seeds": 10, "items": 10 if two_groupings else 15, "both": 10}
     for margin in (-0.2, 1 / 3, 0.7):  # of 4 variants a third is a value that tau takes
         reached = sum(tau <= margin + 1e-9 for tau in longhand) / 1000
-        assert found.p(margin, population, "greater") == pytest.approx(reached, abs=0.07)
-        assert found.p(margin, population, "less") == pytest.approx(1 - reached, abs=0.07)
+        p = {name: [found.p(margin, name, side) for side in ("greater", "less")] for name in found.draws}
+        if population != "both":
+            assert p[population] == pytest.approx([reached, 1 - reached], abs=0.07)
+        else:
+            own = np.mean(draws <= margin + 1e-9)
+            assert own == pytest.approx(reached, abs=0.07)
+            assert p["both"] == pytest.approx(np.max([p["seeds"], p["items"], [own, 1 - own]], axis=0), abs=0.002)
+    widest, others = found.interval("both", 0.05), [found.interval(name, 0.05) for name in ("seeds", "items")]
+    assert all(widest.low <= other.low and widest.high >= other.high for other in others)
 
 
 def test_p_against_a_margin_counts_the_draws_on_the_other_side_by_hand():

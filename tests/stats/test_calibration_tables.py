@@ -87,3 +87,25 @@ def test_intervals_of_tau_cover_as_stored_and_seldom_say_the_wrong_sign(script):
     (row,) = (r for r in rows if (r["population"], r["gap"], r["order"]) == ("both", "0.005", "similar"))
     share = float(row["coverage"])
     assert hits / n == pytest.approx(share, abs=5 * math.sqrt(0.05 * 0.95 / n))
+
+
+def test_edges_cover_as_stored_and_the_usual_ways_do_not(script):
+    edges = script("edges")
+    rows = {(r["topic"], r["case"], r["procedure"]): r for r in stored("edges")}
+    covered = {key: float(r["coverage"]) for key, r in rows.items() if r["coverage"]}
+    assert min(c for (topic, _, p), c in covered.items() if topic == "unequal groups" and p == "both") > 0.92
+    assert min(c for (topic, _, p), c in covered.items() if topic == "accuracy" and p == "Wilson's form") > 0.93
+    assert min(c for (topic, _, p), c in covered.items() if p == "squared error") > 0.94
+    flagged = {key[1]: float(r["rate"]) for key, r in rows.items() if key[2] == "seed shape flagged"}
+    assert max(rate for name, rate in flagged.items() if name.startswith("normal")) < 0.02
+    named = {(topic, name): case for topic, name, case in edges.cases()}
+    for topic, name, procedure in (
+        ("unequal groups", "20 groups, one holds 40 %, 5 seeds", "both"),
+        ("unequal groups", "20 groups, one holds 40 %, 5 seeds", "both, G/(G−1) and G−1"),
+        ("accuracy", "0.988, 3 seeds, 50 items", "symmetric"),
+        ("losses", "log-normal, sd 1, 50 items", "corrected for skewness"),
+    ):
+        again = edges.simulate(topic, name, named[topic, name], 200, np.random.default_rng(4))
+        (row,) = (r for r in again if r.procedure == procedure)
+        share = covered[topic, name, procedure]
+        assert row.coverage == pytest.approx(share, abs=4.5 * math.sqrt(share * (1 - share) / 200))

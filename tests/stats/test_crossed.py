@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.stats
 import statsmodels.api as sm
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from tcmax.stats.crossed import (
     Crossed,
     average,
+    clipped,
     crossed,
     crossed_jackknife,
     crossed_paired,
@@ -36,7 +38,6 @@ def longhand(d, groups):
     """a, b, e as written in the formulas, one term at a time."""
     n_seeds, n_items = len(d), len(d[0])
     labels = sorted(set(groups))
-    n_groups = len(labels)
     grand = sum(sum(row) for row in d) / (n_seeds * n_items)
     by_seed = [sum(row) / n_items for row in d]
     by_item = [sum(d[s][i] for s in range(n_seeds)) / n_seeds for i in range(n_items)]
@@ -44,12 +45,19 @@ def longhand(d, groups):
     b = e = 0.0
     for label in labels:
         members = [i for i in range(n_items) if groups[i] == label]
-        b += sum(by_item[i] - grand for i in members) ** 2
+        weight = 1 / (1 - len(members) / n_items)
+        b += weight * sum(by_item[i] - grand for i in members) ** 2
         for s in range(n_seeds):
-            e += sum(d[s][i] - by_seed[s] - by_item[i] + grand for i in members) ** 2
-    b *= n_groups / (n_groups - 1) / n_items**2
-    e *= n_seeds / (n_seeds - 1) * n_groups / (n_groups - 1) / (n_seeds * n_items) ** 2
+            e += weight * sum(d[s][i] - by_seed[s] - by_item[i] + grand for i in members) ** 2
+    b /= n_items**2
+    e *= n_seeds / (n_seeds - 1) / (n_seeds * n_items) ** 2
     return grand, a, b, e
+
+
+def effective(groups):
+    """How many equal groups these are worth: one over the chance that two items drawn anew share a group."""
+    sizes = [list(groups).count(label) for label in set(groups)]
+    return 1 / sum((n / len(groups)) ** 2 for n in sizes)
 
 
 def longhand_both(a, b, e, n_seeds, n_groups, level=0.05):
@@ -110,8 +118,9 @@ def test_the_parts_are_those_of_the_longhand_loops(shape, n_groups):
     labels = list(range(shape[1])) if groups is None else groups.tolist()
     c = crossed(d, groups)
     np.testing.assert_allclose([c.estimate, c.a, c.b, c.e], longhand(d.tolist(), labels), rtol=1e-10)
-    expected = longhand_both(c.a, c.b, c.e, shape[0], len(set(labels)))
+    expected = longhand_both(c.a, c.b, c.e, shape[0], effective(labels))
     assert interval(c, "both").half_width == pytest.approx(expected, rel=1e-9)
+    assert c.n_groups == len(set(labels))
 
 
 def test_without_groups_the_parts_are_mean_squares_of_a_two_way_layout():
@@ -141,18 +150,55 @@ def test_one_source_alone_is_the_one_sample_t_interval(population):
     assert one_sided_p(crossed(d), 0.1, population) == pytest.approx(greater, rel=1e-9)
 
 
+def bias_reduced(residuals, groups):
+    """Cluster variance CR2 of a mean from its matrices: residuals of each group times (I − H_gg)^(−1/2)."""
+    n = len(residuals)
+    total = 0.0
+    for label in np.unique(groups):
+        own = residuals[groups == label]
+        kept = np.eye(len(own)) - np.full((len(own), len(own)), 1 / n)
+        total += float(np.real(scipy.linalg.inv(scipy.linalg.sqrtm(kept)) @ own).sum()) ** 2
+    return total / n**2
+
+
 def test_group_variances_are_cluster_robust_ones():
+    speaker, sentence = np.repeat(np.arange(12), 25), np.tile(np.repeat(np.arange(5), 5), 12)
     rng = np.random.default_rng(9)
-    speaker, sentence = rng.integers(0, 12, 300), rng.integers(0, 8, 300)
-    d = normal(4, (3, 300)) + rng.standard_normal(12)[speaker] + rng.standard_normal(8)[sentence]
+    d = normal(4, (3, 300)) + rng.standard_normal(12)[speaker] + rng.standard_normal(5)[sentence]
     model = sm.OLS(d.mean(axis=0), np.ones(300))
     one = model.fit(cov_type="cluster", cov_kwds={"groups": speaker}).cov_params()[0, 0]
     two = model.fit(cov_type="cluster", cov_kwds={"groups": np.column_stack([speaker, sentence])}).cov_params()[0, 0]
     assert crossed(d, speaker).b == pytest.approx(one, rel=1e-9)
     c = crossed(d, speaker, sentence)
     assert c.b == pytest.approx(two, rel=1e-9)
-    assert c.n_groups == 8
-    assert c.group_df == 7
+    assert c.n_groups == 5
+    assert c.group_df == 4
+
+
+def test_unequal_groups_have_a_bias_reduced_variance_and_the_degrees_of_freedom_of_fewer():
+    rng = np.random.default_rng(9)
+    sizes = [40, *[4] * 15]
+    groups = rng.permutation(np.repeat(np.arange(16), sizes))
+    d = normal(4, (3, 100)) + rng.standard_normal(16)[groups]
+    c = crossed(d, groups)
+    per_item = d.mean(axis=0)
+    assert c.b == pytest.approx(bias_reduced(per_item - per_item.mean(), groups), rel=1e-9)
+    residuals = d - d.mean(axis=1, keepdims=True) - per_item + d.mean()
+    assert c.e == pytest.approx(sum(bias_reduced(row, groups) for row in residuals) / (3 * 2), rel=1e-9)
+    assert c.n_groups == 16
+    assert c.group_df == pytest.approx(effective(groups.tolist()) - 1)
+    assert c.effective_groups < 6
+    assert any("16 unequal ones are worth 5.4" in note for note in c.notes)
+    assert interval(c, "items").half_width == pytest.approx(scipy.stats.t.ppf(0.975, c.group_df) * math.sqrt(c.b))
+
+
+def test_groups_of_which_one_holds_nearly_all_items_are_no_groups():
+    groups = np.repeat([0, 1, 2, 3], [97, 1, 1, 1])
+    c = crossed(normal(4, (3, 100)), groups)
+    assert "worth 1.06 equal ones" in refusal(c, "both")
+    assert refusal(c, "seeds") is None
+    with pytest.raises(ValueError, match=r"worth 1\.06"):
+        verdict_of(c, 0.0, "items")
 
 
 def test_two_groupings_combine_e_as_first_plus_second_less_both():
@@ -252,25 +298,195 @@ def test_few_discordant_items_get_one_more_on_each_side(wins):
     p12, p21 = (wins + 1) / (n + 2), 1 / (n + 2)
     variance = (p12 + p21 - (p12 - p21) ** 2) / (n + 2)
     assert found.estimate == pytest.approx(p12 - p21)
-    # theirs has divisor n + 2 and a normal quantile; ours n + 1 and t
-    half = scipy.stats.t.ppf(0.975, n + 1) * math.sqrt(variance * (n + 2) / (n + 1))
+    # theirs has divisor n + 2 and a normal quantile; ours the factor and t of the n items that are real
+    half = scipy.stats.t.ppf(0.975, n - 1) * math.sqrt(variance * n / (n - 1))
     assert found.half_width == pytest.approx(half, rel=1e-9)
 
 
-def test_smoothing_stops_at_ten_discordant_items_and_is_for_binary_scores_only():
+def test_smoothing_stops_at_ten_items_that_tell_and_is_for_binary_scores_only():
     a, b = np.ones((3, 50)), np.ones((3, 50))
-    b[0, :10] = 0
+    b[:, :10] = 0
     plain = crossed_paired(a, b)
     assert plain.n_discordant == 10
-    assert plain.estimate == pytest.approx(10 / 150)
-    b[0, 9] = 1
+    assert plain.estimate == pytest.approx(10 / 50)
+    b[0, 9] = 1  # on average 9.67 items differ
     smoothed = crossed_paired(a, b)
-    assert smoothed.estimate == pytest.approx(9 / 3 / 52)
-    assert smoothed.n_items == 50
-    assert any("bonett-price: 9" in note for note in smoothed.notes)
-    assert crossed_paired(a * 0.5, b * 0.5).estimate == pytest.approx(9 / 300)
+    assert smoothed.estimate == pytest.approx(29 / 3 / 52)
+    assert (smoothed.n_items, smoothed.n_groups, smoothed.group_df) == (50, 50, 49)
+    assert any("bonett-price: 9.67 items tell" in note for note in smoothed.notes)
+    assert crossed_paired(a * 0.5, b * 0.5).estimate == pytest.approx(29 / 300)
     grouped = crossed_paired(a, b, np.arange(50) // 5)
-    assert grouped.n_groups == 12
+    assert (grouped.n_groups, grouped.group_df) == (10, 9)
+
+
+def smoothed_longhand(d, groups):
+    """a, b and e with two pseudo-items that are groups in the sums and nowhere else; equal groups."""
+    n_groups, (n_seeds, n_items) = len(set(groups)), d.shape
+    more = np.hstack([d, np.ones((n_seeds, 1)), -np.ones((n_seeds, 1))])
+    labels = [*groups, "won", "lost"]
+    mean, by_seed, by_item = more.mean(), more.mean(axis=1), more.mean(axis=0)
+    b = e = 0.0
+    for label in set(labels):
+        own = [i for i, other in enumerate(labels) if other == label]
+        b += sum(by_item[i] - mean for i in own) ** 2
+        e += sum(sum(more[s, i] - by_seed[s] - by_item[i] + mean for i in own) ** 2 for s in range(n_seeds))
+    factor = n_groups / (n_groups - 1)
+    return (
+        mean,
+        sum((by_seed - mean) ** 2) / (n_seeds * (n_seeds - 1)),
+        factor * b / (n_items + 2) ** 2,
+        n_seeds / (n_seeds - 1) * factor * e / (n_seeds * (n_items + 2)) ** 2,
+    )
+
+
+@pytest.mark.parametrize("n_groups", [2, 4, 24])
+def test_pseudo_items_are_groups_in_the_sums_and_nowhere_else(n_groups):
+    a, b = np.ones((3, 24)), np.ones((3, 24))
+    b[0, :3] = b[1, 1:6] = b[2, 20] = a[2, 8] = 0
+    groups = np.arange(24) * n_groups // 24
+    c = crossed_paired(a, b, None if n_groups == 24 else groups)
+    expected = smoothed_longhand(a - b, groups.tolist())
+    np.testing.assert_allclose([c.estimate, c.a, c.b, c.e], expected, rtol=1e-12)
+    assert (c.n_groups, c.group_df) == (n_groups, n_groups - 1)
+    reason = refusal(c, "both")
+    assert ("2 groups of items cannot speak" in reason) if n_groups == 2 else reason is None
+
+
+def test_pseudo_items_have_the_weight_of_an_average_group():
+    a, b = np.ones((1, 24)), np.ones((1, 24))
+    b[0, :3] = 0
+    groups = np.repeat([0, 1, 2], [4, 4, 16])
+    c = crossed_paired(a, b, groups)
+    d, mean, n_eff = a[0] - b[0], 3 / 26, 24**2 / (16 + 16 + 256)
+    sums = [
+        (3 - 4 * mean, 6 / 5),
+        (-4 * mean, 6 / 5),
+        (-16 * mean, 3),
+        *[(s - mean, n_eff / (n_eff - 1)) for s in (1, -1)],
+    ]
+    assert d.sum() == 3
+    assert c.b == pytest.approx(sum(weight * total**2 for total, weight in sums) / 26**2)
+    assert c.group_df == pytest.approx(n_eff - 1)
+
+
+def test_what_switches_smoothing_on_does_not_grow_with_seeds():
+    rng = np.random.default_rng(2)
+    for n_seeds in (1, 5, 40):  # in each seed 4 items of 200 differ, in 40 seeds more than 100 do
+        a, b = np.ones((n_seeds, 200)), np.ones((n_seeds, 200))
+        for row in b:
+            row[rng.choice(200, 4, replace=False)] = 0
+        c = crossed_paired(a, b)
+        assert "bonett-price: 4 items tell" in c.notes[0]
+    assert c.n_discordant > 50
+
+
+def test_perfect_against_hopeless_has_a_width_and_decides():
+    # 50 of 50 against 0 of 50 in one run: p̃ = 51/52 and 1/52
+    c = crossed_paired(np.ones((1, 50)), np.zeros((1, 50)))
+    assert c.estimate == pytest.approx(50 / 52)
+    spread = math.sqrt((52 / 52 - (50 / 52) ** 2) / 52 * 50 / 49)
+    assert interval(c, "items").half_width == pytest.approx(scipy.stats.t.ppf(0.975, 49) * spread)
+    assert verdict_of(c, 0.9, "items") == "undetermined"
+    assert verdict_of(c, 0.0, "items") == "supported"
+    several = crossed_paired(np.ones((3, 50)), np.zeros((3, 50)))
+    assert verdict_of(several, 0.0, "both") == "supported"
+    assert verdict_of(several, 0.0, "seeds") == "undetermined"
+
+
+def test_independent_seeds_are_smoothed_by_the_mean_over_their_pairs():
+    rng = np.random.default_rng(5)
+    a, b = (rng.random((4, 60)) < 0.97).astype(float), (rng.random((3, 60)) < 0.95).astype(float)
+    b[:, 0] = 0
+    counts = {v: np.mean([np.sum(x - y == v) for x in a for y in b]) for v in (-1, 0, 1)}
+    telling = 60 - max(counts.values())
+    assert telling < 10
+    c = crossed_unpaired(a, b)
+    assert f"bonett-price: {telling:.3g} items tell" in c.notes
+    more_a, more_b = np.hstack([a, [[1, 0]] * 4]), np.hstack([b, [[0, 1]] * 3])
+    assert c.estimate == pytest.approx(more_a.mean() - more_b.mean())
+    assert c.a == pytest.approx(more_a.mean(axis=1).var(ddof=1) / 4 + more_b.mean(axis=1).var(ddof=1) / 3)
+    per_item = more_a.mean(axis=0) - more_b.mean(axis=0)
+    assert c.b == pytest.approx(60 / 59 * np.sum((per_item - per_item.mean()) ** 2) / 62**2)
+    assert (c.n_items, c.n_groups, c.group_df) == (60, 60, 59)
+
+
+def test_a_deterministic_method_adds_no_seed_variance_and_no_degrees_of_freedom():
+    fixed, b = normal(12, (1, 40)), normal(13, (5, 40))
+    c = crossed_unpaired(np.tile(fixed, (4, 1)), b, deterministic=(True, False))
+    assert (c.n_seeds, c.seed_df) == (5, 4)
+    alone = crossed(b)
+    assert (c.a, c.e) == (alone.a, alone.e)
+    test = scipy.stats.ttest_1samp(b.mean(axis=1), float(fixed.mean()))
+    low, high = test.confidence_interval(0.95)
+    found = interval(c, "seeds")
+    np.testing.assert_allclose([found.low, found.high], [fixed.mean() - high, fixed.mean() - low])
+    both = crossed_unpaired(np.tile(fixed, (4, 1)), np.tile(b[:1], (4, 1)), deterministic=(True, True))
+    assert "1 seeds cannot speak" in refusal(both, "both")
+    assert refusal(both, "items") is None
+
+
+def one_column(values):
+    return np.asarray(values, dtype=float)[:, np.newaxis]
+
+
+def test_scores_of_whole_runs_never_take_the_item_path():
+    a, b = np.ones(8), np.array([0, 1, 0, 0, 0, 1, 0, 0.0])
+    c = crossed_paired(one_column(a), one_column(b))
+    low, high = scipy.stats.ttest_rel(a, b).confidence_interval(0.95)
+    found = interval(c, "seeds")
+    np.testing.assert_allclose([c.estimate, found.low, found.high], [0.75, low, high], rtol=1e-9)
+    assert round(100 * low, 2) == 36.3
+    assert round(100 * clipped(found, -1, 1).high, 2) == 100
+    assert c.whole_runs
+    assert not any("groups" in note or "bonett" in note for note in c.notes)
+    for population in ("items", "both"):
+        assert "whole runs" in refusal(c, population)
+        with pytest.raises(ValueError, match="whole runs"):
+            interval(c, population)
+    apart = crossed_unpaired(one_column(a), one_column(b))
+    assert interval(apart, "seeds").half_width == pytest.approx(
+        np.ptp(scipy.stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)) / 2
+    )
+
+
+@pytest.mark.parametrize(("n_seeds", "word"), [(5, "undetermined"), (6, "supported"), (9, "supported")])
+def test_runs_that_all_differ_the_same_way_are_decided_by_the_exact_sign_flip(n_seeds, word):
+    c = crossed_paired(np.ones((n_seeds, 1)), np.zeros((n_seeds, 1)))
+    assert verdict_of(c, 0.0, "seeds") == word
+    assert verdict_of(c, 0.1, "seeds") == "undetermined"
+    turned = crossed_paired(np.zeros((n_seeds, 1)), np.ones((n_seeds, 1)))
+    assert verdict_of(turned, 0.0, "seeds") == {"supported": "contradicted"}.get(word, word)
+    if n_seeds >= 6:
+        exact = scipy.stats.binomtest(n_seeds, n_seeds, alternative="greater").pvalue
+        assert one_sided_p(c, 0.0, "seeds") == exact
+        assert one_sided_p(turned, 0.0, "seeds") == 1
+
+
+def test_constant_differences_of_rounded_scores_do_not_vary():
+    # 0.7 - 0.6 and the like differ in the last bit; the tolerance is that of the scores, not of the difference
+    for k in range(1, 200):
+        b = np.array([[0.61], [0.62], [0.63]]) + k / 997
+        a = np.round(b + 0.01, 12)
+        b = np.round(b, 12)
+        for c in (crossed_paired(a, b), crossed_unpaired(np.full((3, 1), a[0, 0]), np.full((3, 1), b[0, 0]))):
+            assert c.a == 0
+            assert verdict_of(c, 0.0, "seeds") == "undetermined"
+        assert crossed(a - b, scale=float(a.max())).a == 0
+        pair = average([crossed_paired(a, b), crossed_paired(a + 0.1, b + 0.1)])
+        assert verdict_of(pair, 0.0, "seeds") == "undetermined"
+        assert pair.scale >= 0.7
+    items = np.linspace(0.1, 0.9, 30)
+    shifted = crossed_paired(np.tile(items + 0.05, (3, 1)), np.tile(items, (3, 1)))
+    assert (shifted.a, shifted.b, shifted.e) == (0, 0, 0)
+
+
+def test_one_run_under_several_seeds_decides_nothing_about_new_ones():
+    run_a, run_b = np.arange(60) % 3 > 0, np.arange(60) % 2 > 0
+    c = crossed_paired(np.tile(run_a, (5, 1)), np.tile(run_b, (5, 1)))
+    assert verdict_of(c, -0.9, "items") == "supported"
+    for population in ("seeds", "both"):
+        assert verdict_of(c, -0.9, population) == "undetermined"
+        assert one_sided_p(c, -0.9, population) == 1
 
 
 def test_equal_methods_are_undetermined_at_margin_zero_with_a_positive_width():

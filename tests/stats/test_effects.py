@@ -95,3 +95,11 @@ def test_runs_that_are_missing_are_refused():
         improvement([1.0], [])
     with pytest.raises(ValueError, match="runs of A"):
         cliffs_delta([np.nan], [1.0])
+
+
+def test_constant_differences_of_rounded_scores_have_no_spread():
+    b = np.array([0.6, 0.05, 0.75, 0.16, 0.51, 0.89, 0.42, 0.3, 0.33])[:5]
+    differences = np.round(b + 0.01, 2) - b
+    assert np.ptp(differences) > 0
+    assert hedges_g_paired(differences, scale=0.7) == math.inf
+    assert hedges_g_paired(differences - 0.01, scale=0.7) == 0

@@ -128,8 +128,9 @@ def test_a_method_that_never_varies_decides_nothing(scores):
 
 def test_all_right_against_all_wrong_is_decided_by_units_that_were_counted():
     c = crossed_paired(RIGHT, WRONG)
-    assert c.estimate == 1
-    assert verdict_of(c, 0.0, "both") == "undetermined"  # nothing varied, so nothing says how it would
+    assert c.estimate == pytest.approx(ITEMS / (ITEMS + 2))
+    assert verdict_of(c, 0.0, "both") == "supported"
+    assert verdict_of(c, 0.0, "seeds") == "undetermined"  # the seeds did not vary, so nothing says how they would
     assert sign_flip_seeds(RIGHT - WRONG).p_value == 2.0 ** (1 - SEEDS)
     assert mcnemar(RIGHT, WRONG).p_value == pytest.approx([2.0 ** (1 - ITEMS)] * SEEDS)
     assert (cliffs_delta(means(RIGHT), means(WRONG)), net_items_won(RIGHT, WRONG).net) == (1, ITEMS)

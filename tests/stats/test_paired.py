@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -193,3 +194,36 @@ def test_wilcoxon_with_ties_and_zeros_permutes_pratt_ranks():
 def test_values_that_are_not_one_finite_axis_are_refused(values):
     with pytest.raises(ValueError, match="finite"):
         sign_flip(values)
+
+
+def test_equal_fractions_tie_whatever_their_floats_say():
+    # ten datasets of ten runs: counts right, whose differences tie as fractions and not as floats
+    counts = [(8, 7), (6, 5), (9, 8), (7, 6), (4, 5), (9, 6), (8, 5), (7, 7), (9, 5), (10, 6)]
+    exact = [Fraction(a, 10) - Fraction(b, 10) for a, b in counts]
+    floats = np.array([a / 10 for a, _ in counts]) - np.array([b / 10 for _, b in counts])
+    assert len(np.unique(np.abs(floats))) > len({abs(d) for d in exact})
+    ranks = scipy.stats.rankdata([abs(a - b) for a, b in counts]) * [np.sign(a - b) for a, b in counts]
+    expected = enumerated(ranks.tolist(), "two-sided")
+    assert wilcoxon_datasets(exact).p_value == pytest.approx(expected)
+    assert wilcoxon_datasets(floats, scale=1.0).p_value == pytest.approx(expected)
+    assert wilcoxon_datasets(exact).estimate == pytest.approx(floats.mean())
+    almost = np.array([0.3 - 0.1 - 0.2, 1.0, 1.0, 1.0])  # a zero, but for rounding
+    assert wilcoxon_datasets(almost).p_value == wilcoxon_datasets([0.0, 1.0, 1.0, 1.0]).p_value
+
+
+def test_a_resampled_t_of_constant_differences_of_rounded_scores_decides_nothing():
+    b = np.array([0.6, 0.05, 0.75, 0.16, 0.51, 0.89, 0.42, 0.3, 0.33])[:7]
+    differences = np.round(b + 0.01, 2) - b
+    assert np.ptp(differences) > 0
+    found = corrected_resampled_t(differences, 0.25, scale=0.7)
+    assert (found.standard_error, found.p_value) == (0, 1)
+
+
+def test_means_of_three_runs_that_are_equal_as_fractions_are_zeros():
+    # four datasets tie at 0.8, six are won by 0.02, 0.03, 0.04, 0.05, 0.06, 0.02
+    a = [(0.7, 0.8, 0.9)] * 4 + [(0.61, 0.62, 0.63), (0.71, 0.73, 0.75), (0.80, 0.82, 0.84)]
+    a += [(0.55, 0.56, 0.57), (0.90, 0.91, 0.92), (0.66, 0.68, 0.70)]
+    b = [0.8] * 4 + [0.60, 0.70, 0.78, 0.51, 0.85, 0.62]
+    differences = np.array([np.mean(row) - np.mean([other] * 3) for row, other in zip(a, b, strict=True)])
+    assert (differences[:4] != 0).any()
+    assert wilcoxon_datasets(differences, scale=0.92).p_value == 2 * 2.0**-6

@@ -208,3 +208,11 @@ def test_intervals_and_p_of_a_comparison_at_a_look_are_those_of_the_whole_design
         what_decides(average([looked, other]), 0.0).n_seeds
         == what_decides(average([plain, replace(other, spending=None)]), 0.0, last).n_seeds
     )
+
+
+def test_constant_differences_of_rounded_scores_are_no_evidence():
+    b = np.array([0.6, 0.05, 0.75, 0.16, 0.51, 0.89, 0.42, 0.3, 0.33])[:9]
+    differences = np.round(b + 0.01, 2) - b
+    assert np.ptp(differences) > 0
+    assert log_e(differences, scale=0.7) == 0
+    assert anytime_interval(differences, scale=0.7).high == math.inf
