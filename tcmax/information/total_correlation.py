@@ -386,26 +386,31 @@ def decoupled(
     # A uniform reference is one number: on small batches each operation saved shows.
     offset = -math.log(n_classes) if class_log_prior is None else _log_reference(class_log_prior, n_classes, first)
     offset = offset - len(values) * math.log(batch)
-    if torch.compiler.is_compiling():  # a compiler fuses plain operations itself, and traces no Function with a jvp
-        return _additive(values, offset, _cells(labels, n_classes, None, None, first), None)
-    try:
-        loss: Tensor = _Decoupled.apply(labels, offset, *values)[0]
-        return loss
-    except RuntimeError:
-        check_classes(labels, n_classes)  # on a processor, indexing has checked the range: only name what it found
-        raise
+    if not torch.compiler.is_compiling():  # a compiler fuses plain operations itself
+        try:
+            loss: Tensor = _Decoupled.apply(labels, offset, *values)
+            return loss
+        except RuntimeError:
+            # On a processor indexing has checked the range: only name what it found. What else fails is a transform
+            # (torch.func, forward mode) that a Function with a gradient of its own cannot follow; plain operations can.
+            check_classes(labels, n_classes)
+    return _plain(labels, offset, *values)
+
+
+def _plain(labels: Tensor, offset: Tensor | float, *logits: Tensor) -> Tensor:
+    """What `_Decoupled` computes, by operations that can be transformed and differentiated any number of times."""
+    return _additive(logits, offset, _cells(labels, logits[0].shape[-1], None, None, logits[0]), None)
 
 
 class _Decoupled(torch.autograd.Function):
     """LSE_c [ r_c + sum_m LSE_j u^m_{jc} ] - mean_i sum_m u^m_{i, y_i}, with its gradient computed on the way.
 
     d/du^m_{jc} = p_c softmax_j(u^m_{.c})_j - [y_j = c] / B, where p is the softmax of the bracket over classes. Plain
-    autograd gives the same to rounding, in about twice the time and memory when B is large. Returns that gradient
-    (M, ..., B, C) beside the loss: function transforms have to see everything that backward uses.
+    autograd gives the same to rounding, in about twice the time and memory when B is large.
     """
 
     @staticmethod
-    def forward(labels: Tensor, offset: Tensor | float, *logits: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, labels: Tensor, offset: Tensor | float, *logits: Tensor) -> Tensor:
         weights = torch.stack(logits)  # (M, ..., B, C): the logits, then their exponentials, then the gradient
         index = labels.unsqueeze(-1).expand(*weights.shape[:-1], 1)
         matched = weights.gather(-1, index)
@@ -419,74 +424,23 @@ class _Decoupled(torch.autograd.Function):
         weights.mul_((share / sums.clamp_(min=1)).unsqueeze(-2))
         batch = labels.shape[-1]
         weights.scatter_(-1, index, -1 / batch, reduce="add")
+        constant = not isinstance(offset, Tensor)
+        ctx.offset = offset if constant else None
+        ctx.save_for_backward(weights, labels, *(() if constant else (offset,)), *logits)
         # Not in place: tracers give a Function's result that was written in place a gradient of zero.
-        return log_z.sub(reduce(torch.add, matched.sum((-2, -1)).unbind()), alpha=1 / batch), weights
+        return log_z.sub(reduce(torch.add, matched.sum((-2, -1)).unbind()), alpha=1 / batch)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        labels, offset, *logits = inputs
-        weights = output[1]
-        ctx.mark_non_differentiable(weights)
-        ctx.set_materialize_grads(False)
-        ctx.constant = None if isinstance(offset, Tensor) else offset
-        tensors = (weights, labels, *([offset] if isinstance(offset, Tensor) else []), *logits)
-        ctx.save_for_backward(*tensors)
-        ctx.save_for_forward(*tensors)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
-        if grad is None:
-            return (None,) * len(ctx.needs_input_grad)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        weights, labels, *values = ctx.saved_tensors
         # The gradient at hand is a constant: whoever differentiates it, or asks for the reference's, needs the formula.
         if torch.is_grad_enabled() or ctx.needs_input_grad[1]:
-            return None, *_gradients(ctx, grad)
+            if ctx.offset is None:
+                return None, *torch.func.vjp(partial(_plain, labels), *values)[1](grad)
+            return None, None, *torch.func.vjp(partial(_plain, labels, ctx.offset), *values)[1](grad)
         scale = grad[..., None, None]
         # A tensor each, not views of one: autograd takes such a gradient over without a copy.
-        return None, None, *(each * scale for each in ctx.saved_tensors[0].unbind())
-
-    @staticmethod
-    def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> tuple[Tensor, None]:
-        weights = ctx.saved_tensors[0]
-        grads = _gradients(ctx, weights.new_ones(weights.shape[1:-2]), shared=False)
-        pairs = zip(grads, tangents, strict=True)
-        products = [grad * tangent for grad, tangent in pairs if grad is not None and tangent is not None]
-        return reduce(torch.add, [product.sum((-2, -1)) for product in products]), None
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *values: Any) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
-        """Leading axes are what the loss knows already."""
-
-        def leading(value: Any, axis: int | None) -> Any:
-            if not isinstance(value, Tensor):
-                return value
-            return value.expand(info.batch_size, *value.shape) if axis is None else value.movedim(axis, 0)
-
-        labels, offset, *logits = (leading(value, axis) for value, axis in zip(values, in_dims, strict=True))
-        if isinstance(offset, Tensor):
-            missing = logits[0].ndim - 1 - offset.ndim
-            offset = offset.reshape(offset.shape[0], *(1,) * missing, *offset.shape[1:])
-        return _Decoupled.apply(labels, offset, *logits), (0, 1)
-
-
-def _gradients(ctx: Any, grad: Tensor, shared: bool = True) -> list[Tensor | None]:
-    """Gradients of offset and logits by plain operations, which can be differentiated again.
-
-    shared: of the one offset, summed over leading axes; otherwise (..., 1, C), of one for each leading index.
-    """
-    _, labels, *values = ctx.saved_tensors
-    constant = ctx.constant
-    if constant is None and not shared:
-        leading = labels.shape[:-1]
-        values[0] = values[0].expand(*leading, values[0].shape[-1]).unsqueeze(-2)
-
-    def loss(*values: Tensor) -> Tensor:
-        offset, logits = (constant, values) if constant is not None else (values[0], values[1:])
-        if not shared and isinstance(offset, Tensor):
-            offset = offset.squeeze(-2)
-        return _additive(logits, offset, _cells(labels, logits[0].shape[-1], None, None, logits[0]), None)
-
-    grads = torch.func.vjp(loss, *values)[1](grad)
-    return [*grads] if constant is None else [None, *grads]
+        return None, None, *(each * scale for each in weights.unbind())
 
 
 def _additive(logits: Sequence[Tensor], reference: Tensor | float, cells: Tensor, log_mass: Tensor | None) -> Tensor:
@@ -666,7 +620,10 @@ def _streamed(
     log_mass = None
     if weight is None and ignore_index is None and not soft:
         check_classes(labels, n_classes)
-        matched = joint.gather(-1, labels.unsqueeze(-1)).squeeze(-1).mean(-1)
+        if torch.compiler.is_compiling():  # a compiled gather takes -1 for the last class
+            matched = _matched(joint, _cells(labels, n_classes, None, None, joint))
+        else:
+            matched = joint.gather(-1, labels.unsqueeze(-1)).squeeze(-1).mean(-1)
     else:
         cells = _cells(labels, n_classes, weight, ignore_index, joint)
         matched, log_mass = _matched(joint, cells), _log_mass(cells)
