@@ -9,8 +9,9 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "TCMaxLoss": "tcmax.information.total_correlation",
+    "total_correlation_loss": "tcmax.information.total_correlation",
 }
-__all__ = ["TCMaxLoss", "__version__"]
+__all__ = ["TCMaxLoss", "__version__", "total_correlation_loss"]
 
 
 def __getattr__(name: str) -> Any:
