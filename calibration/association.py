@@ -24,7 +24,7 @@ N_SEEDS, N_ITEMS = 12, 300
 GAPS = (0.02, 0.005, 0.002)
 ORDERS = {"equal": (0, 1, 2, 3, 4, 5), "similar": (1, 0, 3, 2, 5, 4), "unrelated": (3, 5, 0, 4, 1, 2)}
 SD_SEED, SD_ITEM, SD_VARIANT_ITEM, SD_REST = 0.01, 0.3, 0.1, 0.3
-LEVEL = 0.05
+ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def simulate(experiments: int, resamples: int, seed: int = 0) -> list[Row]:
         truth = float(kendall_tau(first, second))
         found = [resampled_tau(scores(first, rng), scores(second, rng), {}, rng, resamples) for _ in range(experiments)]
         for population in ("seeds", "items", "both"):
-            intervals = [each.interval(population, LEVEL) for each in found]
+            intervals = [each.interval(population, ALPHA) for each in found]
             coverage = float(np.mean([i.low - 1e-9 <= truth <= i.high + 1e-9 for i in intervals]))
             wrong = float(np.mean([(i.low > 0 >= truth) or (i.high <= 0 < truth) for i in intervals]))
             mean = float(np.mean([each.estimate for each in found]))

@@ -26,7 +26,7 @@ from tcmax.stats.sequential import SPREAD, Spending, spending_boundaries
 
 Floats = NDArray[np.float64]
 
-LEVEL, HOPE = 0.05, 0.2
+ALPHA, HOPE = 0.05, 0.2
 MOST = 20
 SPARSE, EACH = (4, 8, 12, 16, 20), tuple(range(3, MOST + 1))
 GAINS = (0.0, 0.75, 1.0, 1.5, 2.0)
@@ -71,15 +71,15 @@ def of_seeds(rule: str, looks: Sequence[int], gain: float, repetitions: int, rng
     values = rng.normal(gain, 1.0, (repetitions, looks[-1]))
     running, right = np.ones(repetitions, dtype=bool), np.zeros(repetitions, dtype=bool)
     wrong, futile, seeds = right.copy(), right.copy(), np.full(repetitions, looks[-1])
-    boundaries = spending_boundaries(looks, LEVEL) if rule.startswith("spending") else None
+    boundaries = spending_boundaries(looks, ALPHA) if rule.startswith("spending") else None
     for n in looks:
         mean, sd = values[:, :n].mean(axis=1), values[:, :n].std(axis=1, ddof=1)
         error = sd / math.sqrt(n)
         if rule == "e-process":
-            squares, enough = (n - 1) * sd**2, math.log(2 / LEVEL)
+            squares, enough = (n - 1) * sd**2, math.log(2 / ALPHA)
             up, down = evidence(mean, squares, n) >= enough, evidence(-mean, squares, n) >= enough
         else:
-            edge = stdtrit(n - 1, 1 - (boundaries.at(n) if boundaries else LEVEL) / 2)
+            edge = stdtrit(n - 1, 1 - (boundaries.at(n) if boundaries else ALPHA) / 2)
             up, down = mean > edge * error, mean < -edge * error
         right |= running & up & (gain > 0)
         wrong |= running & (down if gain > 0 else up)
@@ -109,7 +109,7 @@ def of_both(rule: str, ratio: tuple[int, int, int], experiments: int, rng: np.ra
         for n in SPARSE:
             c = crossed(d[:n])
             c = replace(c, spending=Spending(n, SPARSE)) if rule == "spending" else c
-            found = interval(c, "both", LEVEL)
+            found = interval(c, "both", ALPHA)
             if found.low > 0 or found.high < 0:
                 break
         wrong += found.low > 0

@@ -340,7 +340,7 @@ def audit_multiverse(
     claims: Annotated[Path | None, typer.Option(help="Claims file; the experiment's own when not given.")] = None,
     results: Results = Path("results"),
 ) -> None:
-    """Say which verdicts hold under other choices. Varies epoch, population, level, metric, read-out, datasets."""
+    """Say which verdicts hold under other choices. Varies epoch, population, alpha, metric, read-out, datasets."""
     from tcmax.commands.analyse import multiverse_experiment
 
     for line in multiverse_experiment(_experiment(experiment), results, claims):

@@ -69,9 +69,9 @@ def audit_claims(
 
 
 def expected_false_supports(claims: Claims, verdicts: Sequence[Mapping[str, Any]]) -> float:
-    """Number of testable claims x level/2, the most false *supported* to expect were no claim true."""
+    """Number of testable claims x alpha/2, the most false *supported* to expect were no claim true."""
     testable = {verdict["claim"] for verdict in verdicts if verdict["verdict"] != "not testable"}
-    return sum(claim.level / 2 for claim in claims.claims if claim.id in testable)
+    return sum(claim.alpha / 2 for claim in claims.claims if claim.id in testable)
 
 
 def changed_after_training(experiment: Experiment, results: Path, sha256: str) -> bool | None:
@@ -158,7 +158,7 @@ def _rows(claim: Claim, judged: Judged, selection: str) -> Iterator[dict[str, An
 def _measured(claim: Claim, part: Part, population: Population) -> dict[str, Any]:
     """Estimate, interval and p of a part; for *equal*, p_greater is against -margin and p_less against +margin."""
     columns: dict[str, Any] = {
-        "level": claim.level,
+        "alpha": claim.alpha,
         "margin": claim.margin,
         "n_seeds": part.n_seeds,
         "n_items": part.n_items,
@@ -167,12 +167,12 @@ def _measured(claim: Claim, part: Part, population: Population) -> dict[str, Any
     if estimand is None:
         return columns
     if isinstance(estimand, Difference):
-        columns |= measured(estimand.crossed, population, claim.level, claim.margin, claim.metric)
+        columns |= measured(estimand.crossed, population, claim.alpha, claim.margin, claim.metric)
         columns["n_items"] = part.n_items
     else:
         columns["estimate"] = estimand.estimate
         if estimand.refusal(population) is None:
-            found = estimand.interval(population, claim.level)
+            found = estimand.interval(population, claim.alpha)
             greater, less = (estimand.p(claim.margin, population, side) for side in ("greater", "less"))
             columns |= {"low": found.low, "high": found.high, "df": None if math.isnan(found.df) else found.df}
             columns |= {"p_greater": greater, "p_less": less, "p": min(1.0, 2 * min(greater, less))}
@@ -223,7 +223,7 @@ def _verdict(claim: Claim, judged: Sequence[Judged]) -> dict[str, Any]:
     if part.estimand is not None:
         number["estimate"] = part.estimand.estimate
         if part.estimand.refusal(claim.population) is None:
-            found = part.estimand.interval(claim.population, claim.level)
+            found = part.estimand.interval(claim.population, claim.alpha)
             if claim.metric is not None and isinstance(part.estimand, Difference):
                 found = clipped(found, *range_of(claim.metric, difference=True))
             number |= {"low": found.low, "high": found.high}
@@ -245,7 +245,7 @@ def _verdict(claim: Claim, judged: Sequence[Judged]) -> dict[str, Any]:
         **number,
         "margin": claim.margin,
         "unit": unit,
-        "level": claim.level,
+        "alpha": claim.alpha,
         "n_seeds": part.n_seeds,
         "n_items": part.n_items,
         "n_groups": part.n_groups,
@@ -267,7 +267,7 @@ def _needed(claim: Claim, judged: Judged, part: Part) -> str | None:
         part.estimand,
         claim.margin,
         claim.population,
-        claim.level,
+        claim.alpha,
         gain=claim.smallest_gain,
         equal=equal,
         families=families,
@@ -294,7 +294,7 @@ def _reason(
         sentences["contradicted"] = f"no part holds, the nearest is {part.name}"
         sentences["undetermined"] = f"no part holds after Holm's correction, the nearest is {part.name}"
     found = [sentences[decision.verdict]]
-    if decision.verdict == "undetermined" and several and decision.leaf.against <= claim.level / 2:
+    if decision.verdict == "undetermined" and several and decision.leaf.against <= claim.alpha / 2:
         found.append(f"by itself it would be contradicted, after Holm's correction over {n} parts it is not")
     if len(judged) > 1:
         removed, at_chance = (reading.decisions[claim.population].verdict for reading in judged)
@@ -307,7 +307,7 @@ def _reason(
         found.append(f"corrected for looks at {in_words(part.estimand.spending.looks)} seeds")
     compared = part.compared
     about_seeds = compared is not None and compared.pairing == "paired" and claim.population != "items"
-    if compared is not None and about_seeds and 2.0 ** (1 - len(compared.a)) > claim.level:
+    if compared is not None and about_seeds and 2.0 ** (1 - len(compared.a)) > claim.alpha:
         found.append(f"rests on normality of {len(compared.a)} seed effects")
     telling = ("on test", "on validation", "groups", " datasets ")
     found += [note for note in part.notes if any(words in note for words in telling)]
@@ -348,7 +348,7 @@ def _not_testable(claim: Claim) -> dict[str, Any]:
         "verdict": "not testable",
         "reason": claim.reason,
         "unit": "",
-        "level": claim.level,
+        "alpha": claim.alpha,
         "needed": needed,
         "evidence": [],
         "line": f"{claim.id}: not testable{' here' if needed else ''}; {claim.reason}"

@@ -104,5 +104,5 @@ def _judged(
     if claim.quantifier in ("average over the named datasets", "datasets in general"):
         across = zip(*by_dataset.values(), strict=True)
         by_dataset = {"": tuple(over_datasets(claim, parts, tuple(on.values())) for parts in across)}
-    decisions = {population: decide(tree_of(claim, by_dataset, population), claim.level) for population in populations}
+    decisions = {population: decide(tree_of(claim, by_dataset, population), claim.alpha) for population in populations}
     return Judged(reading, tuple(part for parts in by_dataset.values() for part in parts), decisions, n_diverged)

@@ -1,6 +1,6 @@
 """How often a verdict survives choices that could as well have been made otherwise (Steegen et al. 2016).
 
-A verdict rests on choices: which epoch is reported, which population is meant, how strict the level is, which of
+A verdict rests on choices: which epoch is reported, which population is meant, how strict the alpha is, which of
 several definitions of a metric is used. Each of these has more than one answer that a careful author could defend, and
 all combinations are judged. The share of them that agrees is no probability and no new test: the readings are anything
 but independent, and none of them is better for being frequent. It says what the verdict depends on.
@@ -39,7 +39,7 @@ DEFINITIONS = (
 CHOICES = {
     "epoch": "the last one, as most papers train; or the best one on validation, as most papers would have to",
     "population": "new seeds and test items, as claims about methods need; or new seeds on the test set all share",
-    "level": "5 % is custom; 1 % is asked for where many claims are made at once",
+    "alpha": "5 % is custom; 1 % is asked for where many claims are made at once",
     "metric": "definitions of the same idea (DEFINITIONS)",
     "read-out": "each variant's own rule of prediction; or the raw joint logits of all",
     "seeds": "paired by initial weights and batch order; or independent, as for anyone who repeats one method alone",
@@ -94,7 +94,7 @@ class Multiverse:
 
     @property
     def in_words(self) -> str:
-        """ "supported in 40 of 64 readings, else undetermined; least often with level 0.01 (12 of 32)"."""
+        """ "supported in 40 of 64 readings, else undetermined; least often with alpha 0.01 (12 of 32)"."""
         n = len(self.universes)
         if self.agreeing == n:
             return f"{self.whole} in all {n} readings"
@@ -155,7 +155,7 @@ def options_of(claim: Claim, experiment: Experiment) -> dict[str, tuple[str, ...
     found: dict[str, tuple[str, ...]] = {
         "epoch": _first(own, ("last", "best_val")),
         "population": _first(claim.population, () if claim.population == "items" else ("both", "seeds")),
-        "level": _first(f"{claim.level:g}", ("0.05", "0.01")),
+        "alpha": _first(f"{claim.alpha:g}", ("0.05", "0.01")),
         "metric": _first(str(claim.metric), metrics),
         "read-out": (own_readout, "joint") if open_readout else (own_readout,),
         "seeds": _first(claim.seed_pairing, () if fixed_seeds else ("paired", "independent")),
@@ -197,7 +197,7 @@ def _changed(claim: Claim, choices: Mapping[str, str]) -> Claim:
         update={
             "id": f"{claim.id}|{'|'.join(fixed.values())}",
             "population": choices["population"],
-            "level": float(choices["level"]),
+            "alpha": float(choices["alpha"]),
             "metric": choices["metric"],
             "readout": "joint" if choices["read-out"] == "joint" else claim.readout,
             "seed_pairing": choices["seeds"],

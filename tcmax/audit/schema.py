@@ -46,7 +46,7 @@ _STRUCTURE = frozenset(
         "quantifier",
         "selection",
         "population",
-        "level",
+        "alpha",
         "seed_pairing",
         "smallest_gain",
     }
@@ -108,7 +108,7 @@ class Claim(_Strict):
     quantifier: Quantifier = "each dataset"
     selection: Literal["last", "best_val"] | None = None
     population: Literal["seeds", "items", "both"] = "both"
-    level: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     seed_pairing: Literal["paired", "independent"] = "paired"
     smallest_gain: Annotated[float, Field(gt=0)] | None = None
 
@@ -128,7 +128,7 @@ class Claim(_Strict):
             return tuple(tuple(rival) if isinstance(rival, list) else (rival,) for rival in value)
         return value
 
-    @field_validator("margin", "level", "smallest_gain", mode="before")
+    @field_validator("margin", "alpha", "smallest_gain", mode="before")
     @classmethod
     def _integers_are_numbers(cls, value: Any) -> Any:
         return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

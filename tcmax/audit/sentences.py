@@ -332,7 +332,7 @@ def _overlap(table: PublishedTable, sentence: OverlapSentence) -> list[Finding]:
                 f"are {critique.gap:.{places}f} apart, {float(critique.gap_range.low):.{places}f} to "
                 f"{float(critique.gap_range.high):.{places}f} within rounding. 0.975^2 = "
                 f"{critique.joint_coverage:.4f} is the chance that two independent one-sided bounds hold at once, "
-                f"a confidence and no p-value; no overlap is a test at level {critique.equivalent_level:.2g}, not "
+                f"a confidence and no p-value; no overlap is a test at alpha {critique.equivalent_level:.2g}, not "
                 f"5 %. Welch gives t = {test.t:.2f}, df = {test.df:.1f}, p = {test.p:.2g}, for new runs on the same "
                 "test items only.",
                 (a, b),

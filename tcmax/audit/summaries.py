@@ -126,38 +126,38 @@ class PairedBounds:
     """What the unknown correlation of two methods' runs could do to a paired t test.
 
     worst: the test at correlation -1. best_p: the p at the correlation +1 (0 for equal spreads and a non-zero gap).
-    flip: p < level if and only if the correlation exceeds this value; below -1 the verdict is the same for every
+    flip: p < alpha if and only if the correlation exceeds this value; below -1 the verdict is the same for every
     correlation (always significant), above 1 likewise (never).
     """
 
     worst: SummaryTest
     best_p: float
     flip: float
-    level: float
+    alpha: float
 
 
-def paired_bounds(difference: float, sd_a: float, sd_b: float, n_runs: int, level: float = 0.05) -> PairedBounds:
+def paired_bounds(difference: float, sd_a: float, sd_b: float, n_runs: int, alpha: float = 0.05) -> PairedBounds:
     """If the runs share seeds, how far can their correlation rho move the verdict?
 
     var(D) = (sd_a^2 + sd_b^2 - 2 rho sd_a sd_b) / n with n - 1 degrees of freedom. Worst at rho = -1, where the
     standard error is (sd_a + sd_b)/sqrt(n). The verdict flips at
     rho* = (sd_a^2 + sd_b^2 - n d^2 / t^2) / (2 sd_a sd_b), t the two-sided quantile.
 
-    Raises ValueError for n_runs < 2, spreads that are not positive, or a level outside (0, 1).
+    Raises ValueError for n_runs < 2, spreads that are not positive, or an alpha outside (0, 1).
     Oracle: scipy.stats.ttest_rel on vectors built to have the given correlation.
     """
     _check_runs(n_runs)
     if min(sd_a, sd_b) <= 0:
         raise ValueError("both spreads must be positive")
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie strictly between 0 and 1, got {level}")
-    quantile = float(stats.t.ppf(1 - level / 2, n_runs - 1))
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha}")
+    quantile = float(stats.t.ppf(1 - alpha / 2, n_runs - 1))
     flip = (sd_a**2 + sd_b**2 - n_runs * difference**2 / quantile**2) / (2 * sd_a * sd_b)
     worst = _t_test(difference, (sd_a + sd_b) / math.sqrt(n_runs), n_runs - 1)
     best_se = abs(sd_a - sd_b) / math.sqrt(n_runs)
     certain = 0.0 if difference else 1.0
     best_p = _t_test(difference, best_se, n_runs - 1).p if best_se > 0 else certain
-    return PairedBounds(worst, best_p, flip, level)
+    return PairedBounds(worst, best_p, flip, alpha)
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class OverlapCritique:
 
     gap: distance between the intervals (negative: they overlap), with what rounding allows. overlap: yes, no, or
     cannot be told. joint_coverage: 0.975^2, the chance that both one-sided bounds hold at once if the runs are
-    independent; it is a confidence, not a p-value. equivalent_level: the two-sided level of the Welch test that
+    independent; it is a confidence, not a p-value. equivalent_level: the two-sided alpha of the Welch test that
     "no overlap" amounts to. test: the Welch test itself.
     """
 

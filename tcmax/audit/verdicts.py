@@ -8,9 +8,9 @@ A claim is a tree. Its leaves are comparisons, each with two one-sided p-values:
 
 so a conjunction is supported only if all parts are, unadjusted (intersection-union test, Berger 1982), and contradicted
 only if one part is after Holm's correction over all of them: without it a true "largest of" with 13 rivals would be
-contradicted in 16 % of all studies. A disjunction mirrors this. With α = level/2,
+contradicted in 16 % of all studies. A disjunction mirrors this. With α = alpha/2,
 
-    supported     support < α         (the two-sided 1 − level interval lies above the margin)
+    supported     support < α         (the two-sided 1 − alpha interval lies above the margin)
     contradicted  against ≤ α         (it reaches at most the margin)
     not testable  neither, and a part that matters cannot be computed with this design
     undetermined  else
@@ -48,8 +48,8 @@ class Estimand(Protocol):
     def refusal(self, population: Population) -> str | None:
         """Why this design cannot speak for the population, or None."""
 
-    def interval(self, population: Population, level: float) -> Interval:
-        """Two-sided 1 − level interval."""
+    def interval(self, population: Population, alpha: float) -> Interval:
+        """Two-sided 1 − alpha interval."""
 
     def p(self, margin: float, population: Population, side: Side) -> float:
         """One-sided p of d > margin or d < margin."""
@@ -72,8 +72,8 @@ class Difference:
     def refusal(self, population: Population) -> str | None:
         return refusal(self.crossed, population)
 
-    def interval(self, population: Population, level: float) -> Interval:
-        return interval(self.crossed, population, level)
+    def interval(self, population: Population, alpha: float) -> Interval:
+        return interval(self.crossed, population, alpha)
 
     def p(self, margin: float, population: Population, side: Side) -> float:
         return one_sided_p(self.crossed, margin, population, side)
@@ -108,11 +108,11 @@ class AcrossDatasets:
             )
         return None
 
-    def interval(self, population: Population, level: float) -> Interval:
+    def interval(self, population: Population, alpha: float) -> Interval:
         df = float(len(self.values) - 1)
-        here = level if self.spending is None else self.spending.level_here(level)
+        here = alpha if self.spending is None else self.spending.alpha_here(alpha)
         half = float(stdtrit(df, 1 - here / 2)) * self.standard_error
-        return Interval(self.estimate, self.estimate - half, self.estimate + half, half, level, df, population)
+        return Interval(self.estimate, self.estimate - half, self.estimate + half, half, alpha, df, population)
 
     def p(self, margin: float, population: Population, side: Side) -> float:
         gap = self.estimate - margin if side == "greater" else margin - self.estimate
@@ -180,12 +180,12 @@ def leaf(name: str, estimand: Estimand, margin: float, population: Population, e
     return Leaf(name, inside, outside)
 
 
-def decide(node: Node, level: float = 0.05) -> Decision:
-    """The verdict on a claim at the two-sided `level`: every one-sided decision is made at level/2."""
+def decide(node: Node, alpha: float = 0.05) -> Decision:
+    """The verdict on a claim at the two-sided `alpha`: every one-sided decision is made at alpha/2."""
     found = _summarise(node)
-    if found.support < level / 2:
+    if found.support < alpha / 2:
         return Decision("supported", found.support, found.against, found.weakest)
-    if found.against <= level / 2:
+    if found.against <= alpha / 2:
         return Decision("contradicted", found.support, found.against, found.culprit)
     if found.refused is not None:
         return Decision("not testable", found.support, found.against, found.refused)
@@ -234,7 +234,7 @@ def needed_in_words(
     estimand: Estimand,
     margin: float,
     population: Population,
-    level: float,
+    alpha: float,
     gain: float | None = None,
     equal: bool = False,
     families: FamilySizes = FamilySizes(),
@@ -242,7 +242,7 @@ def needed_in_words(
 ) -> str:
     """What would decide a comparison that is open, in words; `gain` is the smallest difference of interest.
 
-    Within a family the first step of Holm's correction is planned for: level / number of comparisons. show: a number
+    Within a family the first step of Holm's correction is planned for: alpha / number of comparisons. show: a number
     of the estimand with its unit.
     """
     if isinstance(estimand, Difference):
@@ -252,14 +252,14 @@ def needed_in_words(
         found = []
         for value in values:
             holds = abs(value) < margin if equal else value > margin
-            corrected = level / (families.support if holds else families.against)
+            corrected = alpha / (families.support if holds else families.against)
             where = "at the observed difference" if value is values[0] else f"at a difference of {show(value)}"
             outcome = "supported" if holds else "contradicted"
             needed = what_decides(c, edge, corrected, population, value)
             found.append(f"{_seeds(needed, outcome, show)} {where}")
         return "; ".join(found)
     if isinstance(estimand, AcrossDatasets):
-        n = _datasets_needed(estimand, margin, level)
+        n = _datasets_needed(estimand, margin, alpha)
         return "no number of datasets at this mean and spread" if n is None else f"{n} datasets at this mean and spread"
     return "more variants, or more seeds and items; a rank correlation has no closed form"
 
@@ -282,13 +282,13 @@ def _seeds(needed: Needed, outcome: str, show: Callable[[float], str]) -> str:
     return f"no number of seeds (the test items leave ±{show(needed.floor)}, the margin is {show(needed.gap)} away)"
 
 
-def _datasets_needed(estimand: AcrossDatasets, margin: float, level: float) -> int | None:
+def _datasets_needed(estimand: AcrossDatasets, margin: float, alpha: float) -> int | None:
     """Least J′ ≥ 3 with t_{J′−1}·s/√J′ below the observed distance to the margin."""
     gap = abs(estimand.estimate - margin)
     spread = estimand.standard_error * math.sqrt(len(estimand.values))
     if spread == 0:
         return None
     for n in range(MIN_DATASETS, 10_001):
-        if float(stdtrit(n - 1, 1 - level / 2)) * spread / math.sqrt(n) < gap:
+        if float(stdtrit(n - 1, 1 - alpha / 2)) * spread / math.sqrt(n) < gap:
             return n
     return None

@@ -24,7 +24,7 @@ from tcmax.records.files import write_json
 from tcmax.stats.crossed import interval, refusal, what_decides
 from tcmax.stats.sequential import SHAPE, Boundaries, anytime_interval, spending_boundaries
 
-LEVEL = 0.05
+ALPHA = 0.05
 HOPE = 0.2  # a pair is given up where not even the far end of its 80 % interval could be decided
 State = Literal["decided", "needs more seeds", "more seeds are futile", "cannot be looked at"]
 
@@ -111,7 +111,7 @@ def take_look(experiment: Experiment, results: Path, n: int) -> list[Look]:
 
 def _boundaries(plan: Plan) -> Boundaries:
     try:
-        return spending_boundaries(plan.looks, LEVEL)
+        return spending_boundaries(plan.looks, ALPHA)
     except ValueError as error:
         raise TcmaxError(f"{error}.") from error
 
@@ -134,8 +134,8 @@ def _taken(experiment: Experiment, results: Path, plan: Plan, n: int, pairs: Map
         if (plan.metric, readout) not in board.available:
             raise TcmaxError(f"{board.items.path} has no scores of {plan.metric}.")
         found += [_look(board, a, b, plan.metric, readout, boundaries, n) for a, b in of_dataset]
-    taken = {"level": boundaries.at(n), "pairs": [asdict(look) for look in found]}
-    record(experiment, results, plan, n, taken, {"level": LEVEL, "shape": SHAPE})
+    taken = {"alpha": boundaries.at(n), "pairs": [asdict(look) for look in found]}
+    record(experiment, results, plan, n, taken, {"alpha": ALPHA, "shape": SHAPE})
     return found
 
 
@@ -151,13 +151,13 @@ def _look(board: Board, a: str, b: str, metric: str, readout: str, boundaries: B
         reason = "runs diverged, so that it has fewer seeds than the look"
     if reason is not None:
         return Look(board.dataset, a, b, c.n_seeds, "cannot be looked at", reason)
-    both = interval(c, "both", LEVEL)
-    anytime = anytime_interval((compared.a - compared.b).mean(axis=1), LEVEL, scale=c.scale)
+    both = interval(c, "both", ALPHA)
+    anytime = anytime_interval((compared.a - compared.b).mean(axis=1), ALPHA, scale=c.scale)
     bounds = [bound if math.isfinite(bound) else None for bound in (anytime.low, anytime.high)]
     state: State = "needs more seeds"
     left = [look for look in boundaries.looks if look > n]
     hoped = interval(replace(c, spending=None), "both", HOPE)
-    needed = what_decides(c, 0.0, LEVEL, "both", max(abs(hoped.low), abs(hoped.high)))
+    needed = what_decides(c, 0.0, ALPHA, "both", max(abs(hoped.low), abs(hoped.high)))
     if both.low > 0 or both.high < 0:
         state, why = "decided", f"{a if c.estimate > 0 else b} is ahead"
     elif needed.n_seeds is None:

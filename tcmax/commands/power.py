@@ -16,7 +16,7 @@ from tcmax.metrics import METRICS
 from tcmax.stats.crossed import refusal
 from tcmax.stats.power import Plan, detectable_gain, exaggeration, items_needed, power_of, seeds_needed
 
-LEVEL = 0.05
+ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,11 @@ def _row(board: Board, a: str, b: str, metric: str, readout: str, gain: float, p
         observed=c.estimate,
         seed_part=math.sqrt(c.joint_seed_variance),
         item_part=math.sqrt(c.item_excess),
-        power=power_of(c, gain, level=LEVEL),
-        detectable=detectable_gain(c, power=power, level=LEVEL),
-        seeds=seeds_needed(c, gain, power=power, level=LEVEL),
-        items=items_needed(c, gain, power=power, level=LEVEL),
-        type_m=exaggeration(gain, math.sqrt(c.variance), c.both_df, LEVEL).factor,
+        power=power_of(c, gain, alpha=ALPHA),
+        detectable=detectable_gain(c, power=power, alpha=ALPHA),
+        seeds=seeds_needed(c, gain, power=power, alpha=ALPHA),
+        items=items_needed(c, gain, power=power, alpha=ALPHA),
+        type_m=exaggeration(gain, math.sqrt(c.variance), c.both_df, ALPHA).factor,
     )
 
 
@@ -110,8 +110,8 @@ def power_text(rows: list[PowerRow], gain: float, metric: str = "accuracy", powe
 
     of_interest = shown(gain, unit).lstrip("+")
     lines = [
-        f"{METRICS[metric].title}, smallest gain of interest {of_interest}, power {power:.0%}, one-sided level "
-        f"{LEVEL / 2:g}, new seeds and new test items" + ("; in percentage points" if unit == "proportion" else "")
+        f"{METRICS[metric].title}, smallest gain of interest {of_interest}, power {power:.0%}, one-sided alpha "
+        f"{ALPHA / 2:g}, new seeds and new test items" + ("; in percentage points" if unit == "proportion" else "")
     ]
     for dataset, group in itertools.groupby(rows, key=lambda row: row.dataset):
         of_dataset = list(group)

@@ -19,7 +19,7 @@ import numpy as np
 
 from tcmax.errors import TcmaxError
 from tcmax.evidence.board import Board
-from tcmax.evidence.rows import LEVEL, shown
+from tcmax.evidence.rows import ALPHA, shown
 from tcmax.experiment.grid import Experiment
 from tcmax.metrics import METRICS
 from tcmax.records.files import read_json
@@ -76,8 +76,8 @@ def compare_splits(
         differences.append(compared.crossed.estimate)
         seeds.append(compared.crossed.n_seeds)
         scales.append(compared.crossed.scale)
-    corrected = corrected_resampled_t(differences, n_test / n_train, LEVEL, max(scales))
-    plain = corrected_resampled_t(differences, 0.0, LEVEL, max(scales))
+    corrected = corrected_resampled_t(differences, n_test / n_train, ALPHA, max(scales))
+    plain = corrected_resampled_t(differences, 0.0, ALPHA, max(scales))
     return Splits(a, b, metric, corrected, plain, tuple(differences), n_train, n_test, min(seeds))
 
 

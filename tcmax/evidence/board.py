@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from tcmax.errors import TcmaxError
 from tcmax.evidence.pseudo_values import PSEUDO, balanced_accuracy, ece, ratio
-from tcmax.evidence.rows import LEVEL, shown
+from tcmax.evidence.rows import ALPHA, shown
 from tcmax.evidence.scores import Compared, Contender, Floats, Pairing, Reading, Score
 from tcmax.experiment.grid import Experiment
 from tcmax.experiment.looks import Plan, in_words, plan_of
@@ -84,7 +84,7 @@ class Board:
             if len(self.ran(variant)) not in looks:
                 raise TcmaxError(
                     f"{path} has {len(self.ran(variant))} seeds of {variant}, which is no look: looks are at "
-                    f"{in_words(looks)} seeds, and no level is left for others."
+                    f"{in_words(looks)} seeds, and no alpha is left for others."
                 )
         self.column = lru_cache(maxsize=64)(self._column)
         self._known_by: dict[str, tuple[Hashable, ...]] = {}
@@ -432,8 +432,8 @@ class Board:
         rng = generator("against itself", self.dataset, name)
         values = score.values[[*repeated_runs(score.runs).kept]]
         if len(values) < 2 * MIN_UNITS:
-            return SelfComparison(0, 0, LEVEL)
-        return self_comparison(values, rng, *self._grouping(values.shape[1]), level=LEVEL)
+            return SelfComparison(0, 0, ALPHA)
+        return self_comparison(values, rng, *self._grouping(values.shape[1]), alpha=ALPHA)
 
     def _grouping(self, width: int) -> tuple[NDArray[Any] | None, ...]:
         """Groupings as the statistics take them; none for values of whole runs, which have no items."""

@@ -31,8 +31,8 @@ import numpy as np
 
 from tcmax.evidence.board import Board
 from tcmax.evidence.rows import (
+    ALPHA,
     BIASED,
-    LEVEL,
     POPULATIONS,
     blank,
     effect_of,
@@ -99,7 +99,7 @@ def estimates(board: Board) -> Iterator[dict[str, Any]]:
                     n_diverged=len(score.diverged),
                     n_groups=c.n_groups if board.groups else None,
                     notes=[refusal(c, population), BIASED.get(metric), *score.notes, *c.notes, *board.notes],
-                    **measured(c, population, LEVEL, of=metric),
+                    **measured(c, population, ALPHA, of=metric),
                 )
 
 
@@ -209,7 +209,7 @@ def _rows_of_pair(
     if isinstance(compared, str):
         nothing = {
             "pairing": "none",
-            "level": LEVEL,
+            "alpha": ALPHA,
             "n_seeds": 0,
             "n_items": board.n_items,
             "n_diverged": len(scores[a].diverged) + len(scores[b].diverged),
@@ -224,7 +224,7 @@ def _rows_of_pair(
     at_chance = _at_chance(board, a, b, metric, readout) if compared.n_diverged else None
     for population in POPULATIONS:
         by_seeds = population != "items"
-        normality = by_seeds and sign_flip is not None and sign_flip.floor > LEVEL
+        normality = by_seeds and sign_flip is not None and sign_flip.floor > ALPHA
         yield blank(
             id=f"{stem}|{population}{suffix}",
             population=population,
@@ -245,7 +245,7 @@ def _rows_of_pair(
                 *compared.notes,
                 *board.notes,
             ],
-            **measured(c, population, LEVEL, margin=0.0, of=metric),
+            **measured(c, population, ALPHA, margin=0.0, of=metric),
         )
 
 
@@ -289,7 +289,7 @@ def _at_chance(board: Board, a: str, b: str, metric: str, readout: str) -> dict[
     for population in POPULATIONS:
         ends: tuple[float, ...] = ()
         if refusal(c, population) is None:
-            found = interval(c, population, LEVEL)
+            found = interval(c, population, ALPHA)
             ends = (found.low, found.high)
         text = f"diverged runs removed; counted at chance: {shown(c.estimate, unit, *ends)}"
         words[population] = text

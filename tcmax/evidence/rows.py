@@ -15,7 +15,7 @@ from tcmax.stats.effects import hedges_g_paired
 from tcmax.stats.paired import SignFlip, mcnemar, sign_flip_seeds
 
 POPULATIONS: tuple[Population, ...] = ("seeds", "items", "both")
-LEVEL = 0.05
+ALPHA = 0.05
 # Metrics that chance alone makes larger, so that an interval would hardly ever hold their true value.
 _BIASED = "chance alone makes a calibration error positive, so that it has no interval"
 BIASED = {"ece": _BIASED, "ece_calibrated": _BIASED}
@@ -33,7 +33,7 @@ def blank(**given: Any) -> dict[str, Any]:
 
 
 def measured(
-    c: Crossed, population: Population, level: float, margin: float | None = None, of: str | None = None
+    c: Crossed, population: Population, alpha: float, margin: float | None = None, of: str | None = None
 ) -> dict[str, Any]:
     """The columns of EVIDENCE that follow from a Crossed: interval, p against the margin, variance parts, sizes.
 
@@ -43,7 +43,7 @@ def measured(
     """
     columns: dict[str, Any] = {
         "estimate": c.estimate,
-        "level": level,
+        "alpha": alpha,
         "margin": margin,
         "n_seeds": c.n_seeds,
         "n_items": c.n_items,
@@ -52,7 +52,7 @@ def measured(
         "variance_residual": _known(c.e),
     }
     if refusal(c, population) is None and of not in BIASED:
-        found = interval(c, population, level)
+        found = interval(c, population, alpha)
         if of is not None:
             found = clipped(found, *range_of(of, difference=margin is not None))
         columns |= {"low": found.low, "high": found.high, "df": found.df}
@@ -88,9 +88,9 @@ def effect_of(compared: Compared, metric: str) -> tuple[str | None, float | None
         notes.append(f"Hedges g of paired seeds {size:.2f}")
     if compared.pairing == "paired":
         runs = mcnemar(compared.a, compared.b)
-        below = int(np.count_nonzero(runs.p_value <= LEVEL))
+        below = int(np.count_nonzero(runs.p_value <= ALPHA))
         notes.append(
-            f"McNemar of each run: p <= {LEVEL:g} in {below} of {len(runs.p_value)}, median p "
+            f"McNemar of each run: p <= {ALPHA:g} in {below} of {len(runs.p_value)}, median p "
             f"{float(np.median(runs.p_value)):.2g}"
         )
     net = (compared.a.mean() - compared.b.mean()) * compared.a.shape[1]

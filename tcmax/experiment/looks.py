@@ -47,7 +47,7 @@ def asked_path(experiment: Experiment, results: Path, look: int) -> Path:
 def plan_of(experiment: Experiment, results: Path, asked: Plan | None = None) -> Plan | None:
     """The looks of an experiment: those it names (or `asked`), or those on record; None where nobody looks.
 
-    Raises TcmaxError where they are not those on record: other looks would spend the level a second time.
+    Raises TcmaxError where they are not those on record: other looks would spend the alpha a second time.
     """
     chosen = experiment.settings.sequential
     plan = asked if chosen is None else Plan(chosen.looks, chosen.metric, chosen.pairs)

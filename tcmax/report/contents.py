@@ -204,8 +204,8 @@ class Contents:
     def ties(self, dataset: str, metric: str, readout: str, better: str | None) -> Ties:
         """Tie groups of a column from its family of all pairs, for new seeds and new items.
 
-        Letters and ranks follow Holm's correction over the pairs at the rows' level. A variant is possibly best unless
-        some rival beats it, one-sided at level/2 after Holm over its rivals. Pairs without a p leave both variants in.
+        Letters and ranks follow Holm's correction over the pairs at the rows' alpha. A variant is possibly best unless
+        some rival beats it, one-sided at alpha/2 after Holm over its rivals. Pairs without a p leave both variants in.
         """
         pairs = self.comparisons(dataset, metric, readout, "pair").dropna(subset=["p", "p_adjusted"])
         if pairs.empty:
@@ -216,13 +216,13 @@ class Contents:
         variants.sort(key=lambda v: -sign * (0.0 if (row := estimates[v]) is None else float(row["estimate"])))
         differ = [[False] * len(variants) for _ in variants]
         beaten_by: dict[str, dict[str, float]] = {v: {} for v in variants}
-        columns = (pairs[name] for name in ("a", "b", "p_adjusted", "level", "p_greater", "p_less"))
-        for a, b, p_adjusted, level, a_wins, b_wins in zip(*columns, strict=True):
+        columns = (pairs[name] for name in ("a", "b", "p_adjusted", "alpha", "p_greater", "p_less"))
+        for a, b, p_adjusted, alpha, a_wins, b_wins in zip(*columns, strict=True):
             i, j = variants.index(a), variants.index(b)
-            differ[i][j] = differ[j][i] = bool(p_adjusted <= level)
+            differ[i][j] = differ[j][i] = bool(p_adjusted <= alpha)
             beaten_by[b][a], beaten_by[a][b] = (b_wins, a_wins) if better == "lower" else (a_wins, b_wins)
-        level = float(pairs["level"].iloc[0])
-        best = frozenset(v for v, p in beaten_by.items() if not adjust(p, f"rivals of {v}").rejected(level / 2))
+        alpha = float(pairs["alpha"].iloc[0])
+        best = frozenset(v for v, p in beaten_by.items() if not adjust(p, f"rivals of {v}").rejected(alpha / 2))
         letters = dict(zip(variants, letter_display(differ), strict=True))
         if better is None:
             return Ties(letters, frozenset(), {})

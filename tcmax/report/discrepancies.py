@@ -66,7 +66,7 @@ def forest(contents: Contents, dataset: DatasetContents) -> Figure | None:
     if not drawn:
         return None
     names = [f"{experiment.title(flip.base)}: {_short(flip)}" for flip, _ in drawn]
-    decided = [pd.notna(row["p_adjusted"]) and row["p_adjusted"] <= row["level"] for _, row in drawn]
+    decided = [pd.notna(row["p_adjusted"]) and row["p_adjusted"] <= row["alpha"] for _, row in drawn]
 
     def draw(canvas: Canvas, wide: bool) -> None:
         axes = canvas.subplots()
@@ -151,6 +151,6 @@ def _changed(contents: Contents, dataset: DatasetContents, flip: Flip) -> list[s
 
 
 def _record(dataset: DatasetContents, flip: Flip, metric: str, row: pd.Series) -> dict[str, object]:
-    names = "unit estimate low high level df p p_adjusted correction family n_seeds n_diverged n_items notes"
+    names = "unit estimate low high alpha df p p_adjusted correction family n_seeds n_diverged n_items notes"
     start = {"dataset": dataset.id, "switch": flip.switch, "value": flip.value, "base": flip.base}
     return {**start, "variant": flip.variant, "metric": metric, **{name: row[name] for name in names.split()}}

@@ -97,7 +97,7 @@ def pairwise(contents: Contents, dataset: DatasetContents) -> Figure | None:
             continue
         i, j = order.index(row["a"]), order.index(row["b"])
         d[i, j], d[j, i] = 100 * row["estimate"], -100 * row["estimate"]
-        decided[i, j] = decided[j, i] = pd.notna(row["p_adjusted"]) and row["p_adjusted"] <= row["level"]
+        decided[i, j] = decided[j, i] = pd.notna(row["p_adjusted"]) and row["p_adjusted"] <= row["alpha"]
     titles = [contents.experiment.title(v) for v in order]
     crowded = size > MOST_NUMBERS
     stars = [["*" if decided[i, j] else "" for j in range(size)] for i in range(size)]

@@ -224,6 +224,6 @@ def _pair(
         if won.low is not None and won.high is not None:
             text += f" [{100 * won.low:.0f}, {100 * won.high:.0f}] over runs on these items"
         parts.append(text)
-    decided = pd.notna(row["p_adjusted"]) and row["p_adjusted"] <= row["level"]
+    decided = pd.notna(row["p_adjusted"]) and row["p_adjusted"] <= row["alpha"]
     value = sign * float(row["estimate"])
     return Pair(shown.value, "; ".join(parts), round(abs(value) / largest, 3), 1 if value > 0 else -1, bool(decided))

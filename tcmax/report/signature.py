@@ -1,4 +1,4 @@
-"""The line that says what a number is: metric, what was compared, population, level, sizes, selection, correction."""
+"""The line that says what a number is: metric, what was compared, population, alpha, sizes, selection, correction."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -28,7 +28,7 @@ def signature(row: Mapping[Hashable, Any] | pd.Series) -> str:
         read_out=row["readout"],
         of=row["a"] + (f" - {row['b']}" if known("b") else ""),
         dataset=row["dataset"] if known("dataset") else "several",
-        interval=f"{100 * (1 - float(row['level'])):g}%" if known("low") else "none",
+        interval=f"{100 * (1 - float(row['alpha'])):g}%" if known("low") else "none",
         population=str(row["population"]).replace("both", "seeds+items"),
         estimator=row["estimator"],
         seeds=int(row["n_seeds"]),

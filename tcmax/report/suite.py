@@ -75,7 +75,7 @@ def _rank_signature(contents: Contents, dataset: str, variant: str) -> str:
         read_out="own",
         of=variant,
         dataset=dataset,
-        interval=f"{100 * (1 - float(pairs['level'].iloc[0])):g}% for all ranks together",
+        interval=f"{100 * (1 - float(pairs['alpha'].iloc[0])):g}% for all ranks together",
         population="seeds+items",
         estimator="set of ranks",
         seeds=int(pairs["n_seeds"].min()),
@@ -119,7 +119,7 @@ def standings(contents: Contents) -> Table:
                 read_out="own",
                 of=m.variant,
                 dataset=f"{m.n_datasets}, fixed",
-                interval="none" if m.low is None else f"{100 * (1 - m.level):g}%",
+                interval="none" if m.low is None else f"{100 * (1 - m.alpha):g}%",
                 population="seeds",
                 estimator="interquartile mean over runs",
                 seeds=m.n_seeds,
@@ -128,7 +128,7 @@ def standings(contents: Contents) -> Table:
             )
             cells[m.variant] = Cell(f"{shown.value} {shown.interval}".rstrip(), order=m.estimate, note=line)
             record = {"quantity": "interquartile mean", "dataset": "all", "variant": m.variant, "estimate": m.estimate}
-            sizes = {"level": m.level, "population": "seeds", "n_seeds": m.n_seeds, "n_datasets": m.n_datasets}
+            sizes = {"alpha": m.alpha, "population": "seeds", "n_seeds": m.n_seeds, "n_datasets": m.n_datasets}
             data.append({**record, "low": m.low, "high": m.high, **sizes, "signature": line})
         columns.append(("All datasets", Column("IQM", "pp"), cells))
         fewest = min(m.n_seeds for m in means)

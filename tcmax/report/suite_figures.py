@@ -58,7 +58,7 @@ def _gains(contents: Contents, name: str, title: str, rivals: Mapping[str, str])
             for a, b, sign in ((row["a"], row["b"], 1), (row["b"], row["a"], -1)):
                 if rivals.get(a) == b:
                     low, high = sorted(sign * 100 * float(row[end]) for end in ("low", "high"))
-                    points, decided = sign * 100 * float(row["estimate"]), row["p_adjusted"] <= row["level"]
+                    points, decided = sign * 100 * float(row["estimate"]), row["p_adjusted"] <= row["alpha"]
                     line = {"dataset": dataset.id, "a": a, "b": b, "points": points, "low": low, "high": high}
                     kept = {key: row[key] for key in ("p", "p_adjusted", "n_seeds", "n_items")}
                     found.append({**line, **kept, "cell": signed_cell(points, decided)})
@@ -138,7 +138,7 @@ def ranks(contents: Contents) -> Figure | None:
         axes.set_xlabel(f"mean rank over {found.n_datasets} datasets (1 is best)")
 
     caption = (
-        f"Mean rank of joint accuracy over {found.n_datasets} datasets, with Nemenyi's critical difference (level "
+        f"Mean rank of joint accuracy over {found.n_datasets} datasets, with Nemenyi's critical difference (alpha "
         f"0.05) and Friedman's p = {show_p(found.friedman_p)}; bars join variants whose mean ranks differ by less. "
         f"Datasets are the sample here, seeds and items are not used: with {found.n_datasets} datasets the power is "
         f"small (14 variants on 5 datasets would have to differ by {nemenyi_difference(14, 5):.1f} of 13 ranks), and a "

@@ -337,7 +337,7 @@ def _estimate(
         "estimate": row["estimate"],
         "low": row["low"],
         "high": row["high"],
-        "level": row["level"],
+        "alpha": row["alpha"],
         "population": row["population"],
         "selection": row["selection"],
         "n_seeds": row["n_seeds"],
@@ -419,7 +419,7 @@ def _comparison(experiment: Experiment, heading: str, both: pd.Series, seeds: pd
     source = both if seeds is None else seeds
     floor = source["sign_flip_floor"]
     flip = show_p(source["sign_flip_p"])
-    decided = pd.notna(both["p_adjusted"]) and both["p_adjusted"] <= both["level"]
+    decided = pd.notna(both["p_adjusted"]) and both["p_adjusted"] <= both["alpha"]
     line = "; ".join(part for part in (both["notes"], signature(both)) if part)
     cells = (
         Cell(shown.value, order=_order(both["estimate"]), best=bool(decided), note=line),
@@ -435,7 +435,7 @@ def _comparison(experiment: Experiment, heading: str, both: pd.Series, seeds: pd
 
 def _comparison_record(dataset: str, role: str, row: pd.Series) -> dict[str, object]:
     names = (
-        "metric readout a b population pairing unit estimate low high level df p p_adjusted correction family effect "
+        "metric readout a b population pairing unit estimate low high alpha df p p_adjusted correction family effect "
         "effect_size sign_flip_p sign_flip_floor n_seeds n_diverged n_items n_groups notes"
     )
     columns = {name: row[name] for name in names.split()}
@@ -472,11 +472,11 @@ def verdicts(contents: Contents) -> Table:
         stub_width=0.19,
     )
     testable = int((contents.verdicts["verdict"] != "not testable").sum())
-    levels = contents.verdicts.loc[contents.verdicts["verdict"] != "not testable", "level"]
+    levels = contents.verdicts.loc[contents.verdicts["verdict"] != "not testable", "alpha"]
     expected = float(levels.sum()) / 2
     caption = (
         "Verdicts on the claims. Verdict: for the claim's population, by default new seeds and new test items; seeds "
-        "only: for new seeds on this test set. Decisions are one-sided at half the level; intervals are two-sided. "
+        "only: for new seeds on this test set. Decisions are one-sided at half the alpha; intervals are two-sided. "
         f"{testable} of {len(rows)} claims are testable here; were none of them true, {expected:.3g} at most would "
         f"be supported by chance on average. {held_fixed(contents)}"
     )

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pandas as pd
 
-from tcmax.evidence.rows import LEVEL
+from tcmax.evidence.rows import ALPHA
 from tcmax.experiment.grid import Experiment
 from tcmax.experiment.looks import in_words, record_path
 from tcmax.experiment.paths import claims_path
@@ -207,17 +207,17 @@ def _looks(contents: Contents) -> tuple[str, ...]:
     lines = [
         f"The number of seeds was not fixed: pairs were looked at with {in_words(plan.looks)} seeds, to stop once they "
         "are decided. Every verdict, and every interval and p of a comparison, is that of all these looks together "
-        f"({100 * (1 - LEVEL):g} % over the whole design; spending boundaries calibrated for t). The ± of a single "
+        f"({100 * (1 - ALPHA):g} % over the whole design; spending boundaries calibrated for t). The ± of a single "
         "variant is not corrected."
     ]
     for n, taken in kept["taken"].items():
         states = [pair["state"] for pair in taken["pairs"]]
         found = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-        lines.append(f"Look at {n} seeds, t at {100 * (1 - taken['level']):.2f} %: {found or 'no pair was open'}.")
+        lines.append(f"Look at {n} seeds, t at {100 * (1 - taken['alpha']):.2f} %: {found or 'no pair was open'}.")
     if kept.get("superseded"):
         lines.append(
             f"Looks were taken again after runs had changed, {len(kept['superseded'])} times: what the earlier runs "
-            "showed is on record as superseded, and no level accounts for it."
+            "showed is on record as superseded, and no alpha accounts for it."
         )
     return tuple(lines)
 
@@ -238,10 +238,10 @@ def _self_control(contents: Contents) -> tuple[str, ...]:
     halvings = sum(counts["halvings"] for counts in tried.values())
     apart = sum(counts["told_apart"] for counts in tried.values())
     (dataset, variant), worst = max(tried.items(), key=lambda item: item[1]["told_apart"] / item[1]["halvings"])
-    level = 100 * worst["level"]
+    alpha = 100 * worst["alpha"]
     lines = [
         f"Halves of one method's seeds against each other, whose true difference is zero: told apart in {apart} of "
-        f"{halvings:,} halvings ({100 * apart / halvings:.1f} %, {level:g} % allowed; accuracy, {POPULATIONS['both']})."
+        f"{halvings:,} halvings ({100 * apart / halvings:.1f} %, {alpha:g} % allowed; accuracy, {POPULATIONS['both']})."
     ]
     if worst["told_apart"]:
         lines.append(

@@ -29,7 +29,7 @@ MIN_RUNS = 3
 @dataclass(frozen=True)
 class AlmostStochasticOrder:
     """Row against column, in the order of `variants`: the ratio ε and its upper bound with confidence 1 −
-    level.
+    alpha.
 
     An upper bound below 0.5 says that row is almost stochastically larger than column, more nearly so the
     smaller it is. Equal samples have ε = 0.5 by convention, and so has the diagonal.
@@ -38,14 +38,14 @@ class AlmostStochasticOrder:
     variants: tuple[str, ...]
     ratio: tuple[tuple[float, ...], ...]
     upper: tuple[tuple[float, ...], ...]
-    level: float
+    alpha: float
     resamples: int
 
 
 def almost_stochastic_order(
-    scores: Mapping[str, ArrayLike], rng: np.random.Generator, resamples: int = 10_000, level: float = 0.05
+    scores: Mapping[str, ArrayLike], rng: np.random.Generator, resamples: int = 10_000, alpha: float = 0.05
 ) -> AlmostStochasticOrder:
-    """ε of every ordered pair of variants with a bootstrap upper bound ε + z_{1−level}·sd(ε*), at most 1.
+    """ε of every ordered pair of variants with a bootstrap upper bound ε + z_{1−alpha}·sd(ε*), at most 1.
 
     scores   variant -> (runs,) float, larger is better; numbers of runs may differ, at least 3 each
              (ValueError)
@@ -58,11 +58,11 @@ def almost_stochastic_order(
     for name, values in samples.items():
         if values.ndim != 1 or values.size < MIN_RUNS or not np.isfinite(values).all():
             raise ValueError(f"variant {name!r} needs {MIN_RUNS} finite scores, got shape {values.shape}")
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie strictly between 0 and 1, got {level}")
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha}")
     drawn = [v[np.sort(rng.integers(0, v.size, (resamples, v.size)), axis=1)] for v in samples.values()]
     observed = list(samples.values())
-    size, z = len(observed), float(ndtri(1 - level))
+    size, z = len(observed), float(ndtri(1 - alpha))
     ratio, upper = np.full((size, size), 0.5), np.full((size, size), 0.5)
     for i in range(size):
         for j in range(i + 1, size):
@@ -74,7 +74,7 @@ def almost_stochastic_order(
         variants=tuple(samples),
         ratio=tuple(tuple(row) for row in ratio.tolist()),
         upper=tuple(tuple(row) for row in upper.tolist()),
-        level=level,
+        alpha=alpha,
         resamples=resamples,
     )
 

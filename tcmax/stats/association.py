@@ -58,12 +58,12 @@ class Resampled:
             )
         return None
 
-    def interval(self, population: Population, level: float) -> Interval:
+    def interval(self, population: Population, alpha: float) -> Interval:
         """Percentiles of the resamples; for *both* never inside those of seeds or items alone."""
-        here = level if self.spending is None else self.spending.level_here(level)
+        here = alpha if self.spending is None else self.spending.alpha_here(alpha)
         bounds = [np.quantile(draws, [here / 2, 1 - here / 2]) for draws in self._answering(population)]
         low, high = min(float(b[0]) for b in bounds), max(float(b[1]) for b in bounds)
-        return Interval(self.estimate, low, high, (high - low) / 2, level, math.nan, population)
+        return Interval(self.estimate, low, high, (high - low) / 2, alpha, math.nan, population)
 
     def p(self, margin: float, population: Population, side: Literal["greater", "less"]) -> float:
         found = []

@@ -28,7 +28,7 @@ __all__ = ["CELLS", "Cell", "Row", "calibrate", "calibrate_families", "calibrate
 
 Floats = NDArray[np.float64]
 
-LEVEL = 0.05
+ALPHA = 0.05
 RESAMPLES = 1_000
 RIVALS = 13  # the largest table this was written for has 14 variants
 
@@ -159,24 +159,24 @@ def calibrate_tests(repetitions: int, rng: np.random.Generator) -> list[Row]:
         for _ in range(repetitions):
             a, b = draw(design, rng).scores.astype(np.float64)
             hits += rejects(a, b)
-        rows.append(_row("error", name, population, "true null", design, repetitions, hits / repetitions, LEVEL))
+        rows.append(_row("error", name, population, "true null", design, repetitions, hits / repetitions, ALPHA))
 
     for n_seeds in (5, 10):
         design = replace(same_items, n_seeds=n_seeds)
-        rate("sign flip over seeds", "seeds", design, lambda a, b: sign_flip_seeds(a - b).p_value <= LEVEL)
-    rate("sign flip over items", "items", same_runs, lambda a, b: sign_flip_items(a - b).p_value <= LEVEL)
+        rate("sign flip over seeds", "seeds", design, lambda a, b: sign_flip_seeds(a - b).p_value <= ALPHA)
+    rate("sign flip over items", "items", same_runs, lambda a, b: sign_flip_items(a - b).p_value <= ALPHA)
     one_run = replace(same_runs, n_seeds=1)
-    rate("McNemar of one run", "items", one_run, lambda a, b: bool(mcnemar(a, b).p_value[0] <= LEVEL))
+    rate("McNemar of one run", "items", one_run, lambda a, b: bool(mcnemar(a, b).p_value[0] <= ALPHA))
 
     def pooled(a: Floats, b: Floats) -> bool:
         wins, losses = np.count_nonzero(a > b), np.count_nonzero(a < b)
-        return bool(2 * bdtr(float(min(wins, losses)), wins + losses, 0.5) <= LEVEL)
+        return bool(2 * bdtr(float(min(wins, losses)), wins + losses, 0.5) <= ALPHA)
 
     rate("McNemar pooled over 5 seeds", "items", same_runs, pooled)
     hits = sum(_peeking(rng.standard_normal(10)) for _ in range(repetitions))
     design = replace(same_items, n_seeds=10)
     name = "t over seeds looked at after each of 3 to 10"
-    rows.append(_row("error", name, "seeds", "true null", design, repetitions, hits / repetitions, LEVEL))
+    rows.append(_row("error", name, "seeds", "true null", design, repetitions, hits / repetitions, ALPHA))
     covered = _Count()
     for _ in range(repetitions):
         experiment = draw(one_run, rng)
@@ -195,18 +195,18 @@ def calibrate_families(repetitions: int, rng: np.random.Generator) -> list[Row]:
     for _ in range(repetitions):
         scores = draw(design, rng).scores.astype(np.float64)
         less = {str(k): one_sided_p(crossed(scores[0] - scores[k]), 0.0, "both", "less") for k in range(1, RIVALS + 1)}
-        plain += min(less.values()) <= LEVEL / 2
-        holm += bool(adjust(less, "rivals").rejected(LEVEL / 2))
+        plain += min(less.values()) <= ALPHA / 2
+        holm += bool(adjust(less, "rivals").rejected(ALPHA / 2))
     seeds = replace(design, item_correlation=1.0)
     for _ in range(repetitions):
         means = draw(seeds, rng).scores.mean(axis=2)
         family = max_t({str(k): means[0] - means[k] for k in range(1, RIVALS + 1)}, "rivals", rng, resamples=RESAMPLES)
-        max_t_errors += bool(family.rejected(LEVEL))
+        max_t_errors += bool(family.rejected(ALPHA))
     claim = f"largest of {RIVALS + 1} contradicted"
     found: list[tuple[str, Population, Probit, int, float]] = [
-        (f"{claim} after Holm", "both", design, holm, LEVEL / 2),
-        (f"{claim} without Holm", "both", design, plain, LEVEL / 2),
-        (f"step-down max-T over seeds with {RIVALS} rivals", "seeds", seeds, max_t_errors, LEVEL),
+        (f"{claim} after Holm", "both", design, holm, ALPHA / 2),
+        (f"{claim} without Holm", "both", design, plain, ALPHA / 2),
+        (f"step-down max-T over seeds with {RIVALS} rivals", "seeds", seeds, max_t_errors, ALPHA),
     ]
     return [
         _row("error", name, population, "true null", cell, repetitions, hits / repetitions, nominal)
@@ -249,7 +249,7 @@ def _peeking(values: Floats) -> bool:
     """Whether a t interval excludes zero after any of 3 .. n values."""
     for n in range(3, values.size + 1):
         first = values[:n]
-        if abs(first.mean()) > stdtrit(n - 1, 1 - LEVEL / 2) * first.std(ddof=1) / math.sqrt(n):
+        if abs(first.mean()) > stdtrit(n - 1, 1 - ALPHA / 2) * first.std(ddof=1) / math.sqrt(n):
             return True
     return False
 
@@ -257,7 +257,7 @@ def _peeking(values: Floats) -> bool:
 def _coverage_row(cell: Cell, name: str, population: Population, c: _Count) -> Row:
     n = c.repetitions
     covered = 1 - (c.above + c.below) / n
-    row = _row("coverage", name, population, cell.regime, cell.design, n, covered, 1 - LEVEL)
+    row = _row("coverage", name, population, cell.regime, cell.design, n, covered, 1 - ALPHA)
     return replace(row, above=c.above / n, below=c.below / n, half_width=c.width / n)
 
 

@@ -27,11 +27,11 @@ ENUMERATED = 16  # up to so many seeds the halvings are listed (6,435 of 16), be
 @dataclass(frozen=True)
 class SelfComparison:
     """How many of the ways to halve a method's seeds were tried, and in how many the halves were told apart at the
-    two-sided level; no halvings where the design cannot speak for new seeds and items."""
+    two-sided alpha; no halvings where the design cannot speak for new seeds and items."""
 
     halvings: int
     told_apart: int
-    level: float
+    alpha: float
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def influence(
     b: ArrayLike,
     margin: float = 0.0,
     population: Population = "both",
-    level: float = 0.05,
+    alpha: float = 0.05,
     groups: ArrayLike | None = None,
 ) -> Influence:
     """Does the verdict on A − B > margin flip when one seed, or one group of items, leaves?
@@ -64,7 +64,7 @@ def influence(
     def verdict(seeds: np.ndarray | slice, items: np.ndarray | slice) -> Verdict:
         kept = None if labels is None else labels[items]
         return verdict_of(
-            crossed_paired(first[seeds][:, items], second[seeds][:, items], kept), margin, population, level
+            crossed_paired(first[seeds][:, items], second[seeds][:, items], kept), margin, population, alpha
         )
 
     everything = slice(None)
@@ -84,14 +84,14 @@ def self_comparison(
     groups: ArrayLike | None = None,
     second_groups: ArrayLike | None = None,
     *,
-    level: float = 0.05,
+    alpha: float = 0.05,
     most: int = 20,
 ) -> SelfComparison:
     """A method against itself: one half of its seeds against the other, as independent seeds on the same items.
 
     scores (seeds, items) float, 6 seeds or more (ValueError). All ways to halve the seeds are tried where there are at
     most `most`, else so many that are drawn by `rng`. For new seeds and new items, where the true difference is zero,
-    at most a share `level` of the halvings may be told apart, over many methods and datasets: those of one method share
+    at most a share `alpha` of the halvings may be told apart, over many methods and datasets: those of one method share
     its runs, and those of methods with equal seeds often share their luck.
     """
     array = np.asarray(scores, dtype=np.float64)
@@ -102,10 +102,10 @@ def self_comparison(
     for first in halves:
         c = crossed_unpaired(array[first], array[~first], groups, second_groups)
         if refusal(c, "both") is not None:
-            return SelfComparison(0, 0, level)
-        found = interval(c, "both", level)
+            return SelfComparison(0, 0, alpha)
+        found = interval(c, "both", alpha)
         told_apart += found.decides and (found.low > 0 or found.high < 0)
-    return SelfComparison(len(halves), told_apart, level)
+    return SelfComparison(len(halves), told_apart, alpha)
 
 
 def _halvings(n: int, rng: np.random.Generator, most: int) -> list[NDArray[np.bool_]]:

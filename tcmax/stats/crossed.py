@@ -173,7 +173,7 @@ class Crossed:
 
 @dataclass(frozen=True)
 class Interval:
-    """Estimate ± half_width at confidence 1 − level; `df` belongs to the t quantile that set the width.
+    """Estimate ± half_width at confidence 1 − alpha; `df` belongs to the t quantile that set the width.
 
     Around a proportion by itself low and high are not symmetric, and half_width is half their distance. varies: False
     for *both* where the seeds show no variation at all, and no smoothing stands for it.
@@ -183,7 +183,7 @@ class Interval:
     low: float
     high: float
     half_width: float
-    level: float
+    alpha: float
     df: float
     population: Population
     varies: bool = True
@@ -459,7 +459,7 @@ def average(parts: Sequence[Crossed]) -> Crossed:
     V = Σ V_j / J² and Satterthwaite's ν over the components, and the same for a, b and e. Datasets are
     fixed, not sampled: a claim about datasets in general needs the spread of the J estimates instead.
     n_seeds and n_groups are the smallest, n_items the sum. Of looks of a sequential design the earliest counts, whose
-    level is the least.
+    alpha is the least.
     """
     if not parts:
         raise ValueError("an average needs at least one component")
@@ -485,30 +485,30 @@ def average(parts: Sequence[Crossed]) -> Crossed:
     )
 
 
-def interval(c: Crossed, population: Population, level: float = 0.05) -> Interval:
-    """Two-sided 1 − level interval for the population (module docstring); for a proportion by itself that of
+def interval(c: Crossed, population: Population, alpha: float = 0.05) -> Interval:
+    """Two-sided 1 − alpha interval for the population (module docstring); for a proportion by itself that of
     `crossed_proportion`, whose bounds are the least and the greatest of the populations that it answers to.
 
     Raises ValueError where the design cannot speak for the population: one seed for *seeds* and *both*, one
     group, or scores of whole runs, for *items* and *both*.
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie strictly between 0 and 1, got {level}")
-    here = level if c.spending is None else c.spending.level_here(level)
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha}")
+    here = alpha if c.spending is None else c.spending.alpha_here(alpha)
     found = tails(c, population)
     if c.proportion:
         bounds = [_wilson(c.estimate, n, _quantile(df, here)) for n, df in _sizes(c, population)]
         low, high = min(bound[0] for bound in bounds), max(bound[1] for bound in bounds)
         df = found[int(np.argmin([bound[0] - bound[1] for bound in bounds]))][1]
         varies = all(math.isfinite(n) for n, _ in _sizes(c, population)[:2])
-        return Interval(c.estimate, low, high, (high - low) / 2, level, df, population, varies)
+        return Interval(c.estimate, low, high, (high - low) / 2, alpha, df, population, varies)
     half_width, df = max((_quantile(df, here) * math.sqrt(variance), df) for variance, df in found)
     return Interval(
         estimate=c.estimate,
         low=c.estimate - half_width,
         high=c.estimate + half_width,
         half_width=half_width,
-        level=level,
+        alpha=alpha,
         df=df,
         population=population,
         varies=c.smoothed or _vary(found),
@@ -525,7 +525,7 @@ def one_sided_p(
 ) -> float:
     """p of "d > margin" (greater) or "d < margin" (less): the largest of the t tails behind `interval`.
 
-    It is below level/2 exactly when the interval lies beyond the margin. It is 1 where nothing varied, and for *both*
+    It is below alpha/2 exactly when the interval lies beyond the margin. It is 1 where nothing varied, and for *both*
     where the seeds did not, unless smoothing stands for it. Where S ≥ 6 pairs of binary scores of
     whole runs all differ the same way and the margin is 0, it is that of the exact sign flip, 2^−S.
     """
@@ -568,7 +568,7 @@ def refusal(c: Crossed, population: Population) -> str | None:
     return None
 
 
-def verdict_of(c: Crossed, margin: float, population: Population, level: float = 0.05) -> Verdict:
+def verdict_of(c: Crossed, margin: float, population: Population, alpha: float = 0.05) -> Verdict:
     """The verdict on "d > margin": supported if the interval lies above the margin, contradicted if it
     reaches at most the margin, else undetermined. Where nothing varied it is undetermined, but for pairs of
     binary scores of whole runs that all differ the same way (`one_sided_p`).
@@ -579,10 +579,10 @@ def verdict_of(c: Crossed, margin: float, population: Population, level: float =
     if reason is not None:
         raise ValueError(reason)
     if c.agreeing and margin == 0:
-        if one_sided_p(c, 0.0, population) < level / 2:
+        if one_sided_p(c, 0.0, population) < alpha / 2:
             return "supported"
-        return "contradicted" if one_sided_p(c, 0.0, population, "less") <= level / 2 else "undetermined"
-    found = interval(c, population, level)
+        return "contradicted" if one_sided_p(c, 0.0, population, "less") <= alpha / 2 else "undetermined"
+    found = interval(c, population, alpha)
     if not found.decides:
         return "undetermined"
     if found.low > margin:
@@ -590,8 +590,8 @@ def verdict_of(c: Crossed, margin: float, population: Population, level: float =
     return "contradicted" if found.high <= margin else "undetermined"
 
 
-def equivalence_of(c: Crossed, margin: float, population: Population, level: float = 0.05) -> Verdict:
-    """The verdict on "equal within ± margin" by two one-sided tests at level/2 (Schuirmann 1987): supported
+def equivalence_of(c: Crossed, margin: float, population: Population, alpha: float = 0.05) -> Verdict:
+    """The verdict on "equal within ± margin" by two one-sided tests at alpha/2 (Schuirmann 1987): supported
     if the interval lies inside ± margin, contradicted if wholly outside, else undetermined.
 
     The margin must be positive and fixed beforehand. Non-inferiority is `verdict_of` at margin −m.
@@ -601,7 +601,7 @@ def equivalence_of(c: Crossed, margin: float, population: Population, level: flo
     reason = refusal(c, population)
     if reason is not None:
         raise ValueError(reason)
-    found = interval(c, population, level)
+    found = interval(c, population, alpha)
     if not found.decides:
         return "undetermined"
     if -margin < found.low and found.high < margin:
@@ -644,7 +644,7 @@ def redesigned(c: Crossed, n_seeds: int | None = None, n_items: int | None = Non
 def what_decides(
     c: Crossed,
     margin: float,
-    level: float = 0.05,
+    alpha: float = 0.05,
     population: Population = "both",
     gain: float | None = None,
 ) -> Needed:
@@ -656,24 +656,24 @@ def what_decides(
     d is the observed difference, or `gain`, the smallest difference of interest. No number of seeds suffices
     if and only if |d − margin| ≤ t_{G−1}·√max(b − e, 0), since h(S′) falls to that limit and never below it.
     This is where the interval would just exclude the margin were the estimate to stay: about even odds for a
-    true difference of that size; `power.seeds_needed` asks for more. In a sequential design the level is that of the
+    true difference of that size; `power.seeds_needed` asks for more. In a sequential design the alpha is that of the
     last look.
     """
     if c.spending is not None:
-        level = c.spending.last.level_here(level)
+        alpha = c.spending.last.alpha_here(alpha)
         c = _fixed(c)
     gap = abs((c.estimate if gain is None else gain) - margin)
-    now = interval(c, population, level)
+    now = interval(c, population, alpha)
     if population == "items":
         decided = now.decides and now.half_width < gap
         return Needed(c.n_seeds if decided else None, gap, now.half_width, population)
     floor = 0.0
     if population == "both":
-        floor = _quantile(redesigned(c, 2**60).both_df, level) * math.sqrt(c.item_excess)
+        floor = _quantile(redesigned(c, 2**60).both_df, alpha) * math.sqrt(c.item_excess)
     never = Needed(None, gap, floor, population)
 
     def suffices(n_seeds: int) -> bool:
-        return interval(redesigned(c, n_seeds), population, level).half_width < gap
+        return interval(redesigned(c, n_seeds), population, alpha).half_width < gap
 
     if gap <= floor or not now.decides:
         return never
@@ -694,8 +694,8 @@ def _fixed(c: Crossed) -> Crossed:
     return replace(c, spending=None, parts=tuple(_fixed(part) for part in c.parts))
 
 
-def _quantile(df: float, level: float) -> float:
-    return float(stdtrit(df, 1 - level / 2))
+def _quantile(df: float, alpha: float) -> float:
+    return float(stdtrit(df, 1 - alpha / 2))
 
 
 def tails(c: Crossed, population: Population) -> list[tuple[float, float]]:

@@ -39,7 +39,7 @@ class Improvement:
     estimate: float
     low: float | None
     high: float | None
-    level: float
+    alpha: float
     n_a: int
     n_b: int
 
@@ -88,7 +88,7 @@ def cliffs_delta(a: ArrayLike, b: ArrayLike) -> float:
     return float(np.sign(first[:, np.newaxis] - second).mean())
 
 
-def improvement(a: ArrayLike, b: ArrayLike, level: float = 0.05) -> Improvement:
+def improvement(a: ArrayLike, b: ArrayLike, alpha: float = 0.05) -> Improvement:
     """How often would a fresh run of A beat a fresh run of B? Seeds taken as independent, ties count half.
 
     a (runs of A,), b (runs of B,) float: scores on one fixed test set.
@@ -103,8 +103,8 @@ def improvement(a: ArrayLike, b: ArrayLike, level: float = 0.05) -> Improvement:
     estimate = (cliffs_delta(first, second) + 1) / 2
     n_a, n_b = first.size, second.size
     if min(n_a, n_b) < MIN_SEEDS:
-        return Improvement(estimate, None, None, level, n_a, n_b)
-    z = float(ndtri(1 - level / 2))
+        return Improvement(estimate, None, None, alpha, n_a, n_b)
+    z = float(ndtri(1 - alpha / 2))
     inner = (n_a + n_b) / 2 - 1
 
     def distance(theta: float) -> float:
@@ -115,7 +115,7 @@ def improvement(a: ArrayLike, b: ArrayLike, level: float = 0.05) -> Improvement:
     # an estimate of 0 or 1 is itself a root of `distance`; the bound is the other one
     low = 0.0 if estimate == 0 else float(brentq(distance, 0.0, min(estimate, 1 - 1e-9), xtol=1e-12))
     high = 1.0 if estimate == 1 else float(brentq(distance, max(estimate, 1e-9), 1.0, xtol=1e-12))
-    return Improvement(estimate, low, high, level, n_a, n_b)
+    return Improvement(estimate, low, high, alpha, n_a, n_b)
 
 
 def _runs(values: ArrayLike, name: str) -> Floats:

@@ -28,49 +28,49 @@ BLOCK = 2**18  # counts held at once: more would not stay in the cache
 
 @dataclass(frozen=True)
 class Bounds:
-    """Estimate with a 1 − level interval; n_units is what was counted or resampled, items, groups or
+    """Estimate with a 1 − alpha interval; n_units is what was counted or resampled, items, groups or
     seeds.
     """
 
     estimate: float
     low: float
     high: float
-    level: float
+    alpha: float
     n_units: int
     method: Literal["t", "wilson", "percentile", "bca", "two-level"]
     resamples: int = 0
 
 
-def t_interval(values: ArrayLike, level: float = 0.05) -> Bounds:
+def t_interval(values: ArrayLike, alpha: float = 0.05) -> Bounds:
     """Mean of independent values such as the scores of seeds: mean ± t_{n−1}·sd/√n.
 
     values (n,) float, n ≥ 2 (ValueError). Right for normal values at every n; with three values the
     half-width is 2.5 standard deviations.
     """
     v = np.asarray(values, dtype=np.float64)
-    _check_level(level)
+    _check_level(alpha)
     if v.ndim != 1 or v.size < 2 or not np.isfinite(v).all():
         raise ValueError(f"a t interval needs two finite values, got shape {v.shape}")
     mean = float(v.mean())
-    half_width = float(stdtrit(v.size - 1, 1 - level / 2)) * float(v.std(ddof=1)) / math.sqrt(v.size)
-    return Bounds(mean, mean - half_width, mean + half_width, level, int(v.size), "t")
+    half_width = float(stdtrit(v.size - 1, 1 - alpha / 2)) * float(v.std(ddof=1)) / math.sqrt(v.size)
+    return Bounds(mean, mean - half_width, mean + half_width, alpha, int(v.size), "t")
 
 
-def wilson(successes: int, n: int, level: float = 0.05) -> Bounds:
+def wilson(successes: int, n: int, alpha: float = 0.05) -> Bounds:
     """Accuracy of one trained model on new, independent items: Wilson's (1927) score interval for a
     proportion.
 
     Holds item sampling only: not new seeds, not dependence within groups. All right or all wrong still gives
     an interval of positive width.
     """
-    _check_level(level)
+    _check_level(alpha)
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"a proportion needs 0 <= successes <= n and n >= 1, got {successes} of {n}")
-    z2 = float(ndtri(1 - level / 2)) ** 2
+    z2 = float(ndtri(1 - alpha / 2)) ** 2
     p = successes / n
     centre = (successes + z2 / 2) / (n + z2)
     half_width = math.sqrt(z2 * (n * p * (1 - p) + z2 / 4)) / (n + z2)
-    return Bounds(p, max(0.0, centre - half_width), min(1.0, centre + half_width), level, n, "wilson")
+    return Bounds(p, max(0.0, centre - half_width), min(1.0, centre + half_width), alpha, n, "wilson")
 
 
 def bootstrap(
@@ -79,7 +79,7 @@ def bootstrap(
     rng: np.random.Generator,
     method: Literal["bca", "percentile"] = "bca",
     resamples: int = 10_000,
-    level: float = 0.05,
+    alpha: float = 0.05,
 ) -> Bounds:
     """Interval of a metric that is a function of sums over units (see `crossed.pseudo_values`), resampling
     units.
@@ -94,7 +94,7 @@ def bootstrap(
     decides nothing. Resamples for which the metric is undefined raise ValueError.
     """
     parts = np.asarray(contributions, dtype=np.float64)
-    _check_level(level)
+    _check_level(alpha)
     if method not in ("bca", "percentile"):
         raise ValueError(f"method is bca or percentile, got {method!r}")
     if parts.ndim != 2 or not np.isfinite(parts).all():
@@ -106,11 +106,11 @@ def bootstrap(
     replicates = np.concatenate([statistic(totals) for totals in _resampled_totals(parts, rng, resamples)])
     if not np.isfinite(replicates).all():
         raise ValueError("the metric is undefined on some resamples; give each class or bin more items")
-    probabilities = np.array([level / 2, 1 - level / 2])
+    probabilities = np.array([alpha / 2, 1 - alpha / 2])
     if method == "bca" and np.ptp(replicates) > 0:
         probabilities = _bca_probabilities(probabilities, estimate, replicates, statistic(total - parts))
     low, high = np.quantile(replicates, probabilities)
-    return Bounds(estimate, float(low), float(high), level, parts.shape[0], method, resamples)
+    return Bounds(estimate, float(low), float(high), alpha, parts.shape[0], method, resamples)
 
 
 def two_level_bootstrap(
@@ -118,7 +118,7 @@ def two_level_bootstrap(
     rng: np.random.Generator,
     groups: ArrayLike | None = None,
     resamples: int = 10_000,
-    level: float = 0.05,
+    alpha: float = 0.05,
 ) -> Bounds:
     """Percentile interval of the mean when seeds and items (or groups) are resampled independently of each
     other.
@@ -131,7 +131,7 @@ def two_level_bootstrap(
     Needs 2 seeds and 10 groups (ValueError). n_units is the number of groups.
     """
     d = np.asarray(scores, dtype=np.float64)
-    _check_level(level)
+    _check_level(alpha)
     if d.ndim != 2 or d.shape[0] < 2 or not np.isfinite(d).all():
         raise ValueError(f"scores need shape (seeds >= 2, items) and finite values, got shape {d.shape}")
     codes = np.arange(d.shape[1]) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
@@ -146,13 +146,13 @@ def two_level_bootstrap(
     for by_seed in _resampled_totals(sums.T, rng, resamples):  # (block, seeds + 1), the last column counts scores
         seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=len(by_seed))
         replicates.append((seeds * by_seed[:, :-1]).sum(axis=1) / by_seed[:, -1])
-    low, high = np.quantile(np.concatenate(replicates), [level / 2, 1 - level / 2])
-    return Bounds(float(d.mean()), float(low), float(high), level, n_groups, "two-level", resamples)
+    low, high = np.quantile(np.concatenate(replicates), [alpha / 2, 1 - alpha / 2])
+    return Bounds(float(d.mean()), float(low), float(high), alpha, n_groups, "two-level", resamples)
 
 
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie strictly between 0 and 1, got {level}")
+def _check_level(alpha: float) -> None:
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha}")
 
 
 def resampled_counts(n_units: int, rng: np.random.Generator, resamples: int) -> Iterator[Floats]:

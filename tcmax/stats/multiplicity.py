@@ -41,9 +41,9 @@ class Family:
     controls: Literal["family-wise error", "false discovery rate"]
     resamples: int = 0
 
-    def rejected(self, level: float) -> tuple[str, ...]:
-        """Members whose adjusted p is at most the level."""
-        return tuple(m for m, p in zip(self.members, self.adjusted, strict=True) if p <= level)
+    def rejected(self, alpha: float) -> tuple[str, ...]:
+        """Members whose adjusted p is at most the alpha."""
+        return tuple(m for m, p in zip(self.members, self.adjusted, strict=True) if p <= alpha)
 
     def __str__(self) -> str:
         return f"{self.method} over {len(self.members)} comparisons ({self.name}), controls the {self.controls}"

@@ -68,7 +68,7 @@ class McNemar:
 
 @dataclass(frozen=True)
 class TTest:
-    """Estimate ± half_width at confidence 1 − level, with df and the two-sided p of zero difference."""
+    """Estimate ± half_width at confidence 1 − alpha, with df and the two-sided p of zero difference."""
 
     estimate: float
     low: float
@@ -77,7 +77,7 @@ class TTest:
     standard_error: float
     df: float
     p_value: float
-    level: float
+    alpha: float
 
 
 def sign_flip(
@@ -134,7 +134,7 @@ def sign_flip_seeds(
     """Sign flip over seeds of the paired differences (seeds, items): new seeds on this test set, without
     normality.
 
-    The estimate is the mean difference. Where the floor exceeds the level, no result can reach the level.
+    The estimate is the mean difference. Where the floor exceeds the alpha, no result can reach the alpha.
     """
     d = _scores(difference)
     return replace(sign_flip(d.sum(axis=1), alternative, rng), estimate=float(d.mean()))
@@ -179,7 +179,7 @@ def mcnemar(a: ArrayLike, b: ArrayLike) -> McNemar:
     return McNemar(wins, losses, p)
 
 
-def welch(mean_a: float, sd_a: float, n_a: int, mean_b: float, sd_b: float, n_b: int, level: float = 0.05) -> TTest:
+def welch(mean_a: float, sd_a: float, n_a: int, mean_b: float, sd_b: float, n_b: int, alpha: float = 0.05) -> TTest:
     """A − B for independent seeds, from means, sample standard deviations (divisor n − 1) and numbers of
     runs.
     """
@@ -188,11 +188,11 @@ def welch(mean_a: float, sd_a: float, n_a: int, mean_b: float, sd_b: float, n_b:
     part_a, part_b = sd_a**2 / n_a, sd_b**2 / n_b
     weight = part_a**2 / (n_a - 1) + part_b**2 / (n_b - 1)
     df = (part_a + part_b) ** 2 / weight if weight > 0 else float(min(n_a, n_b) - 1)
-    return _t_test(mean_a - mean_b, math.sqrt(part_a + part_b), df, level)
+    return _t_test(mean_a - mean_b, math.sqrt(part_a + part_b), df, alpha)
 
 
 def corrected_resampled_t(
-    differences: ArrayLike, test_over_train: float, level: float = 0.05, scale: float | None = None
+    differences: ArrayLike, test_over_train: float, alpha: float = 0.05, scale: float | None = None
 ) -> TTest:
     """Mean difference over repeated random train/test splits, whose training sets overlap.
 
@@ -208,7 +208,7 @@ def corrected_resampled_t(
     if d.size < 2 or test_over_train < 0:
         raise ValueError(f"need two splits and a ratio >= 0, got {d.size} and {test_over_train}")
     variance = float(np.var(d, ddof=1)) * (1 / d.size + test_over_train) if varies(d, scale) else 0.0
-    return _t_test(float(d.mean()), math.sqrt(variance), float(d.size - 1), level)
+    return _t_test(float(d.mean()), math.sqrt(variance), float(d.size - 1), alpha)
 
 
 def wilcoxon_datasets(
@@ -300,10 +300,10 @@ def _monte_carlo(
     return (1 + hits) / (1 + resamples)
 
 
-def _t_test(estimate: float, standard_error: float, df: float, level: float) -> TTest:
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie strictly between 0 and 1, got {level}")
-    half_width = float(stdtrit(df, 1 - level / 2)) * standard_error
+def _t_test(estimate: float, standard_error: float, df: float, alpha: float) -> TTest:
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha}")
+    half_width = float(stdtrit(df, 1 - alpha / 2)) * standard_error
     p = 2 * float(stdtr(df, -abs(estimate) / standard_error)) if standard_error > 0 else 1.0
     return TTest(
         estimate=estimate,
@@ -313,5 +313,5 @@ def _t_test(estimate: float, standard_error: float, df: float, level: float) -> 
         standard_error=standard_error,
         df=df,
         p_value=p,
-        level=level,
+        alpha=alpha,
     )

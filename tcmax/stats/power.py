@@ -48,7 +48,7 @@ class Plan:
 
     gain: float
     margin: float
-    level: float
+    alpha: float
     population: Population
     n_seeds: int | None
     n_items: int | None
@@ -71,7 +71,7 @@ class Exaggeration:
 
 
 def power_of(
-    c: Crossed, gain: float, margin: float = 0.0, level: float = 0.05, population: Population = "both"
+    c: Crossed, gain: float, margin: float = 0.0, alpha: float = 0.05, population: Population = "both"
 ) -> float:
     """Probability that "d > margin" comes out supported when the true difference is `gain`, with the parts
     of c.
@@ -82,10 +82,10 @@ def power_of(
     are only an upper bound, would promise up to 13 points too much at 3 seeds. Parts estimated from few seeds are
     themselves uncertain: with S = 5 the seed part is known to a factor of 0.4 to 8.
     """
-    return _chance(c, level, population)(gain - margin)
+    return _chance(c, alpha, population)(gain - margin)
 
 
-def _chance(c: Crossed, level: float, population: Population) -> Callable[[float], float]:
+def _chance(c: Crossed, alpha: float, population: Population) -> Callable[[float], float]:
     """Power as a function of the distance between the true difference and the margin."""
     found = tails(c, population)
     if population != "both":
@@ -93,15 +93,15 @@ def _chance(c: Crossed, level: float, population: Population) -> Callable[[float
         if not variance > 0:
             return lambda gap: 0.0
         df = min(df, LARGE_DF)  # the noncentral t is slow beyond
-        quantile, error = float(stdtrit(df, 1 - level / 2)), math.sqrt(variance)
+        quantile, error = float(stdtrit(df, 1 - alpha / 2)), math.sqrt(variance)
         return lambda gap: 1 - float(nctdtr(df, gap / error, quantile))
     if not c.variance > 0:
         return lambda gap: 0.0
-    half_widths, true_error = _half_widths(c, level), math.sqrt(c.variance)
+    half_widths, true_error = _half_widths(c, alpha), math.sqrt(c.variance)
     return lambda gap: float(ndtr((gap - half_widths) / true_error).mean())
 
 
-def _half_widths(c: Crossed, level: float) -> Floats:
+def _half_widths(c: Crossed, alpha: float) -> Floats:
     """(POINTS,) half-widths of *both* when each part of c is the mean of what will be estimated."""
     parts = c.parts or (c,)
     points = _points(3 * len(parts))
@@ -124,7 +124,7 @@ def _half_widths(c: Crossed, level: float) -> Floats:
         total = sum(variance for variance, _ in source)
         df = source[0][1] if len(source) == 1 else _over(total**2, sum(v**2 / df for v, df in source))
         same = df[:1] if np.ptp(df) == 0 else df
-        widths.append(stdtrit(np.clip(same, 1e-3, LARGE_DF), 1 - level / 2) * np.sqrt(total) / len(parts))
+        widths.append(stdtrit(np.clip(same, 1e-3, LARGE_DF), 1 - alpha / 2) * np.sqrt(total) / len(parts))
     return np.max(widths, axis=0)
 
 
@@ -149,12 +149,12 @@ def _points(dimensions: int) -> Floats:
 
 
 def detectable_gain(
-    c: Crossed, margin: float = 0.0, power: float = 0.8, level: float = 0.05, population: Population = "both"
+    c: Crossed, margin: float = 0.0, power: float = 0.8, alpha: float = 0.05, population: Population = "both"
 ) -> float:
     """The smallest true difference that this design supports with the given power."""
     _check(power)
 
-    chance = _chance(c, level, population)
+    chance = _chance(c, alpha, population)
 
     def missing(gap: float) -> float:
         return chance(gap) - power
@@ -173,7 +173,7 @@ def seeds_needed(
     gain: float,
     margin: float = 0.0,
     power: float = 0.8,
-    level: float = 0.05,
+    alpha: float = 0.05,
     population: Population = "both",
 ) -> Plan:
     """The least number of seeds S′ ≥ 3 on this test set with the given power at the smallest gain of
@@ -187,14 +187,14 @@ def seeds_needed(
     _check_gain(gain, margin, power)
     if population == "items":
         raise ValueError("for given trained models more seeds change nothing; see items_needed")
-    limit = detectable_gain(redesigned(c, n_seeds=UNLIMITED), margin, power, level, population)
+    limit = detectable_gain(redesigned(c, n_seeds=UNLIMITED), margin, power, alpha, population)
 
     def reached(n: int) -> float:
-        return power_of(redesigned(c, n_seeds=n), gain, margin, level, population)
+        return power_of(redesigned(c, n_seeds=n), gain, margin, alpha, population)
 
     found = _least(reached, MIN_UNITS, power)
     best = reached(UNLIMITED if found is None else found)
-    return Plan(gain, margin, level, population, found, c.n_items, best, limit)
+    return Plan(gain, margin, alpha, population, found, c.n_items, best, limit)
 
 
 def items_needed(
@@ -202,7 +202,7 @@ def items_needed(
     gain: float,
     margin: float = 0.0,
     power: float = 0.8,
-    level: float = 0.05,
+    alpha: float = 0.05,
     population: Population = "both",
 ) -> Plan:
     """The least number of test items (of each dataset, in an average) with the given power, the seeds kept.
@@ -213,23 +213,23 @@ def items_needed(
     _check_gain(gain, margin, power)
     if population == "seeds":
         raise ValueError("for a given test set the items do not change; see seeds_needed")
-    limit = detectable_gain(redesigned(c, n_items=UNLIMITED), margin, power, level, population)
+    limit = detectable_gain(redesigned(c, n_items=UNLIMITED), margin, power, alpha, population)
 
     def reached(n: int) -> float:
-        return power_of(redesigned(c, n_items=n), gain, margin, level, population)
+        return power_of(redesigned(c, n_items=n), gain, margin, alpha, population)
 
     found = _least(reached, MIN_UNITS, power)
     best = reached(UNLIMITED if found is None else found)
-    return Plan(gain, margin, level, population, c.n_seeds, found, best, limit)
+    return Plan(gain, margin, alpha, population, c.n_seeds, found, best, limit)
 
 
-def exaggeration(true_gain: float, standard_error: float, df: float = math.inf, level: float = 0.05) -> Exaggeration:
+def exaggeration(true_gain: float, standard_error: float, df: float = math.inf, alpha: float = 0.05) -> Exaggeration:
     """Power, type S and type M of a two-sided t test, were the true difference `true_gain`.
 
     standard_error   true standard error of the estimate, which the test itself estimates with `df` degrees of freedom
                      (none needed at infinity); df >= 1
 
-    The estimate X is normal and significant where |X| exceeds t_{1−level/2} *estimated* standard errors U, with df·U²
+    The estimate X is normal and significant where |X| exceeds t_{1−alpha/2} *estimated* standard errors U, with df·U²
     ~ χ²_df, independent of X: E[|X|; significant] is the mean over U of a normal integral. Gelman and Carlin (2014)
     draw X itself from a t distribution, which is the same at infinity and overstates type M at few degrees of freedom
     (6.9 for 3.6 with three runs against three and a gain of 0.57 standard errors): means have no such tails.
@@ -237,7 +237,7 @@ def exaggeration(true_gain: float, standard_error: float, df: float = math.inf, 
     if true_gain == 0 or standard_error <= 0 or df < 1:
         raise ValueError(f"need a gain other than 0, se > 0 and df >= 1, got {true_gain}, {standard_error}, {df}")
     size = abs(true_gain) / standard_error
-    critical = float(stdtrit(min(df, LARGE_DF), 1 - level / 2))
+    critical = float(stdtrit(min(df, LARGE_DF), 1 - alpha / 2))
 
     def significant(u: float, side: float) -> float:
         """Given U = u, on the right side (1) or the wrong one (-1)."""

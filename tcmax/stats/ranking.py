@@ -34,9 +34,9 @@ Floats = NDArray[np.float64]
 class Ranking:
     """Variants by estimate, best first; all tuples run in that order.
 
-    top         variants that no rival beats: the set of possible best, with confidence 1 − level/2
+    top         variants that no rival beats: the set of possible best, with confidence 1 − alpha/2
     letters     compact letter display: variants that share a letter are not distinguished
-    rank_low,   confidence set of each rank, simultaneous over variants with confidence 1 − level
+    rank_low,   confidence set of each rank, simultaneous over variants with confidence 1 − alpha
     rank_high
     p_values    (V, V) one-sided p of "row beats column", unadjusted
     """
@@ -49,7 +49,7 @@ class Ranking:
     rank_high: tuple[int, ...]
     p_values: tuple[tuple[float, ...], ...]
     population: Population
-    level: float
+    alpha: float
     family: str
 
 
@@ -66,7 +66,7 @@ class CriticalDifference:
     friedman_p: float
     groups: tuple[tuple[str, ...], ...]
     n_datasets: int
-    level: float
+    alpha: float
 
 
 def rank_variants(
@@ -74,7 +74,7 @@ def rank_variants(
     groups: ArrayLike | None = None,
     second_groups: ArrayLike | None = None,
     population: Population = "both",
-    level: float = 0.05,
+    alpha: float = 0.05,
     paired: bool = True,
     larger_is_better: bool = True,
 ) -> Ranking:
@@ -82,9 +82,9 @@ def rank_variants(
 
     scores   variant -> (seeds, items) float on the same items; with `paired`, on the same seeds
 
-    A variant leaves `top` when some rival beats it, one-sided at level/2 after Holm over its rivals. Every
+    A variant leaves `top` when some rival beats it, one-sided at alpha/2 after Holm over its rivals. Every
     variant is compared with all its rivals, so there is no price for having picked the best from the same
-    data: the true best is left out with probability at most level/2 (multiple comparisons with the best, Hsu
+    data: the true best is left out with probability at most alpha/2 (multiple comparisons with the best, Hsu
     1981). Letters and rank sets come from all pairs, two-sided, Holm over the pairs. At least two variants
     (ValueError).
     """
@@ -103,13 +103,13 @@ def rank_variants(
     beaten = []
     for j in range(size):
         rivals = adjust({order[i]: beats[i, j] for i in range(size) if i != j}, f"rivals of {order[j]}")
-        beaten.append(bool(rivals.rejected(level / 2)))
+        beaten.append(bool(rivals.rejected(alpha / 2)))
     family = f"all {size * (size - 1) // 2} pairs of {size} variants"
     pairs = list(itertools.combinations(range(size), 2))
     both_sides = {f"{i},{j}": min(1.0, 2 * min(beats[i, j], beats[j, i])) for i, j in pairs}
     differ = np.zeros((size, size), dtype=bool)
     for (i, j), p in zip(pairs, adjust(both_sides, family).adjusted, strict=True):
-        differ[i, j] = differ[j, i] = p <= level
+        differ[i, j] = differ[j, i] = p <= alpha
     better = differ & (beats < beats.T)  # better[i, j]: i beats j
     return Ranking(
         variants=tuple(order),
@@ -120,12 +120,12 @@ def rank_variants(
         rank_high=tuple((size - better.sum(axis=1)).tolist()),
         p_values=tuple(tuple(row) for row in beats.tolist()),
         population=population,
-        level=level,
+        alpha=alpha,
         family=family,
     )
 
 
-def nemenyi_difference(n_variants: int, n_datasets: int, level: float = 0.05) -> float:
+def nemenyi_difference(n_variants: int, n_datasets: int, alpha: float = 0.05) -> float:
     """By how much mean ranks of k variants over N datasets must differ: CD = q·√(k(k + 1)/(6N)), with q the
     quantile of the studentised range over √2 (Demšar 2006). ValueError under two variants or one dataset.
     """
@@ -133,7 +133,7 @@ def nemenyi_difference(n_variants: int, n_datasets: int, level: float = 0.05) ->
 
     if n_variants < 2 or n_datasets < 1:
         raise ValueError(f"need two variants on one dataset, got {n_variants} on {n_datasets}")
-    q = float(studentized_range.ppf(1 - level, n_variants, np.inf)) / math.sqrt(2)
+    q = float(studentized_range.ppf(1 - alpha, n_variants, np.inf)) / math.sqrt(2)
     return q * math.sqrt(n_variants * (n_variants + 1) / (6 * n_datasets))
 
 
@@ -162,7 +162,7 @@ def letter_display(differ: ArrayLike) -> tuple[str, ...]:
 
 
 def critical_difference(
-    scores: Mapping[str, Sequence[float]], level: float = 0.05, larger_is_better: bool = True
+    scores: Mapping[str, Sequence[float]], alpha: float = 0.05, larger_is_better: bool = True
 ) -> CriticalDifference:
     """Friedman's test over datasets with Nemenyi's critical difference of mean ranks (Demšar 2006).
 
@@ -180,7 +180,7 @@ def critical_difference(
     mean_ranks = rankdata(-table if larger_is_better else table, axis=1).mean(axis=0)
     constant = bool(np.all(mean_ranks == mean_ranks[0]))
     p = 1.0 if constant else float(friedmanchisquare(*table.T).pvalue)
-    width = nemenyi_difference(k, n, level)
+    width = nemenyi_difference(k, n, alpha)
     order = np.argsort(mean_ranks, kind="stable")
     names, ranks = [list(scores)[i] for i in order], mean_ranks[order]
     runs: list[tuple[int, int]] = []
@@ -195,7 +195,7 @@ def critical_difference(
         friedman_p=p,
         groups=tuple(tuple(names[start:stop]) for start, stop in runs),
         n_datasets=n,
-        level=level,
+        alpha=alpha,
     )
 
 

@@ -5,8 +5,8 @@ rules that may look:
 
     e-process   for new seeds on this test set: an interval that holds at all numbers of seeds at once. Nothing has to
                 be planned, not even the largest number of seeds.
-    spending    looks fixed beforehand, the last one at the most seeds allowed. Every look gets its own level for t, so
-                that all looks together err as often as one test at the full level would. Sharper than an e-process, and
+    spending    looks fixed beforehand, the last one at the most seeds allowed. Every look gets its own alpha for t, so
+                that all looks together err as often as one test at the full alpha would. Sharper than an e-process, and
                 its levels also serve intervals for new seeds and new items.
 
 Only the seed level is sequential. Test items are there from the beginning and cap what any number of seeds can decide:
@@ -47,7 +47,7 @@ class AnytimeInterval:
     estimate: float
     low: float
     high: float
-    level: float
+    alpha: float
     n: int
 
 
@@ -55,16 +55,16 @@ class AnytimeInterval:
 class Boundaries:
     """At looks[k] seeds, decide where the one-sided p is at most p_values[k]; NaN-free, in increasing order of looks.
 
-    level   two-sided: all looks together err with probability level/2 on either side
+    alpha   two-sided: all looks together err with probability alpha/2 on either side
     """
 
     looks: tuple[int, ...]
     p_values: tuple[float, ...]
-    level: float
+    alpha: float
     shape: float
 
     def at(self, n_seeds: int) -> float:
-        """The two-sided level of an interval printed at a look. Raises ValueError where there is none."""
+        """The two-sided alpha of an interval printed at a look. Raises ValueError where there is none."""
         if n_seeds not in self.looks:
             raise ValueError(f"{n_seeds} seeds are no look; looks: {', '.join(map(str, self.looks))}")
         return 2 * self.p_values[self.looks.index(n_seeds)]
@@ -74,8 +74,8 @@ class Boundaries:
 class Spending:
     """Where a comparison stands in a sequential design: at the look of n_seeds, one of the `looks` fixed beforehand.
 
-    Turns the level of a whole design into that of t at this look, and the p of t at this look into one that is valid
-    for the whole design: p(x) ≤ level/2 exactly where x ≤ level_here(level)/2. Intervals at `level_here` hold at all
+    Turns the alpha of a whole design into that of t at this look, and the p of t at this look into one that is valid
+    for the whole design: p(x) ≤ alpha/2 exactly where x ≤ alpha_here(alpha)/2. Intervals at `alpha_here` hold at all
     looks together, so that the rule by which one stopped does not matter, nor which pair made one go on.
     """
 
@@ -91,16 +91,16 @@ class Spending:
         """The same design at its last look."""
         return Spending(self.looks[-1], self.looks)
 
-    def level_here(self, level: float) -> float:
-        """The two-sided level of t at this look when all looks together may err `level` of the time.
+    def alpha_here(self, alpha: float) -> float:
+        """The two-sided alpha of t at this look when all looks together may err `alpha` of the time.
 
         Between simulated levels the boundary is interpolated, log against log. Under the smallest one the looks share
-        the level by Bonferroni, which errs on the safe side.
+        the alpha by Bonferroni, which errs on the safe side.
         """
         totals, here = self._simulated
-        if level < totals[0]:
-            return level * self._share
-        return float(np.exp(np.interp(math.log(level), np.log(totals), np.log(here))))
+        if alpha < totals[0]:
+            return alpha * self._share
+        return float(np.exp(np.interp(math.log(alpha), np.log(totals), np.log(here))))
 
     def p(self, p_here: float) -> float:
         """The one-sided p of the whole design for a one-sided p at this look; 1 where it is beyond any use."""
@@ -122,7 +122,7 @@ class Spending:
     @property
     def _simulated(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Levels of whole designs, and those at this look; both increase."""
-        boundaries = [_boundaries(self.looks, level) for level in SIMULATED_LEVELS]
+        boundaries = [_boundaries(self.looks, alpha) for alpha in SIMULATED_LEVELS]
         return SIMULATED_LEVELS, tuple(found.at(self.n_seeds) for found in boundaries)
 
 
@@ -149,7 +149,7 @@ def log_e(
     normal distribution of the effect mean/sd, over its likelihood at no effect. With no effect E has mean 1 at every n,
     also conditional on the past, so that it exceeds 1/ε *ever* with probability at most ε (Ville 1939), whatever the
     sd. Where the mean is below the margin E is smaller still, value by value, since it increases with the mean, all
-    else equal. So stopping when log E ≥ log(2/level) errs at most level/2 of the time, however often one looks.
+    else equal. So stopping when log E ≥ log(2/alpha) errs at most alpha/2 of the time, however often one looks.
 
     1 for one value (one unit of evidence is none), and for values without any variation, which normal ones never lack:
     none beyond rounding of `scale`, the largest absolute score behind the values (their own when not given).
@@ -167,12 +167,12 @@ def log_e(
 
 
 def anytime_interval(
-    values: ArrayLike, level: float = 0.05, spread: float = SPREAD, scale: float | None = None
+    values: ArrayLike, alpha: float = 0.05, spread: float = SPREAD, scale: float | None = None
 ) -> AnytimeInterval:
     """The mean with bounds that all looks share: the margins that `log_e` has not yet ruled out on either side.
 
     values (n,) float; scale as in `log_e`. However many seeds are looked at, and whenever one stops, a bound is on the
-    wrong side of the truth with probability at most level/2 each. Simulated with a look after each of 3 to 20 seeds:
+    wrong side of the truth with probability at most alpha/2 each. Simulated with a look after each of 3 to 20 seeds:
     1.0 % on a side where 2.5 are allowed, against 11.5 for t intervals. The price is width: at 12 seeds 1.7 times that
     of t. Under 5 seeds (spread 1), and where nothing varies, there are no finite bounds. Raises ValueError as `log_e`
     does. Oracle: `log_e` on a grid of
@@ -181,13 +181,13 @@ def anytime_interval(
     from scipy.optimize import brentq
 
     x = np.asarray(values, dtype=np.float64)
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie strictly between 0 and 1, got {level}")
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha}")
     log_e(x, spread=spread)  # checks
     n, mean, squares = x.size, float(x.mean()), float(np.sum((x - x.mean()) ** 2))
-    enough, most = math.log(2 / level), (n - 1) / 2 * math.log1p(n * spread**2) + math.log(2)
+    enough, most = math.log(2 / alpha), (n - 1) / 2 * math.log1p(n * spread**2) + math.log(2)
     if not varies(x, scale) or most <= enough:
-        return AnytimeInterval(mean, -math.inf, math.inf, level, n)
+        return AnytimeInterval(mean, -math.inf, math.inf, alpha, n)
 
     def missing(distance: float) -> float:
         """How much evidence is missing against a margin this far below the mean; on the other side by symmetry."""
@@ -197,17 +197,17 @@ def anytime_interval(
     while missing(far) < 0:
         far *= 2
     half = float(brentq(missing, 0.0, far, xtol=1e-12 * far))
-    return AnytimeInterval(mean, mean - half, mean + half, level, n)
+    return AnytimeInterval(mean, mean - half, mean + half, alpha, n)
 
 
 def spending_boundaries(
     looks: Sequence[int],
-    level: float = 0.05,
+    alpha: float = 0.05,
     shape: float = SHAPE,
     rng: np.random.Generator | None = None,
     repetitions: int = 400_000,
 ) -> Boundaries:
-    """One-sided p of the t test at which each look decides, when level·(n/n_max)^shape / 2 may be spent up to n seeds.
+    """One-sided p of the t test at which each look decides, when alpha·(n/n_max)^shape / 2 may be spent up to n seeds.
 
     looks   increasing numbers of seeds, the first 3 or more (ValueError); all must be fixed beforehand, the last one
             being the most seeds that will be run. A look that is skipped later costs power and no error.
@@ -221,8 +221,8 @@ def spending_boundaries(
     at = [int(n) for n in looks]
     if not at or at[0] < MIN_SEEDS or any(b <= a for a, b in itertools.pairwise(at)):
         raise ValueError(f"looks need increasing numbers of seeds from {MIN_SEEDS} on, got {list(looks)}")
-    if not 0 < level < 1 or not shape > 0:
-        raise ValueError(f"level must lie strictly between 0 and 1 and shape above 0, got {level} and {shape}")
+    if not 0 < alpha < 1 or not shape > 0:
+        raise ValueError(f"alpha must lie strictly between 0 and 1 and shape above 0, got {alpha} and {shape}")
     generator = np.random.default_rng(0) if rng is None else rng
     total, squares, running, spent = np.zeros(repetitions), np.zeros(repetitions), np.ones(repetitions, dtype=bool), 0
     found, before = [], 0
@@ -235,7 +235,7 @@ def spending_boundaries(
             squares += generator.chisquare(new - 1, repetitions)
         total += new * mean
         t = total / math.sqrt(n) / np.sqrt(squares / (n - 1))
-        allowed = level / 2 * (n / at[-1]) ** shape
+        allowed = alpha / 2 * (n / at[-1]) ** shape
         if before:
             # Either side is one sample of the same: their average is less noisy than one.
             still = np.abs(t[running])
@@ -248,12 +248,12 @@ def spending_boundaries(
         running &= ~stopped
         found.append(float(stdtr(n - 1, -edge)))
         before = n
-    return Boundaries(tuple(at), tuple(found), level, shape)
+    return Boundaries(tuple(at), tuple(found), alpha, shape)
 
 
 @cache
-def _boundaries(looks: tuple[int, ...], level: float) -> Boundaries:
-    return spending_boundaries(looks, level)
+def _boundaries(looks: tuple[int, ...], alpha: float) -> Boundaries:
+    return spending_boundaries(looks, alpha)
 
 
 def _log_e(mean: float, squares: float, n: int, margin: float, side: str, spread: float) -> float:

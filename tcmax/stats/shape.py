@@ -54,7 +54,7 @@ class Skewed:
     estimate: float
     low: float
     high: float
-    level: float
+    alpha: float
     n: int
     skewness: float
 
@@ -119,7 +119,7 @@ def tail_shape(values: ArrayLike, groups: ArrayLike | None = None) -> Shape:
     return Shape(n, skewness, skewness_limit, abs(outlier), outlier_limit, tuple(flags))
 
 
-def skewness_corrected(values: ArrayLike, level: float = 0.05) -> Skewed:
+def skewness_corrected(values: ArrayLike, alpha: float = 0.05) -> Skewed:
     """Mean of independent values with Hall's (1992) interval, which turns the t statistic of a skewed sample into one
     that is nearly symmetric.
 
@@ -133,15 +133,15 @@ def skewness_corrected(values: ArrayLike, level: float = 0.05) -> Skewed:
     v = np.asarray(values, dtype=np.float64)
     if v.ndim != 1 or v.size < 10 or not np.isfinite(v).all():
         raise ValueError(f"a correction for skewness needs 10 finite values, got shape {v.shape}")
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie strictly between 0 and 1, got {level}")
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha}")
     n, mean, spread = v.size, float(v.mean()), float(v.std(ddof=1))
     if not varies(v):
-        return Skewed(mean, mean, mean, level, n, 0.0)
+        return Skewed(mean, mean, mean, alpha, n, 0.0)
     g = float(_moments(v[np.newaxis])[0][0])
-    quantile = float(stdtrit(n - 1, 1 - level / 2)) / math.sqrt(n)
+    quantile = float(stdtrit(n - 1, 1 - alpha / 2)) / math.sqrt(n)
     low, high = (mean - spread * _untransformed(side * quantile, g, n) for side in (1, -1))
-    return Skewed(mean, low, high, level, n, g)
+    return Skewed(mean, low, high, alpha, n, g)
 
 
 def _untransformed(x: float, g: float, n: int) -> float:

@@ -36,7 +36,7 @@ class Aggregate:
     estimate: float
     low: float | None
     high: float | None
-    level: float
+    alpha: float
     n_datasets: int
     n_seeds: int
 
@@ -50,13 +50,13 @@ class Profile:
     share: tuple[float, ...]
     low: tuple[float, ...] | None
     high: tuple[float, ...] | None
-    level: float
+    alpha: float
     n_datasets: int
     n_seeds: int
 
 
 def interquartile_means(
-    scores: Suite, rng: np.random.Generator, resamples: int = 2_000, level: float = 0.05
+    scores: Suite, rng: np.random.Generator, resamples: int = 2_000, alpha: float = 0.05
 ) -> tuple[Aggregate, ...]:
     """Mean of the middle half of all runs of the suite: less moved by one collapsed run than a mean, less blind than a
     median.
@@ -74,12 +74,12 @@ def interquartile_means(
         if n_seeds >= MIN_SEEDS:
             drawn = [values[rng.integers(0, values.size, (resamples, values.size))] for values in runs]
             means = trim_mean(np.concatenate(drawn, axis=1), CUT, axis=1)
-            low, high = (float(bound) for bound in np.quantile(means, [level / 2, 1 - level / 2]))
-        made.append(Aggregate(variant, estimate, low, high, level, len(runs), n_seeds))
+            low, high = (float(bound) for bound in np.quantile(means, [alpha / 2, 1 - alpha / 2]))
+        made.append(Aggregate(variant, estimate, low, high, alpha, len(runs), n_seeds))
     return tuple(made)
 
 
-def performance_profiles(scores: Suite, thresholds: ArrayLike, level: float = 0.05) -> tuple[Profile, ...]:
+def performance_profiles(scores: Suite, thresholds: ArrayLike, alpha: float = 0.05) -> tuple[Profile, ...]:
     """How likely does a run of a variant score above τ? Share of runs above each threshold, averaged over datasets.
 
     thresholds (T,) in the scores' unit. A profile that lies above another one everywhere is that of a variant whose
@@ -97,16 +97,16 @@ def performance_profiles(scores: Suite, thresholds: ArrayLike, level: float = 0.
     made = []
     for variant, runs in _checked(scores).items():
         above = [[int(np.count_nonzero(values > threshold)) for values in runs] for threshold in at]
-        parts = [[wilson(k, len(values), level) for k, values in zip(row, runs, strict=True)] for row in above]
+        parts = [[wilson(k, len(values), alpha) for k, values in zip(row, runs, strict=True)] for row in above]
         n_seeds = min(map(len, runs))
         curve = [_averaged([(p.estimate, p.low, p.high) for p in row]) for row in parts]
         share, low, high = (tuple(column) for column in zip(*curve, strict=True))
         bounds = (low, high) if n_seeds >= MIN_SEEDS else (None, None)
-        made.append(Profile(variant, tuple(at.tolist()), share, bounds[0], bounds[1], level, len(runs), n_seeds))
+        made.append(Profile(variant, tuple(at.tolist()), share, bounds[0], bounds[1], alpha, len(runs), n_seeds))
     return tuple(made)
 
 
-def improvement_matrix(scores: Suite, level: float = 0.05) -> dict[tuple[str, str], Improvement]:
+def improvement_matrix(scores: Suite, alpha: float = 0.05) -> dict[tuple[str, str], Improvement]:
     """How often would a fresh run of row beat a fresh run of column on a dataset of the suite? Ties count half.
 
     θ = Σ_j θ_j / J over datasets, each θ_j with its interval by `effects.improvement`; the intervals are combined by
@@ -118,14 +118,14 @@ def improvement_matrix(scores: Suite, level: float = 0.05) -> dict[tuple[str, st
     runs = _checked(scores)
     found = {}
     for a, b in itertools.permutations(runs, 2):
-        parts = [improvement(x, y, level) for x, y in zip(runs[a], runs[b], strict=True)]
+        parts = [improvement(x, y, alpha) for x, y in zip(runs[a], runs[b], strict=True)]
         n_a, n_b = min(map(len, runs[a])), min(map(len, runs[b]))
         known = [(p.estimate, p.low, p.high) for p in parts if p.low is not None and p.high is not None]
         if len(known) == len(parts):
-            found[a, b] = Improvement(*_averaged(known), level, n_a, n_b)
+            found[a, b] = Improvement(*_averaged(known), alpha, n_a, n_b)
         else:
             theta = sum(part.estimate for part in parts) / len(parts)
-            found[a, b] = Improvement(theta, None, None, level, n_a, n_b)
+            found[a, b] = Improvement(theta, None, None, alpha, n_a, n_b)
     return found
 
 

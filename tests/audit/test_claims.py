@@ -70,7 +70,7 @@ def plain(rng, levels, **options):
     return {v: {"correct.own": accurate(rng, level, **options)} for v, level in levels.items()}
 
 
-def both(d, level=0.05):
+def both(d, alpha=0.05):
     """Longhand: estimate, low, high and one-sided p against 0 for new seeds and new items."""
     (S, n), mean = d.shape, d.mean()
     a = ((d.mean(axis=1) - mean) ** 2).sum() / (S * (S - 1))
@@ -81,7 +81,7 @@ def both(d, level=0.05):
     v = a0 + max(b - e, 0)
     nu = max(v**2 / (a0**2 / (S - 1) + b**2 / (n - 1)), min(S - 1, n - 1))
     tails = [(v, nu), (a, S - 1), (b, n - 1)]
-    half = max(scipy.stats.t.ppf(1 - level / 2, df) * math.sqrt(x) for x, df in tails)
+    half = max(scipy.stats.t.ppf(1 - alpha / 2, df) * math.sqrt(x) for x, df in tails)
     return mean, mean - half, mean + half
 
 
@@ -206,8 +206,8 @@ def test_a_free_search_over_pairs_pays_for_every_pair(tmp_path):
     assert {row["family"] for row in rows} == {"p of the statement, 12 parts of claim claim-0"}
     least = min(rows, key=lambda row: row["p_greater"])
     won, lost = (scores[least["dataset"]][least[side]]["correct.own"] for side in "ab")
-    # the level at which the two-sided interval just reaches 0 is twice the one-sided p
-    p = scipy.optimize.brentq(lambda level: both(won - lost, level)[1], 1e-9, 0.9) / 2
+    # the alpha at which the two-sided interval just reaches 0 is twice the one-sided p
+    p = scipy.optimize.brentq(lambda alpha: both(won - lost, alpha)[1], 1e-9, 0.9) / 2
     assert least["p_adjusted"] == pytest.approx(min(1, 12 * p))
     assert p < 0.025 <= 12 * p
     assert verdict["verdict"] == "undetermined"
@@ -575,7 +575,7 @@ def test_a_claim_that_cannot_be_tested_gets_its_reason(tmp_path):
 def test_the_expected_number_of_false_supports_counts_testable_claims(tmp_path):
     rng = np.random.default_rng(18)
     judge = judge_of(tmp_path, {"toy": plain(rng, {"a": 0.7, "b": 0.7})})
-    judge({}, {"level": 0.1}, {"relation": "largest of", "rivals": None})
+    judge({}, {"alpha": 0.1}, {"relation": "largest of", "rivals": None})
     assert judge.lines[-1].endswith("at most 0.1.")
     head = parquet.header(tmp_path / "made-up" / "verdicts.parquet")
     assert head["expected_false_supported"] == pytest.approx(0.1)
@@ -689,9 +689,9 @@ def test_a_calibration_error_cannot_be_claimed(tmp_path):
 def test_constant_gains_of_rounded_scores_over_datasets_decide_nothing(tmp_path):
     datasets = ("one", "two", "three", "four")
     judge = judge_of(tmp_path, {d: plain(np.random.default_rng(1), {"a": 0.7, "b": 0.7}) for d in datasets}, datasets)
-    for dataset, level in zip(datasets, (0.6, 0.05, 0.16, 0.3), strict=True):  # their gains differ in the last bit
+    for dataset, alpha in zip(datasets, (0.6, 0.05, 0.16, 0.3), strict=True):  # their gains differ in the last bit
         scores = plain(np.random.default_rng(1), {"a": 0.7, "b": 0.7})
-        runs = {("a", "macro_f1"): [round(level + 0.01, 2)] * 5, ("b", "macro_f1"): [level] * 5}
+        runs = {("a", "macro_f1"): [round(alpha + 0.01, 2)] * 5, ("b", "macro_f1"): [alpha] * 5}
         write_items(tmp_path / "made-up" / dataset, scores, seeds=(0, 1, 2, 3, 4), runs=runs)
     for quantifier in ("datasets in general", "average over the named datasets"):
         claim = {"metric": "macro_f1", "population": "seeds", "quantifier": quantifier}

@@ -42,7 +42,7 @@ def only(tmp_path, **changes):
 
 def test_the_smallest_claim_has_the_documented_defaults(tmp_path):
     claim = only(tmp_path)
-    assert (claim.datasets, claim.quantifier, claim.population, claim.level, claim.margin, claim.seed_pairing) == (
+    assert (claim.datasets, claim.quantifier, claim.population, claim.alpha, claim.margin, claim.seed_pairing) == (
         "all",
         "each dataset",
         "both",
@@ -163,8 +163,8 @@ MISTAKES = [
     ({"selection": "first"}, "selection: input should be 'last'"),
     ({"population": "printed table"}, "population: claims about a printed table are judged from the table"),
     ({"population": "everything"}, "population: input should be 'seeds'"),
-    ({"level": 0.5}, "level: input should be less than 0.5"),
-    ({"level": 0}, "level: input should be greater than 0"),
+    ({"alpha": 0.5}, "alpha: input should be less than 0.5"),
+    ({"alpha": 0}, "alpha: input should be greater than 0"),
     ({"seed_pairing": "yes"}, "seed_pairing: input should be 'paired'"),
     ({"reason": "because"}, "reason and data_needed belong to a claim with `testable: false`"),
     (

@@ -23,7 +23,7 @@ def write(path, verdicts, sha="1" * 64, text="A beats B."):
     row = dict.fromkeys(kinds.VERDICTS.columns, "x") | {
         "text": text,
         "margin": 0.0,
-        "level": 0.05,
+        "alpha": 0.05,
         "estimate": 0.01,
         "low": -0.01,
         "high": 0.03,

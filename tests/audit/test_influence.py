@@ -113,7 +113,7 @@ def written(tmp_path, content, seeds):
 
 
 def test_three_seeds_are_the_fewest_and_none_of_them_leaves(tmp_path):
-    content = {label: {"nll.own": scores(level)[:3]} for label, level in (("a", 1.0), ("b", 0.0))}
+    content = {label: {"nll.own": scores(alpha)[:3]} for label, alpha in (("a", 1.0), ("b", 0.0))}
     verdict, influence = written(tmp_path, content, range(3))
     assert verdict == "supported"
     assert influence.in_words == "too few seeds, groups and datasets to leave one out"

@@ -62,11 +62,11 @@ def test_the_printed_formula():
     assert break_even_discordance(0.007, 744) == pytest.approx(744 * 0.007**2 / 3.84 + 0.007**2, rel=1e-3)
 
 
-@given(gap=st.floats(0.001, 10), n=st.integers(2, 30), level=st.sampled_from([0.01, 0.05]))
-def test_at_the_break_even_seed_sd_welch_sits_on_the_level(gap: float, n: int, level: float):
-    sd = break_even_seed_sd(gap, n, n, level)
+@given(gap=st.floats(0.001, 10), n=st.integers(2, 30), alpha=st.sampled_from([0.01, 0.05]))
+def test_at_the_break_even_seed_sd_welch_sits_on_the_level(gap: float, n: int, alpha: float):
+    sd = break_even_seed_sd(gap, n, n, alpha)
     p = stats.ttest_ind_from_stats(gap, sd, n, 0, sd, n, equal_var=False).pvalue
-    assert p == pytest.approx(level, rel=1e-6)
+    assert p == pytest.approx(alpha, rel=1e-6)
 
 
 def test_three_against_three_divides_the_gap_by_2_27():
@@ -106,7 +106,7 @@ def test_limits_all_right_and_all_wrong():
         lambda: break_even_discordance(1.2, 10),
         lambda: break_even_discordance(0.1, 0),
         lambda: break_even_seed_sd(1, 1, 3),
-        lambda: break_even_seed_sd(1, 3, 3, level=0),
+        lambda: break_even_seed_sd(1, 3, 3, alpha=0),
     ],
 )
 def test_senseless_arguments_are_refused(call):

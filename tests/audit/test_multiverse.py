@@ -58,13 +58,13 @@ def test_every_reading_is_the_verdict_of_its_own_choices(tmp_path):
     found = judged(tmp_path, data)
     assert found.universes[0].choices[1:] == (
         ("population", "both"),
-        ("level", "0.05"),
+        ("alpha", "0.05"),
         ("metric", "nll"),
         ("read-out", "own"),
         ("seeds", "paired"),
         ("datasets", "all"),
     )
-    assert len(found.universes) == 2 * 2 * 2 * 3  # population, level, seeds, datasets
+    assert len(found.universes) == 2 * 2 * 2 * 3  # population, alpha, seeds, datasets
     for universe in found.universes:
         choices = dict(universe.choices)
         words = []
@@ -73,7 +73,7 @@ def test_every_reading_is_the_verdict_of_its_own_choices(tmp_path):
                 continue
             compare = crossed_paired if choices["seeds"] == "paired" else crossed_unpaired
             c = compare(content["a"]["nll.own"], content["b"]["nll.own"])
-            words.append(verdict_of(c, 0.0, choices["population"], float(choices["level"])))
+            words.append(verdict_of(c, 0.0, choices["population"], float(choices["alpha"])))
         if set(words) == {"supported"}:
             assert universe.verdict == "supported"
         elif "contradicted" not in words:
@@ -87,7 +87,7 @@ def test_the_choice_that_decides_is_named(tmp_path):
     assert found.counts == {"supported": 8, "contradicted": 8}
     assert found.by_option["metric", "nll"] == (8, 8)
     assert found.by_option["metric", "nll_calibrated"] == (0, 8)
-    assert found.by_option["level", "0.01"] == (4, 8)
+    assert found.by_option["alpha", "0.01"] == (4, 8)
     assert found.in_words == (
         "supported in 8 of 16 readings, contradicted in 8; least often with metric nll_calibrated (0 of 8)"
     )
@@ -104,7 +104,7 @@ def test_what_a_claim_is_about_is_not_varied(tmp_path):
     for change, name, options in (
         ({"population": "items"}, "population", ("items",)),
         ({"population": "seeds"}, "population", ("seeds", "both")),
-        ({"level": 0.1}, "level", ("0.1", "0.05", "0.01")),
+        ({"alpha": 0.1}, "alpha", ("0.1", "0.05", "0.01")),
         ({"metric": "brier"}, "metric", ("brier",)),
         ({"readout": "own"}, "read-out", ("own",)),
         ({"subject": "a", "rivals": "a", "readout": "own", "rival_readout": "joint"}, "seeds", ("paired",)),
@@ -142,11 +142,11 @@ def test_shares_are_counted_over_readings_and_single_options_left_out():
     found = Multiverse(
         "c",
         "supported",
-        tuple(Universe((("level", str(k)), ("metric", "nll")), word) for k, word in enumerate(words)),
+        tuple(Universe((("alpha", str(k)), ("metric", "nll")), word) for k, word in enumerate(words)),
     )
     assert (found.agreeing, found.counts) == (2, {"supported": 2, "undetermined": 1})
-    assert found.by_option == {("level", "0"): (1, 1), ("level", "1"): (0, 1), ("level", "2"): (1, 1)}
-    assert found.least == (("level", "1"), (0, 1))
+    assert found.by_option == {("alpha", "0"): (1, 1), ("alpha", "1"): (0, 1), ("alpha", "2"): (1, 1)}
+    assert found.least == (("alpha", "1"), (0, 1))
 
 
 def test_the_record_holds_every_reading_with_its_choices(tmp_path):
@@ -156,7 +156,7 @@ def test_the_record_holds_every_reading_with_its_choices(tmp_path):
     table = parquet.read(tmp_path / "made-up" / "multiverse.parquet", kinds.MULTIVERSE).to_pydict()
     assert len(table["claim"]) == 16 * len(CHOICES)
     first = dict(zip(table["choice"][: len(CHOICES)], table["option"], strict=False))
-    assert first["level"] == "0.05"
+    assert first["alpha"] == "0.05"
     assert table["verdict"].count("contradicted") == 8 * len(CHOICES)
 
 

@@ -193,10 +193,10 @@ def test_overlap_is_called_only_where_rounding_lets_it(b: str, overlap: str):
         lambda: seed_sd(1.0, 3, "iqr"),  # type: ignore[arg-type]
         lambda: paired_bounds(1, 0, 1, 3),
         lambda: paired_bounds(1, 1, 1, 1),
-        lambda: paired_bounds(1, 1, 1, 3, level=1.0),
+        lambda: paired_bounds(1, 1, 1, 3, alpha=1.0),
         lambda: welch_range(around(1, 0.1), around(0, 0.1), 3, around(0, 0.1), around(1, 0.1), 3),
     ],
 )
 def test_senseless_arguments_are_refused(call):
-    with pytest.raises(ValueError, match=r"at least 2 runs|spread|unknown reading|level must"):
+    with pytest.raises(ValueError, match=r"at least 2 runs|spread|unknown reading|alpha must"):
         call()

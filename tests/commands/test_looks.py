@@ -16,10 +16,10 @@ PLAN = (4, 8, 12)
 ITEMS = 300
 
 
-def scores(level, seeds, seed_noise=0.0, item_noise=0.0, noise=0.1):
-    rng = np.random.default_rng([7, round(level * 1000), round(seed_noise * 1000), round(item_noise * 1000)])
+def scores(alpha, seeds, seed_noise=0.0, item_noise=0.0, noise=0.1):
+    rng = np.random.default_rng([7, round(alpha * 1000), round(seed_noise * 1000), round(item_noise * 1000)])
     per_seed = seed_noise * rng.normal(size=(12, 1))
-    return (level + per_seed + item_noise * rng.normal(size=ITEMS) + noise * rng.normal(size=(12, ITEMS)))[:seeds]
+    return (alpha + per_seed + item_noise * rng.normal(size=ITEMS) + noise * rng.normal(size=(12, ITEMS)))[:seeds]
 
 
 def written(tmp_path, seeds):
@@ -70,7 +70,7 @@ def test_every_look_is_recorded_and_the_plan_cannot_change(tmp_path):
     record = json.loads((tmp_path / "made-up" / "looks.json").read_text())
     assert record["looks"] == [4, 8, 12]
     assert list(record["taken"]) == ["4", "8"]
-    assert record["taken"]["8"]["level"] == pytest.approx(2 * spending_boundaries(PLAN).p_values[1])
+    assert record["taken"]["8"]["alpha"] == pytest.approx(2 * spending_boundaries(PLAN).p_values[1])
     assert {pair["a"] for pair in record["taken"]["4"]["pairs"]} == {"ahead", "open", "capped"}
     before = (tmp_path / "made-up" / "looks.json").read_bytes()
     for plan, metric in (((4, 8, 16), "nll"), (PLAN, "accuracy")):

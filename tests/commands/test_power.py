@@ -16,14 +16,14 @@ RNG = np.random.default_rng(3)
 SEEDS, ITEMS = 6, 200
 
 
-def correct(level, seeds=SEEDS):
+def correct(alpha, seeds=SEEDS):
     difficulty = np.random.default_rng(1).normal(size=ITEMS) + RNG.normal(size=ITEMS)  # shared, and the method's own
-    return (level + difficulty + RNG.normal(size=(seeds, ITEMS)) + 0.3 * RNG.normal(size=(seeds, 1)) > 0).astype(float)
+    return (alpha + difficulty + RNG.normal(size=(seeds, ITEMS)) + 0.3 * RNG.normal(size=(seeds, 1)) > 0).astype(float)
 
 
 @pytest.fixture
 def scored(tmp_path):
-    scores = {label: {"correct.own": correct(level)} for label, level in (("a", 1.0), ("b", 0.8), ("c", 0.9))}
+    scores = {label: {"correct.own": correct(alpha)} for label, alpha in (("a", 1.0), ("b", 0.8), ("c", 0.9))}
     write_items(tmp_path / "made-up" / "toy", scores, seeds=range(SEEDS))
     return tmp_path, {label: matrix["correct.own"] for label, matrix in scores.items()}
 

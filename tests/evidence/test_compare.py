@@ -182,7 +182,7 @@ def test_the_best_rival_is_the_best_other_variant_but_no_sibling(five):
 
 def test_for_a_metric_where_less_is_better_the_best_rival_is_the_lowest(tmp_path):
     rng = np.random.default_rng(0)
-    scores = {v: {"nll.own": rng.random((3, 30)) + level} for v, level in (("a", 0), ("b", 1), ("c", 2))}
+    scores = {v: {"nll.own": rng.random((3, 30)) + alpha} for v, alpha in (("a", 0), ("b", 1), ("c", 2))}
     write_items(tmp_path / "made-up" / "toy", scores)
     compare(made_up("abc"), tmp_path)
     rows = rows_of(tmp_path)
@@ -510,7 +510,7 @@ def test_halves_of_a_variant_are_compared_with_each_other(tmp_path):
         found = interval(crossed_unpaired(x[first], x[~first]), "both")
         apart += found.low > 0 or found.high < 0
     header = parquet.header(tmp_path / "made-up" / "evidence.parquet")
-    assert header["self_comparisons"]["toy"]["a"] == {"halvings": 10, "told_apart": apart, "level": 0.05}
+    assert header["self_comparisons"]["toy"]["a"] == {"halvings": 10, "told_apart": apart, "alpha": 0.05}
     assert set(header["self_comparisons"]["toy"]) == {"a", "b", "c"}
 
 

@@ -100,7 +100,7 @@ def written(folder, counts):
     """Item scores of base, a, b and c with so many seeds each; a is ahead of base by a little."""
     rng = np.random.default_rng(5)
     levels = {"base": 0.0, "a": 0.3, "b": 0.25, "c": 0.0}
-    effects = {name: level + 0.15 * rng.normal(size=(8, 1)) for name, level in levels.items()}
+    effects = {name: alpha + 0.15 * rng.normal(size=(8, 1)) for name, alpha in levels.items()}
     scores = {name: effects[name] + 0.1 * rng.normal(size=(8, 40)) for name in levels}
     content = {name: {"nll.own": scores[name][:n]} for name, n in counts.items()}
     write_items(folder / "made-up" / "toy", content, seeds={name: range(n) for name, n in counts.items()})
@@ -119,7 +119,7 @@ def test_pairs_share_the_seeds_that_both_ran_and_are_corrected_for_all_looks(tmp
             expected = interval(crossed_paired(scores[variant][:n], scores["base"][:n]), population, boundaries.at(n))
             assert (row["n_seeds"], row["pairing"]) == (n, "paired")
             assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
-            assert (row["p"] <= row["level"]) == (row["low"] > 0 or row["high"] < 0)
+            assert (row["p"] <= row["alpha"]) == (row["low"] > 0 or row["high"] < 0)
             assert "sequential design, looks at 3, 5 or 8 seeds" in row["notes"]
     lines, _ = audit_claims(experiment, tmp_path, one_claim(tmp_path, subject="a", rivals="base"))
     (verdict,) = parquet.read(tmp_path / "made-up" / "verdicts.parquet", kinds.VERDICTS).to_pylist()
@@ -143,7 +143,7 @@ def test_a_recorded_look_binds_an_experiment_that_no_longer_names_it(tmp_path):
     looks.record(plain, tmp_path, plan, 3, {"pairs": []}, {})
     spending = Board(plain, "toy", tmp_path).spending(8)
     assert spending is not None
-    assert spending.level_here(0.05) == pytest.approx(spending_boundaries(LOOKS).at(8))
+    assert spending.alpha_here(0.05) == pytest.approx(spending_boundaries(LOOKS).at(8))
     with pytest.raises(TcmaxError, match="cannot change now"):
         Board(stepwise(looks=[4, 8]), "toy", tmp_path)
     with pytest.raises(TcmaxError, match="cannot change now"):
@@ -153,7 +153,7 @@ def test_a_recorded_look_binds_an_experiment_that_no_longer_names_it(tmp_path):
 def test_a_look_that_finds_something_else_keeps_what_was_found_before(tmp_path):
     experiment, plan = stepwise(), looks.Plan((3, 5, 8), "accuracy")
     for look, found in ((3, {"x": 1}), (5, {"x": 2}), (3, {"x": 1}), (3, {"x": 9})):
-        looks.record(experiment, tmp_path, plan, look, found, {"level": 0.05})
+        looks.record(experiment, tmp_path, plan, look, found, {"alpha": 0.05})
     kept = json.loads(looks.record_path(experiment, tmp_path).read_text())
     assert kept["taken"] == {"3": {"x": 9}}
     assert kept["superseded"] == [{"3": {"x": 1}, "5": {"x": 2}}]

@@ -15,7 +15,7 @@ def test_claims_are_shown_under_other_choices(experiment: Experiment, results: P
     verdicts = contents.verdicts.set_index("claim")
     record = parquet.read(results / "small" / "multiverse.parquet", kinds.MULTIVERSE).to_pandas()
     for row in block.rows:
-        mine = record[(record["claim"] == row.note) & (record["choice"] == "level")]
+        mine = record[(record["claim"] == row.note) & (record["choice"] == "alpha")]
         whole = verdicts.loc[row.note, "verdict"]
         assert (row.label, row.cells[0].text) == (verdicts.loc[row.note, "text"], whole)
         assert row.cells[1].text == f"{(mine['verdict'] == whole).sum()} of {len(mine)}"

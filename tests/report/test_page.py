@@ -246,7 +246,7 @@ def test_methods_are_held_against_themselves(tmp_path: Path) -> None:
     assert f"told apart in {apart} of 30 halvings ({100 * apart / 30:.1f} %, 5 % allowed; accuracy, new seeds" in first
     columns = parquet.read(path, kinds.EVIDENCE).to_pydict()
     counts = {"joint": 1, "tcmax": 3, "unimodal": 0}
-    control = {v: {"halvings": 10, "told_apart": k, "level": 0.05} for v, k in counts.items()}
+    control = {v: {"halvings": 10, "told_apart": k, "alpha": 0.05} for v, k in counts.items()}
     parquet.write(path, kinds.EVIDENCE, columns, {"self_comparisons": {"digits-halves": control}})
     first, second = trust(Contents(changed, results)).self_control
     assert "told apart in 4 of 30 halvings (13.3 %, 5 % allowed; " in first

@@ -45,5 +45,5 @@ def test_dominance_equality_and_symmetry():
 def test_too_few_runs_name_the_variant():
     with pytest.raises(ValueError, match="'b' needs 3"):
         almost_stochastic_order({"a": [1, 2, 3], "b": [1, 2]}, np.random.default_rng(0))
-    with pytest.raises(ValueError, match="level"):
-        almost_stochastic_order({"a": [1, 2, 3]}, np.random.default_rng(0), level=0)
+    with pytest.raises(ValueError, match="alpha"):
+        almost_stochastic_order({"a": [1, 2, 3]}, np.random.default_rng(0), alpha=0)

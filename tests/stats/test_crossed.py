@@ -60,12 +60,12 @@ def effective(groups):
     return 1 / sum((n / len(groups)) ** 2 for n in sizes)
 
 
-def longhand_both(a, b, e, n_seeds, n_groups, level=0.05):
+def longhand_both(a, b, e, n_seeds, n_groups, alpha=0.05):
     t = scipy.stats.t
     a0 = max(a, e)
     v = a0 + max(b - e, 0)
     df = max(v**2 / (a0**2 / (n_seeds - 1) + b**2 / (n_groups - 1)), min(n_seeds, n_groups) - 1)
-    q = 1 - level / 2
+    q = 1 - alpha / 2
     return max(
         t.ppf(q, df) * math.sqrt(v),
         t.ppf(q, n_seeds - 1) * math.sqrt(a),
@@ -219,21 +219,21 @@ def test_a_combined_part_that_is_not_positive_falls_back_to_the_larger_one():
 
 
 @given(designs, st.floats(0.001, 0.4))
-def test_both_is_never_inside_the_others(c, level):
-    both = interval(c, "both", level)
+def test_both_is_never_inside_the_others(c, alpha):
+    both = interval(c, "both", alpha)
     for population in ("seeds", "items"):
-        other = interval(c, population, level)
+        other = interval(c, population, alpha)
         assert both.low <= other.low
         assert both.high >= other.high
 
 
 @given(designs, st.sampled_from(POPULATIONS), st.floats(-0.3, 0.3), st.floats(0.001, 0.4))
-def test_verdict_interval_and_p_agree(c, population, margin, level):
-    found = interval(c, population, level)
-    verdict = verdict_of(c, margin, population, level)
+def test_verdict_interval_and_p_agree(c, population, margin, alpha):
+    found = interval(c, population, alpha)
+    verdict = verdict_of(c, margin, population, alpha)
     if min(abs(found.low - margin), abs(found.high - margin)) > 1e-9:
-        assert (verdict == "supported") == (one_sided_p(c, margin, population) < level / 2)
-        assert (verdict == "contradicted") == (one_sided_p(c, margin, population, "less") < level / 2)
+        assert (verdict == "supported") == (one_sided_p(c, margin, population) < alpha / 2)
+        assert (verdict == "contradicted") == (one_sided_p(c, margin, population, "less") < alpha / 2)
 
 
 def test_p_is_the_largest_of_the_tails():
@@ -570,7 +570,7 @@ def test_shapes_that_do_not_pair_are_refused():
         crossed(np.zeros((3, 5)), second_groups=np.zeros(5))
     with pytest.raises(ValueError, match="population"):
         interval(parts(), "everything")
-    with pytest.raises(ValueError, match="level"):
+    with pytest.raises(ValueError, match="alpha"):
         interval(parts(), "both", 1.0)
 
 

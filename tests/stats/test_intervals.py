@@ -29,12 +29,12 @@ def test_t_interval_is_scipys():
 
 
 @pytest.mark.parametrize(("x", "n"), [(0, 20), (20, 20), (7, 20), (1, 1), (600, 744)])
-@pytest.mark.parametrize("level", [0.05, 0.2])
-def test_wilson_is_statsmodels(x, n, level):
-    found = wilson(x, n, level)
-    assert (found.low, found.high) == pytest.approx(proportion_confint(x, n, level, "wilson"), abs=1e-12)
+@pytest.mark.parametrize("alpha", [0.05, 0.2])
+def test_wilson_is_statsmodels(x, n, alpha):
+    found = wilson(x, n, alpha)
+    assert (found.low, found.high) == pytest.approx(proportion_confint(x, n, alpha, "wilson"), abs=1e-12)
     assert 0 <= found.low < found.high <= 1
-    mirrored = wilson(n - x, n, level)
+    mirrored = wilson(n - x, n, alpha)
     assert (1 - mirrored.high, 1 - mirrored.low) == pytest.approx((found.low, found.high))
 
 
@@ -130,7 +130,7 @@ def test_two_level_seed_draws_enumerate_when_items_are_equal():
     values = np.array([0.0, 1.0, 5.0])
     d = np.repeat(values[:, None], 12, axis=1)
     law = [sum(draws) / 3 for draws in itertools.product(values, repeat=3)]
-    found = two_level_bootstrap(d, np.random.default_rng(2), resamples=50_000, level=0.2)
+    found = two_level_bootstrap(d, np.random.default_rng(2), resamples=50_000, alpha=0.2)
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(law, [0.1, 0.9], method="inverted_cdf")))
 
 

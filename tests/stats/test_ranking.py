@@ -18,11 +18,11 @@ def variants(means, seeds=6, items=50, seed=0, spread=0.3):
     return {f"v{k}": m + shared + spread * rng.normal(size=(seeds, items)) for k, m in enumerate(means)}
 
 
-@pytest.mark.parametrize("level", [0.02, 0.05, 0.1, 0.2, 0.4])
+@pytest.mark.parametrize("alpha", [0.02, 0.05, 0.1, 0.2, 0.4])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_seed_level_ranking_is_that_of_pairwise_t_tests(level, seed):
+def test_seed_level_ranking_is_that_of_pairwise_t_tests(alpha, seed):
     scores = variants([1.0, 1.02, 1.3, 0.9, 1.25], seed=seed, spread=0.6)
-    found = rank_variants(scores, population="seeds", level=level)
+    found = rank_variants(scores, population="seeds", alpha=alpha)
     names = sorted(scores, key=lambda n: -scores[n].mean())
     assert found.variants == tuple(names)
     beats = {
@@ -34,14 +34,14 @@ def test_seed_level_ranking_is_that_of_pairwise_t_tests(level, seed):
     top = []
     for y in names:
         smallest = min(beats[x, y] for x in names if x != y)
-        if smallest * 4 > level / 2:
+        if smallest * 4 > alpha / 2:
             top.append(y)
     assert found.top == tuple(top)
     pairs = list(itertools.combinations(names, 2))
     two_sided = [2 * min(beats[x, y], beats[y, x]) for x, y in pairs]
     adjusted = multipletests(two_sided, method="holm")[1]
     better = {
-        (x, y) if beats[x, y] < beats[y, x] else (y, x) for (x, y), p in zip(pairs, adjusted, strict=True) if p <= level
+        (x, y) if beats[x, y] < beats[y, x] else (y, x) for (x, y), p in zip(pairs, adjusted, strict=True) if p <= alpha
     }
     for k, name in enumerate(names):
         assert found.rank_low[k] == 1 + sum(y == name for _, y in better)
@@ -56,8 +56,8 @@ def test_a_variant_leaves_the_top_at_half_the_level_after_holm_over_its_rivals()
     loser = rank_variants(scores).variants[-1]
     smallest = min(row[-1] for row in rank_variants(scores).p_values[:-1])
     adjusted = 2 * smallest  # two rivals
-    assert loser in rank_variants(scores, level=1.9 * adjusted).top
-    assert loser not in rank_variants(scores, level=2.1 * adjusted).top
+    assert loser in rank_variants(scores, alpha=1.9 * adjusted).top
+    assert loser not in rank_variants(scores, alpha=2.1 * adjusted).top
 
 
 def test_equal_variants_all_stay_on_top_with_one_letter():

@@ -67,14 +67,14 @@ def test_peeking_at_3_to_20_seeds_errs_less_than_the_level_allows_and_t_interval
 
 
 @given(samples, st.sampled_from([0.01, 0.05, 0.3]))
-def test_bounds_are_the_margins_at_which_evidence_reaches_its_threshold(x, level):
-    found = anytime_interval(x, level)
+def test_bounds_are_the_margins_at_which_evidence_reaches_its_threshold(x, alpha):
+    found = anytime_interval(x, alpha)
     assert found.estimate == pytest.approx(np.mean(x))
     if math.isinf(found.low):
-        assert log_e(x, np.mean(x) - 1e6) < math.log(2 / level) + 1e-6
+        assert log_e(x, np.mean(x) - 1e6) < math.log(2 / alpha) + 1e-6
         return
-    assert log_e(x, found.low) == pytest.approx(math.log(2 / level), abs=1e-6)
-    assert log_e(x, found.high, "less") == pytest.approx(math.log(2 / level), abs=1e-6)
+    assert log_e(x, found.low) == pytest.approx(math.log(2 / alpha), abs=1e-6)
+    assert log_e(x, found.high, "less") == pytest.approx(math.log(2 / alpha), abs=1e-6)
 
 
 def test_few_seeds_and_seeds_without_variation_decide_nothing():
@@ -138,7 +138,7 @@ def test_bad_input_is_refused():
     for looks in ([], [2, 4], [4, 4], [5, 4]):
         with pytest.raises(ValueError, match="increasing"):
             spending_boundaries(looks)
-    with pytest.raises(ValueError, match="level"):
+    with pytest.raises(ValueError, match="alpha"):
         spending_boundaries([4], 1.0)
     with pytest.raises(ValueError, match="shape"):
         spending_boundaries([4], shape=0)
@@ -147,7 +147,7 @@ def test_bad_input_is_refused():
             log_e(values)
     with pytest.raises(ValueError, match="spread"):
         log_e([1.0, 2.0], spread=0)
-    with pytest.raises(ValueError, match="level"):
+    with pytest.raises(ValueError, match="alpha"):
         anytime_interval([1.0, 2.0], 0)
 
 
@@ -155,12 +155,12 @@ def test_p_and_level_at_a_look_are_two_readings_of_one_boundary():
     looks = (3, 5, 8)
     for n in looks:
         spending = Spending(n, looks)
-        for level in (0.0005, 0.002, 0.007, 0.01, 0.03, 0.05, 0.12, 0.4):
-            here = spending.level_here(level)
-            assert 0 < here < level
-            assert spending.p(here / 2) == pytest.approx(level / 2, rel=1e-9)
-        for level in (0.01, 0.05):
-            assert spending.level_here(level) == pytest.approx(spending_boundaries(looks, level).at(n))
+        for alpha in (0.0005, 0.002, 0.007, 0.01, 0.03, 0.05, 0.12, 0.4):
+            here = spending.alpha_here(alpha)
+            assert 0 < here < alpha
+            assert spending.p(here / 2) == pytest.approx(alpha / 2, rel=1e-9)
+        for alpha in (0.01, 0.05):
+            assert spending.alpha_here(alpha) == pytest.approx(spending_boundaries(looks, alpha).at(n))
         p = [spending.p(x) for x in np.geomspace(1e-12, 1, 400)]
         assert all(a <= b for a, b in itertools.pairwise(p))
         assert all(x <= found <= 1 for x, found in zip(np.geomspace(1e-12, 1, 400), p, strict=True))
@@ -179,9 +179,9 @@ def test_the_smallest_p_of_all_looks_is_still_a_p():
         tails = scipy.stats.ttest_1samp(values[:, :n], 0.0, axis=1, alternative="greater").pvalue
         spending = Spending(n, looks)
         least = np.minimum(least, [spending.p(p) if p < 0.15 else 1.0 for p in tails])
-    for level in (0.0005, 0.005, 0.015, 0.025, 0.04, 0.1):
-        error = math.sqrt(level / repetitions)
-        assert level - 6 * error - 0.3 * level < np.mean(least <= level) < level + 4 * error
+    for alpha in (0.0005, 0.005, 0.015, 0.025, 0.04, 0.1):
+        error = math.sqrt(alpha / repetitions)
+        assert alpha - 6 * error - 0.3 * alpha < np.mean(least <= alpha) < alpha + 4 * error
 
 
 def test_intervals_and_p_of_a_comparison_at_a_look_are_those_of_the_whole_design():
@@ -193,14 +193,14 @@ def test_intervals_and_p_of_a_comparison_at_a_look_are_those_of_the_whole_design
         found = interval(looked, population, 0.05)
         fixed = interval(plain, population, spending_boundaries((3, 5, 8), 0.05).at(5))
         assert (found.low, found.high) == pytest.approx((fixed.low, fixed.high))
-        assert found.level == 0.05
+        assert found.alpha == 0.05
         for margin in np.linspace(found.low - 0.2, found.high + 0.2, 9):
             p = one_sided_p(looked, margin, population)
             assert p == pytest.approx(spending.p(one_sided_p(plain, margin, population)))
             assert (p < 0.025) == (found.low > margin)
     other = replace(plain, estimate=0.1, spending=Spending(8, (3, 5, 8)))
     assert average([looked, other]).spending == spending
-    last = spending.last.level_here(0.05)
+    last = spending.last.alpha_here(0.05)
     near = plain.estimate - 0.02
     assert what_decides(looked, near) == what_decides(plain, near, last)
     assert what_decides(looked, near) != what_decides(plain, near, 0.05)

@@ -10,9 +10,9 @@ import scipy.stats
 from tcmax.stats.shape import seed_shape, skewness_corrected, tail_shape
 
 
-def grubbs(n, level):
+def grubbs(n, alpha):
     """Critical value of the largest standardised deviation, exact where one value at most can exceed it."""
-    t = scipy.stats.t.isf(level / (2 * n), n - 2) ** 2
+    t = scipy.stats.t.isf(alpha / (2 * n), n - 2) ** 2
     return (n - 1) / math.sqrt(n) * math.sqrt(t / (n - 2 + t))
 
 
@@ -95,7 +95,7 @@ def test_symmetric_values_have_the_interval_of_t_and_constant_ones_none():
     assert skewness_corrected(np.full(12, 0.4)).low == pytest.approx(0.4)
     with pytest.raises(ValueError, match="10 finite"):
         skewness_corrected([1.0, 2.0])
-    with pytest.raises(ValueError, match="level"):
+    with pytest.raises(ValueError, match="alpha"):
         skewness_corrected(values, 1.0)
 
 

@@ -57,7 +57,7 @@ def test_profiles_count_runs_above_each_threshold_and_weigh_datasets_equally():
 @pytest.mark.parametrize("above", [0, 1, 5, 9])
 def test_a_profile_of_one_dataset_has_wilsons_interval(above):
     runs = [1.0] * above + [0.0] * (9 - above)
-    found = performance_profiles({"a": [runs]}, [0.5], level=0.1)[0]
+    found = performance_profiles({"a": [runs]}, [0.5], alpha=0.1)[0]
     expected = proportion_confint(above, 9, alpha=0.1, method="wilson")
     assert (found.low[0], found.high[0]) == pytest.approx(expected)
     assert found.high[0] > found.low[0]

@@ -57,5 +57,5 @@ def test_seeds_are_added_look_by_look_for_open_pairs_only(looked: Path) -> None:
     record = json.loads((looked / "results" / "tiny" / "looks.json").read_text())
     assert [taken["pairs"][0]["n_seeds"] for taken in record["taken"].values()] == [3, 4]
     assert record["taken"]["3"]["pairs"][0]["state"] == "needs more seeds"
-    assert record["taken"]["3"]["level"] < record["taken"]["4"]["level"] < 0.05
+    assert record["taken"]["3"]["alpha"] < record["taken"]["4"]["alpha"] < 0.05
     assert "Nothing to be done" in snakemake(looked, "--", SCORES)
