@@ -14,7 +14,7 @@ export OMP_NUM_THREADS := 1
 # Compiled bytecode is kept: without it every job would compile torch's sources again, seconds each time.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup reproduce test test-slow lint format smoke benchmarks calibration docs clean
+.PHONY: help setup reproduce test test-slow lint format smoke benchmarks simulations docs clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ —/'
@@ -59,12 +59,12 @@ benchmarks: $(STAMP) ## Measure speed and memory as ratios.
 	python benchmarks/resampling.py
 	python benchmarks/stage.py
 
-calibration: $(STAMP) ## Simulate coverage and error rates of every procedure (about an hour).
-	python calibration/run.py
-	python calibration/sequential.py
-	python calibration/suite.py
-	python calibration/association.py
-	python calibration/edges.py
+simulations: $(STAMP) ## Simulate coverage and error rates of every procedure (about an hour).
+	python simulations/run.py
+	python simulations/sequential.py
+	python simulations/suite.py
+	python simulations/association.py
+	python simulations/edges.py
 
 docs: $(STAMP) ## Rebuild the pages of docs/ that come from code.
 	python docs/build.py

@@ -12,7 +12,7 @@ from typing import Any
 from tcmax.experiment.switches import PROTOCOL, SWITCHES, Switch
 from tcmax.methods import METHODS
 from tcmax.models.fusion import HEADS
-from tcmax.registry import Table
+from tcmax.registry import NameTable
 
 PAGE = Path(__file__).parent / "methods.md"
 
@@ -71,12 +71,12 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def _contents(table: Table) -> str:
+def _contents(table: NameTable) -> str:
     """Links to every id, which is also an anchor of the page."""
     return " · ".join(f"[`{name}`](#{name})" for name in table.entries) + "\n"
 
 
-def _sections(table: Table) -> Iterable[str]:
+def _sections(table: NameTable) -> Iterable[str]:
     """One section for each module of a table, in table order."""
     modules: dict[str, list[str]] = {}
     for name in table.entries:
@@ -110,7 +110,7 @@ def _source(summary: str) -> str:
     return re.sub(r"arXiv (\d{4}\.\d{5})", r"[arXiv \1](https://arxiv.org/abs/\1)", text)
 
 
-def _ids(table: Table, classes: dict[str, Any]) -> str:
+def _ids(table: NameTable, classes: dict[str, Any]) -> str:
     rows = []
     for name, cls in classes.items():
         aliases = ", ".join(table.entries[name].aliases) or "–"

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 
-class Progress:
+class ProgressLine:
     """Progress over `total` units. Standard error is used, so that standard output stays a command's result."""
 
     def __init__(self, title: str, total: int) -> None:

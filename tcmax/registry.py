@@ -29,7 +29,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Table:
+class NameTable:
     """Names of one kind of thing.
 
     kind: what an error message calls it ("method").

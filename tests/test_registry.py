@@ -12,10 +12,10 @@ from tcmax.errors import TcmaxError
 from tcmax.methods import METHODS
 from tcmax.models.encoders import ENCODERS
 from tcmax.models.fusion import HEADS
-from tcmax.registry import Entry, Table
+from tcmax.registry import Entry, NameTable
 
 TABLES = (DATASETS, ENCODERS, HEADS, METHODS)
-COLOURS = Table(
+COLOURS = NameTable(
     kind="colour",
     group="tests.colours",
     entries={"crema-d": Entry("collections:OrderedDict", aliases=("Cream",)), "red": Entry("fractions:Fraction")},

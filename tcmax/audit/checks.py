@@ -12,21 +12,21 @@ from tcmax.audit.emphasis import check_marks
 from tcmax.audit.findings import Finding, Strength
 from tcmax.audit.grim import grim, grim_power, halfwidth_reachable, reachable_if_rounded_first, recovered_denominator
 from tcmax.audit.noise import break_even_discordance, break_even_seed_sd, gap_noise
+from tcmax.audit.printed_tables import PrintedCell, PublishedTable
 from tcmax.audit.rounding import Interval, PrintedNumber, check_derived, parse_printed, printed_order
 from tcmax.audit.summaries import Spread, SummaryTest, paired_bounds, seed_sd, welch, welch_range
-from tcmax.audit.tables import Cell, PublishedTable
 from tcmax.stats.power import exaggeration
 
 _MEANING = {"sd": "standard deviation", "se": "standard error", "ci95": "95 % half-width"}
 
 
-def number(cell: Cell) -> PrintedNumber:
+def number(cell: PrintedCell) -> PrintedNumber:
     """The printed value of a cell that is known to have one."""
     assert cell.value is not None
     return cell.value
 
 
-def _reported(cells: Sequence[Cell]) -> list[Cell]:
+def _reported(cells: Sequence[PrintedCell]) -> list[PrintedCell]:
     return [cell for cell in cells if cell.value is not None]
 
 
@@ -48,8 +48,8 @@ class Pair:
     row against the runner-up. gap: interval of the lead in the metric's direction, positive when `better` leads.
     """
 
-    better: Cell
-    other: Cell
+    better: PrintedCell
+    other: PrintedCell
     siblings: int
     gap: Interval
 
@@ -207,7 +207,7 @@ class SpreadTest:
     sentence: str
 
 
-def spread_tests(a: Cell, b: Cell, gap: Interval, declared: str) -> tuple[SpreadTest, ...]:
+def spread_tests(a: PrintedCell, b: PrintedCell, gap: Interval, declared: str) -> tuple[SpreadTest, ...]:
     """Is the gap a - b, as far as rounding leaves it, more than the printed ± of the two cells allow? One test for each
     reading of ±; none where a ± is missing or zero, or a cell has fewer than two runs."""
     if a.pm is None or b.pm is None or a.n_seeds is None or b.n_seeds is None or min(a.n_seeds, b.n_seeds) < 2:
@@ -264,7 +264,9 @@ def check_spreads(table: PublishedTable) -> list[Finding]:
     ]
 
 
-def _standard_errors(table: PublishedTable, a: Cell, b: Cell, gap: Interval) -> list[tuple[str, SummaryTest]]:
+def _standard_errors(
+    table: PublishedTable, a: PrintedCell, b: PrintedCell, gap: Interval
+) -> list[tuple[str, SummaryTest]]:
     """What the noise of a gap may be: from the printed ± (its own definition, else all readings), or as assumed."""
     printed = spread_tests(a, b, gap, table.metadata.spread.meaning)
     if printed:
@@ -344,7 +346,7 @@ def check_missing_spread(table: PublishedTable) -> list[Finding]:
     ]
 
 
-def _counted(table: PublishedTable) -> list[Cell]:
+def _counted(table: PublishedTable) -> list[PrintedCell]:
     """Cells that are means of counts with known numbers of items and runs."""
     return [
         cell
@@ -356,7 +358,7 @@ def _counted(table: PublishedTable) -> list[Cell]:
 def check_counts(table: PublishedTable) -> list[Finding]:
     """GRIM on every cell with a known test size, one finding per dataset and precision, with its power."""
 
-    def group(cell: Cell) -> tuple[str, int, int, int, int]:
+    def group(cell: PrintedCell) -> tuple[str, int, int, int, int]:
         scale = table.metric(cell.ref.column).scale
         return cell.ref.dataset, cell.n_items or 0, cell.n_seeds or 0, number(cell).decimals, scale
 
@@ -428,7 +430,7 @@ def check_spread_counts(table: PublishedTable) -> list[Finding]:
 
         def passes(
             halfwidth: PrintedNumber,
-            cell: Cell = cell,
+            cell: PrintedCell = cell,
             n_items: int = n_items,
             n_runs: int = n_runs,
             multiplier: float = multiplier,

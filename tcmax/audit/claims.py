@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tcmax.audit.components import Component
 from tcmax.audit.influence import influence_of
 from tcmax.audit.judging import Judged, RememberingBoard, populations_of, readings_of, tree_of, word_of
-from tcmax.audit.parts import Part
 from tcmax.audit.schema import Claim, Claims, datasets_of, load_claims
 from tcmax.audit.verdicts import Decision, Difference, FamilySizes, Leaf, Node, holm, needed_in_words
 from tcmax.errors import TcmaxError
-from tcmax.evidence.board import Board
 from tcmax.evidence.rows import blank, measured, range_of, shown, sign_flip_of, write_evidence
+from tcmax.evidence.scoreboard import Scoreboard
 from tcmax.experiment.grid import Experiment
 from tcmax.experiment.looks import in_words, seeds_asked
 from tcmax.metrics import METRICS
@@ -90,9 +90,9 @@ def changed_after_training(experiment: Experiment, results: Path, sha256: str) -
 
 def judge(claims: Claims, experiment: Experiment, results: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows of EVIDENCE and of VERDICTS (without the file's hash) for every claim, in file order."""
-    boards: dict[tuple[str, str], Board] = {}
+    boards: dict[tuple[str, str], Scoreboard] = {}
 
-    def board_of(dataset: str, selection: str) -> Board:
+    def board_of(dataset: str, selection: str) -> Scoreboard:
         key = dataset, selection
         if key not in boards:
             boards[key] = RememberingBoard(experiment, dataset, results, selection)
@@ -110,7 +110,7 @@ def judge(claims: Claims, experiment: Experiment, results: Path) -> tuple[list[d
             judged = readings_of(claim, experiment, on, populations_of(claim))
         except TcmaxError as error:
             raise TcmaxError(f"{claims.path}: claims.{claim.id}: {error}") from error
-        rows = [row for reading in judged for row in _rows(claim, reading, selection)]
+        rows = [row for treatment in judged for row in _rows(claim, treatment, selection)]
         evidence += rows
         influence = influence_of(claim, experiment, on, word_of(judged, claim.population))
         found = {"influence": influence.in_words if influence else None, "evidence": [row["id"] for row in rows]}
@@ -119,56 +119,64 @@ def judge(claims: Claims, experiment: Experiment, results: Path) -> tuple[list[d
 
 
 def _rows(claim: Claim, judged: Judged, selection: str) -> Iterator[dict[str, Any]]:
-    """EVIDENCE of one reading of a claim: every part for every population."""
-    suffix = "" if judged.reading == "removed" else "|at chance"
+    """EVIDENCE of one treatment of a claim: every component for every population."""
+    suffix = "" if judged.treatment == "removed" else "|at chance"
     for population in populations_of(claim):
-        leaves = [tree_of(claim, {"": [part]}, population) for part in judged.parts]
+        leaves = [tree_of(claim, {"": [component]}, population) for component in judged.components]
         adjusted = _adjusted(claim, leaves)
-        for position, part in enumerate(judged.parts):
-            columns = _measured(claim, part, population)
-            sign_flip = sign_flip_of(part.compared, part.key) if part.compared and population != "items" else None
+        for position, component in enumerate(judged.components):
+            columns = _measured(claim, component, population)
+            sign_flip = (
+                sign_flip_of(component.compared, component.key)
+                if component.compared and population != "items"
+                else None
+            )
             family = {}
             if adjusted is not None and columns.get("p_greater") is not None:
                 p, what = adjusted
                 family = {"p_adjusted": p[position], "correction": "holm", "family": what}
             yield blank(
-                id=f"{claim.id}|{part.key}|{population}{suffix}",
-                kind="comparison" if part.b is not None else "estimate",
-                dataset=part.dataset,
+                id=f"{claim.id}|{component.key}|{population}{suffix}",
+                kind="comparison" if component.b is not None else "estimate",
+                dataset=component.dataset,
                 selection=selection,
                 metric=claim.metric,
-                readout=part.readout,
-                a=part.a,
-                b=part.b,
-                b_readout=part.b_readout,
-                estimator=part.estimator,
+                readout=component.readout,
+                a=component.a,
+                b=component.b,
+                b_readout=component.b_readout,
+                estimator=component.estimator,
                 population=population,
-                pairing=part.compared.pairing if part.compared else "none",
+                pairing=component.compared.pairing if component.compared else "none",
                 unit=_unit(claim),
-                n_diverged=part.n_diverged,
-                n_groups=part.n_groups,
+                n_diverged=component.n_diverged,
+                n_groups=component.n_groups,
                 sign_flip_p=sign_flip.p_value if sign_flip else None,
                 sign_flip_floor=sign_flip.floor if sign_flip else None,
-                notes=[_refusal(part, population), judged.reading if judged.n_diverged else None, *part.notes],
+                notes=[
+                    _refusal(component, population),
+                    judged.treatment if judged.n_diverged else None,
+                    *component.notes,
+                ],
                 **columns,
                 **family,
             )
 
 
-def _measured(claim: Claim, part: Part, population: Population) -> dict[str, Any]:
-    """Estimate, interval and p of a part; for *equal*, p_greater is against -margin and p_less against +margin."""
+def _measured(claim: Claim, component: Component, population: Population) -> dict[str, Any]:
+    """Estimate, interval and p of a component; for *equal*, p_greater is against -margin and p_less against +margin."""
     columns: dict[str, Any] = {
         "alpha": claim.alpha,
         "margin": claim.margin,
-        "n_seeds": part.n_seeds,
-        "n_items": part.n_items,
+        "n_seeds": component.n_seeds,
+        "n_items": component.n_items,
     }
-    estimand = part.estimand
+    estimand = component.estimand
     if estimand is None:
         return columns
     if isinstance(estimand, Difference):
         columns |= measured(estimand.crossed, population, claim.alpha, claim.margin, claim.metric)
-        columns["n_items"] = part.n_items
+        columns["n_items"] = component.n_items
     else:
         columns["estimate"] = estimand.estimate
         if estimand.refusal(population) is None:
@@ -183,14 +191,16 @@ def _measured(claim: Claim, part: Part, population: Population) -> dict[str, Any
 
 
 def _adjusted(claim: Claim, leaves: Sequence[Node]) -> tuple[list[float], str] | None:
-    """Holm-adjusted p of what needs it, and the family in words; None for a single part or a nested family."""
+    """Holm-adjusted p of what needs it, and the family in words; None for a single component or a nested family."""
     found = [_only_leaf(node) for node in leaves]
     if len(found) < 2:
         return None
     if claim.quantifier == "some pair":
-        return holm([each.support for each in found]), f"p of the statement, {len(found)} parts of claim {claim.id}"
+        return holm(
+            [each.support for each in found]
+        ), f"p of the statement, {len(found)} components of claim {claim.id}"
     if claim.quantifier != "some dataset":
-        return holm([each.against for each in found]), f"p of the contrary, {len(found)} parts of claim {claim.id}"
+        return holm([each.against for each in found]), f"p of the contrary, {len(found)} components of claim {claim.id}"
     per_dataset = claim.relation not in ("largest of", "smallest of", "monotone") and len(claim.rivals or ()) <= 1
     if not per_dataset:
         return None
@@ -203,8 +213,8 @@ def _only_leaf(node: Node) -> Leaf:
     return node
 
 
-def _refusal(part: Part, population: Population) -> str | None:
-    return part.reason if part.estimand is None else part.estimand.refusal(population)
+def _refusal(component: Component, population: Population) -> str | None:
+    return component.reason if component.estimand is None else component.estimand.refusal(population)
 
 
 def _unit(claim: Claim) -> str:
@@ -216,21 +226,21 @@ def _verdict(claim: Claim, judged: Sequence[Judged]) -> dict[str, Any]:
     words = {population: word_of(judged, population) for population in populations_of(claim)}
     first = judged[0]
     decision = first.decisions[claim.population]
-    part = next(part for part in first.parts if part.name == decision.leaf.name)
+    component = next(component for component in first.components if component.name == decision.leaf.name)
     verdict = words[claim.population]
     unit = _unit(claim)
     number: dict[str, float | None] = {"estimate": None, "low": None, "high": None}
-    if part.estimand is not None:
-        number["estimate"] = part.estimand.estimate
-        if part.estimand.refusal(claim.population) is None:
-            found = part.estimand.interval(claim.population, claim.alpha)
-            if claim.metric is not None and isinstance(part.estimand, Difference):
+    if component.estimand is not None:
+        number["estimate"] = component.estimand.estimate
+        if component.estimand.refusal(claim.population) is None:
+            found = component.estimand.interval(claim.population, claim.alpha)
+            if claim.metric is not None and isinstance(component.estimand, Difference):
                 found = clipped(found, *range_of(claim.metric, difference=True))
             number |= {"low": found.low, "high": found.high}
-    needed = _needed(claim, first, part) if verdict == "undetermined" else None
-    if len({reading.decisions[claim.population].verdict for reading in judged}) > 1:
+    needed = _needed(claim, first, component) if verdict == "undetermined" else None
+    if len({treatment.decisions[claim.population].verdict for treatment in judged}) > 1:
         needed = "finished runs in place of the diverged ones"
-    reason = _reason(claim, judged, words, decision, part)
+    reason = _reason(claim, judged, words, decision, component)
     row = {
         "claim": claim.id,
         "text": " ".join(claim.text.split()),
@@ -246,25 +256,25 @@ def _verdict(claim: Claim, judged: Sequence[Judged]) -> dict[str, Any]:
         "margin": claim.margin,
         "unit": unit,
         "alpha": claim.alpha,
-        "n_seeds": part.n_seeds,
-        "n_items": part.n_items,
-        "n_groups": part.n_groups,
+        "n_seeds": component.n_seeds,
+        "n_items": component.n_items,
+        "n_groups": component.n_groups,
         "needed": needed,
-        "blocking": part.name,
+        "blocking": component.name,
     }
     return {**row, "line": _line(claim, row, words)}
 
 
-def _needed(claim: Claim, judged: Judged, part: Part) -> str | None:
-    if part.estimand is None or part.estimand.refusal(claim.population) is not None:
+def _needed(claim: Claim, judged: Judged, component: Component) -> str | None:
+    if component.estimand is None or component.estimand.refusal(claim.population) is not None:
         return None
-    n, datasets = len(judged.parts), len({each.dataset for each in judged.parts})
+    n, datasets = len(judged.components), len({each.dataset for each in judged.components})
     families = {"some dataset": FamilySizes(datasets, n // datasets), "some pair": FamilySizes(n, 1)}.get(
         claim.quantifier, FamilySizes(1, n)
     )
     equal = claim.relation == "equal"
     return needed_in_words(
-        part.estimand,
+        component.estimand,
         claim.margin,
         claim.population,
         claim.alpha,
@@ -276,41 +286,41 @@ def _needed(claim: Claim, judged: Judged, part: Part) -> str | None:
 
 
 def _reason(
-    claim: Claim, judged: Sequence[Judged], words: Mapping[Population, str], decision: Decision, part: Part
+    claim: Claim, judged: Sequence[Judged], words: Mapping[Population, str], decision: Decision, component: Component
 ) -> str:
     """Why the verdict is what it is, in sentences."""
-    n = len(judged[0].parts)
+    n = len(judged[0].components)
     several = n > 1
     sentences = {
-        "supported": f"all {n} parts hold, the weakest is {part.name}"
+        "supported": f"all {n} components hold, the weakest is {component.name}"
         if several
         else "the interval lies beyond the margin",
-        "contradicted": f"{part.name} speaks against it" if several else "the interval excludes the claim",
-        "undetermined": f"{part.name} blocks" if several else "the interval holds both answers",
-        "not testable": f"{part.name}: {decision.leaf.refusal}",
+        "contradicted": f"{component.name} speaks against it" if several else "the interval excludes the claim",
+        "undetermined": f"{component.name} blocks" if several else "the interval holds both answers",
+        "not testable": f"{component.name}: {decision.leaf.refusal}",
     }
     if claim.quantifier in ("some dataset", "some pair") and several:
-        sentences["supported"] = f"{part.name} holds, after Holm's correction"
-        sentences["contradicted"] = f"no part holds, the nearest is {part.name}"
-        sentences["undetermined"] = f"no part holds after Holm's correction, the nearest is {part.name}"
+        sentences["supported"] = f"{component.name} holds, after Holm's correction"
+        sentences["contradicted"] = f"no component holds, the nearest is {component.name}"
+        sentences["undetermined"] = f"no component holds after Holm's correction, the nearest is {component.name}"
     found = [sentences[decision.verdict]]
     if decision.verdict == "undetermined" and several and decision.leaf.against <= claim.alpha / 2:
-        found.append(f"by itself it would be contradicted, after Holm's correction over {n} parts it is not")
+        found.append(f"by itself it would be contradicted, after Holm's correction over {n} components it is not")
     if len(judged) > 1:
-        removed, at_chance = (reading.decisions[claim.population].verdict for reading in judged)
+        removed, at_chance = (treatment.decisions[claim.population].verdict for treatment in judged)
         found.append(f"diverged runs: {removed} with them removed, {at_chance} with them at chance")
     if claim.population != "both":
         found.append(f"for {IN_WORDS['both']}: {words['both']}")
     if words["seeds"] != words["both"]:
         found.append(f"for {IN_WORDS['seeds']}: {words['seeds']}; the difference is what the test items leave open")
-    if part.estimand is not None and part.estimand.spending is not None:
-        found.append(f"corrected for looks at {in_words(part.estimand.spending.looks)} seeds")
-    compared = part.compared
+    if component.estimand is not None and component.estimand.spending is not None:
+        found.append(f"corrected for looks at {in_words(component.estimand.spending.looks)} seeds")
+    compared = component.compared
     about_seeds = compared is not None and compared.pairing == "paired" and claim.population != "items"
     if compared is not None and about_seeds and 2.0 ** (1 - len(compared.a)) > claim.alpha:
         found.append(f"rests on normality of {len(compared.a)} seed effects")
     telling = ("on test", "on validation", "groups", " datasets ")
-    found += [note for note in part.notes if any(words in note for words in telling)]
+    found += [note for note in component.notes if any(words in note for words in telling)]
     return "; ".join(found)
 
 

@@ -17,7 +17,7 @@ from tcmax.audit.schema import Claim, Source, datasets_of, load_claims
 from tcmax.errors import TcmaxError
 from tcmax.evidence.compare import family
 from tcmax.evidence.rows import write_evidence
-from tcmax.evidence.scores import Contender
+from tcmax.evidence.scores import Arm
 from tcmax.experiment.grid import Experiment, Flip
 from tcmax.experiment.switches import PROTOCOL, SWITCHES
 from tcmax.records import kinds, parquet
@@ -122,11 +122,7 @@ def changes(
         for claim, word in zip(claims, before, strict=True):
             (dataset,) = datasets_of(claim, experiment)
             here = {base: flipped for base, flipped in places.items() if flipped in experiment.variants_on(dataset)}
-            named = {
-                label
-                for contender in (claim.subject, *(claim.rivals or ()), claim.variants)
-                for label in contender or ()
-            }
+            named = {label for arm in (claim.subject, *(claim.rivals or ()), claim.variants) for label in arm or ()}
             # What happens around every method is flipped on both sides of a comparison, or its sides differ in it.
             around = switch in SWITCHES and PROTOCOL in SWITCHES[switch].scope
             if named <= set(here) if around else named & set(here):
@@ -144,8 +140,8 @@ def changes(
 def _switched(claim: Claim, places: dict[str, str], identity: str) -> Claim:
     """The claim with flipped variants in the place of their own."""
 
-    def of(contender: Contender) -> Contender:
-        return tuple(places.get(label, label) for label in contender)
+    def of(arm: Arm) -> Arm:
+        return tuple(places.get(label, label) for label in arm)
 
     update: dict[str, Any] = {"id": identity}
     if claim.subject is not None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from tcmax.audit.tables import CellRef, Label
+from tcmax.audit.printed_tables import CellRef, Label
 
 Strength = Literal["certain", "likely", "weak"]
 """certain: arithmetic on the print alone; likely: rests on an assumption that the sentence names; weak: suggestive."""

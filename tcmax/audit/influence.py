@@ -1,8 +1,8 @@
 """Does a verdict hang on one seed, one group of items, or one dataset?
 
 Each is left out in turn and the whole claim is judged again, with its quantifier, its families, its choices on
-validation and both readings of diverged runs. A verdict that a single seed can turn is fragile even where its interval
-is right.
+validation and both treatments of diverged runs. A verdict that a single seed can turn is fragile even where its
+interval is right.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from tcmax.audit.judging import readings_of, word_of
 from tcmax.audit.schema import Claim
 from tcmax.audit.verdicts import MIN_DATASETS, Word
-from tcmax.evidence.board import Board
-from tcmax.evidence.scores import Contender, Reading, Score
+from tcmax.evidence.scoreboard import Scoreboard
+from tcmax.evidence.scores import Arm, Score, Treatment
 from tcmax.experiment.grid import Experiment
 from tcmax.stats.crossed import MIN_UNITS
 
@@ -56,10 +56,10 @@ class ClaimInfluence:
         return f"flips {', '.join(shown)}; left out in turn: {', '.join(counted)}"
 
 
-class BoardWithout(Board):
+class BoardWithout(Scoreboard):
     """A board with one seed, or some items, left out; everything else, caches included, is the whole board's."""
 
-    def __init__(self, board: Board, seed: int | None = None, kept: NDArray[np.bool_] | None = None) -> None:
+    def __init__(self, board: Scoreboard, seed: int | None = None, kept: NDArray[np.bool_] | None = None) -> None:
         self.__dict__.update(board.__dict__)
         self._board, self._seed, self._kept = board, seed, kept
         if kept is not None:
@@ -69,8 +69,8 @@ class BoardWithout(Board):
     def n_items(self) -> int:
         return self._board.n_items if self._kept is None else int(self._kept.sum())
 
-    def score(self, contender: Contender, metric: str, readout: str, reading: Reading = "removed") -> Score:
-        whole = self._board.score(contender, metric, readout, reading)
+    def score(self, arm: Arm, metric: str, readout: str, treatment: Treatment = "removed") -> Score:
+        whole = self._board.score(arm, metric, readout, treatment)
         rows = [k for k, seed in enumerate(whole.seeds) if seed != self._seed]
         values = whole.values[rows]
         if self._kept is not None and values.shape[1] == len(self._kept):
@@ -85,7 +85,9 @@ class BoardWithout(Board):
         )
 
 
-def influence_of(claim: Claim, experiment: Experiment, on: Mapping[str, Board], whole: Word) -> ClaimInfluence | None:
+def influence_of(
+    claim: Claim, experiment: Experiment, on: Mapping[str, Scoreboard], whole: Word
+) -> ClaimInfluence | None:
     """The influence on a claim with the verdict `whole`; None where it is not testable with these data.
 
     A metric that is no mean over items keeps the pseudo-values of all items when a group leaves. Associations, whose
@@ -103,7 +105,7 @@ def influence_of(claim: Claim, experiment: Experiment, on: Mapping[str, Board], 
     return ClaimInfluence(tried, tuple(flips))
 
 
-def _one_left_out(claim: Claim, on: Mapping[str, Board]) -> Iterator[tuple[Left, dict[str, Board]]]:
+def _one_left_out(claim: Claim, on: Mapping[str, Scoreboard]) -> Iterator[tuple[Left, dict[str, Scoreboard]]]:
     """Each reduced set of boards that can still be judged: three seeds, groups or datasets in general must remain."""
     if claim.relation != "association":
         seeds = sorted({seed for board in on.values() for variant in board.variants for seed in board.ran(variant)})

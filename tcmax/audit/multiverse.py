@@ -2,12 +2,12 @@
 
 A verdict rests on choices: which epoch is reported, which population is meant, how strict the alpha is, which of
 several definitions of a metric is used. Each of these has more than one answer that a careful author could defend, and
-all combinations are judged. The share of them that agrees is no probability and no new test: the readings are anything
-but independent, and none of them is better for being frequent. It says what the verdict depends on.
+all combinations are judged. The share of them that agrees is no probability and no new test: the combinations are
+anything but independent, and none of them is better for being frequent. It says what the verdict depends on.
 
 `CHOICES` is the whole list. Left out on purpose: choosing the epoch on the test items, bootstrap or items-only
 intervals read as if they held seeds, ignoring groups, dropping the correction for several comparisons, another margin.
-Those would be mistakes or another claim. Diverged runs are read in both ways within every reading, as in the verdict
+Those would be mistakes or another claim. Diverged runs are read in both ways within every universe, as in the verdict
 itself.
 """
 
@@ -20,7 +20,7 @@ from tcmax.audit.judging import RememberingBoard, readings_of, word_of
 from tcmax.audit.schema import Claim, datasets_of, load_claims
 from tcmax.audit.verdicts import MIN_DATASETS, Word
 from tcmax.errors import TcmaxError
-from tcmax.evidence.board import Board
+from tcmax.evidence.scoreboard import Scoreboard
 from tcmax.experiment.grid import Experiment
 from tcmax.metrics import WHOLE_ITEM
 from tcmax.records import kinds, parquet
@@ -70,7 +70,7 @@ class Multiverse:
 
     @property
     def counts(self) -> dict[Word, int]:
-        """Verdict -> number of readings, most frequent first."""
+        """Verdict -> number of combinations, most frequent first."""
         found: dict[Word, int] = {}
         for universe in self.universes:
             found[universe.verdict] = found.get(universe.verdict, 0) + 1
@@ -78,7 +78,7 @@ class Multiverse:
 
     @property
     def by_option(self) -> dict[tuple[str, str], tuple[int, int]]:
-        """(choice, option) -> agreeing and all readings with it, for choices that have options."""
+        """(choice, option) -> agreeing and all combinations with it, for choices that have options."""
         found: dict[tuple[str, str], tuple[int, int]] = {}
         for universe in self.universes:
             for choice in universe.choices:
@@ -89,21 +89,19 @@ class Multiverse:
 
     @property
     def least(self) -> tuple[tuple[str, str], tuple[int, int]]:
-        """The option with the smallest share of agreeing readings, with that share."""
+        """The option with the smallest share of agreeing combinations, with that share."""
         return min(self.by_option.items(), key=lambda item: item[1][0] / item[1][1])
 
     @property
     def in_words(self) -> str:
-        """ "supported in 40 of 64 readings, else undetermined; least often with alpha 0.01 (12 of 32)"."""
+        """ "supported in 40 of 64 combinations, else undetermined; least often with alpha 0.01 (12 of 32)"."""
         n = len(self.universes)
         if self.agreeing == n:
-            return f"{self.whole} in all {n} readings"
+            return f"{self.whole} in all {n} combinations"
         others = [f"{word} in {count}" for word, count in self.counts.items() if word != self.whole]
         (name, option), (agreed, of) = self.least
-        return (
-            f"{self.whole} in {self.agreeing} of {n} readings, {', '.join(others)}; least often with {name} {option} "
-            f"({agreed} of {of})"
-        )
+        least = f"least often with {name} {option} ({agreed} of {of})"
+        return f"{self.whole} in {self.agreeing} of {n} combinations, {', '.join(others)}; {least}"
 
 
 def audit_multiverse(experiment: Experiment, results: Path, claims_path: Path) -> list[str]:
@@ -112,9 +110,9 @@ def audit_multiverse(experiment: Experiment, results: Path, claims_path: Path) -
     Raises TcmaxError for a bad claims file and for missing or incomplete item scores.
     """
     claims = load_claims(claims_path, experiment)
-    boards: dict[tuple[str, str], Board] = {}
+    boards: dict[tuple[str, str], Scoreboard] = {}
 
-    def board_of(dataset: str, selection: str) -> Board:
+    def board_of(dataset: str, selection: str) -> Scoreboard:
         if (dataset, selection) not in boards:
             boards[dataset, selection] = RememberingBoard(experiment, dataset, results, selection)
         return boards[dataset, selection]
@@ -127,9 +125,9 @@ def audit_multiverse(experiment: Experiment, results: Path, claims_path: Path) -
             except TcmaxError as error:
                 raise TcmaxError(f"{claims_path}: claims.{claim.id}: {error}") from error
     rows = [
-        (of.claim, reading, name, option, universe.verdict)
+        (of.claim, number, name, option, universe.verdict)
         for of in found
-        for reading, universe in enumerate(of.universes)
+        for number, universe in enumerate(of.universes)
         for name, option in universe.choices
     ]
     columns = {name: [row[k] for row in rows] for k, name in enumerate(kinds.MULTIVERSE.columns)}
@@ -164,7 +162,7 @@ def options_of(claim: Claim, experiment: Experiment) -> dict[str, tuple[str, ...
     return found
 
 
-def multiverse_of(claim: Claim, experiment: Experiment, board_of: Callable[[str, str], Board]) -> Multiverse:
+def multiverse_of(claim: Claim, experiment: Experiment, board_of: Callable[[str, str], Scoreboard]) -> Multiverse:
     """Judge a claim under every combination of its options.
 
     board_of: (dataset, selection rule) -> board; a RememberingBoard computes each comparison once. A combination that
@@ -205,7 +203,7 @@ def _changed(claim: Claim, choices: Mapping[str, str]) -> Claim:
     )
 
 
-def _held(board: Board, claim: Claim) -> bool:
+def _held(board: Scoreboard, claim: Claim) -> bool:
     return (str(claim.metric), board.readout(str(claim.metric), claim.readout)) in board.available
 
 

@@ -13,9 +13,9 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from tcmax.audit.checks import number
+from tcmax.audit.printed_tables import PrintedCell, PublishedTable, load_table
 from tcmax.audit.rounding import PrintedNumber, parse_printed
 from tcmax.audit.schema import Source
-from tcmax.audit.tables import Cell, PublishedTable, load_table
 from tcmax.errors import TcmaxError
 from tcmax.experiment.yaml import explain, read_yaml
 from tcmax.records.files import sha256
@@ -222,7 +222,9 @@ def places_of(claim: PaperClaim, table: PublishedTable) -> tuple[tuple[str, str]
     return tuple((name, column) for name in datasets for column in claim.columns or () if (name, column) in blocks)
 
 
-def sides_of(claim: PaperClaim, table: PublishedTable, place: tuple[str, str]) -> tuple[list[Cell], list[Cell]]:
+def sides_of(
+    claim: PaperClaim, table: PublishedTable, place: tuple[str, str]
+) -> tuple[list[PrintedCell], list[PrintedCell]]:
     """Reported cells of the subject's rows and of the rivals' at one place, in the order of the table."""
     block = [cell for cell in table.blocks[place] if cell.value is not None]
     own = set(_labels(claim.subject, table, ()))
@@ -230,7 +232,7 @@ def sides_of(claim: PaperClaim, table: PublishedTable, place: tuple[str, str]) -
     return [cell for cell in block if cell.ref.method in own], [cell for cell in block if cell.ref.method in rivals]
 
 
-def better_first(cells: list[Cell], table: PublishedTable) -> list[Cell]:
+def better_first(cells: list[PrintedCell], table: PublishedTable) -> list[PrintedCell]:
     """Cells of one column by their printed value, the best one first; equal values keep their order."""
     sign = -1 if table.metric(cells[0].ref.column).better == "higher" else 1
     return sorted(cells, key=lambda cell: sign * number(cell).value)

@@ -18,11 +18,11 @@ from typing import Any
 from tcmax.audit.checks import SpreadTest, number, spread_tests
 from tcmax.audit.noise import GapNoise, break_even_seed_sd, gap_noise
 from tcmax.audit.paper_claims import PaperClaim, PaperClaims, better_first, load_paper_claims, places_of, sides_of
+from tcmax.audit.printed_tables import CellRef, PrintedCell, PublishedTable
 from tcmax.audit.published import WIDTH, wrapped
 from tcmax.audit.rounding import Interval, Order, parse_printed
 from tcmax.audit.sentences import same_number
 from tcmax.audit.summaries import seed_sd
-from tcmax.audit.tables import Cell, CellRef, PublishedTable
 from tcmax.audit.verdicts import AllOf, AnyOf, Leaf, Node, Word, decide
 from tcmax.errors import TcmaxError
 from tcmax.records import kinds
@@ -36,7 +36,7 @@ _RANK: dict[Order, int] = {"fails": 0, "tie within rounding": 1, "holds": 2}
 
 
 @dataclass(frozen=True)
-class Part:
+class CellComparison:
     """One comparison of two cells, or of one cell with a quoted number.
 
     a, b       the cell that should be ahead and the one behind; b is None for a quoted number
@@ -94,7 +94,7 @@ class PaperVerdict:
     deciding: str | None = None
     held: int = 0
     places: int = 0
-    parts: tuple[Part, ...] = ()
+    parts: tuple[CellComparison, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def _comparison(claim: PaperClaim, claims: PaperClaims, table: PublishedTable) -
     )
 
 
-def _parts(claim: PaperClaim, table: PublishedTable, place: tuple[str, str]) -> list[Part]:
+def _parts(claim: PaperClaim, table: PublishedTable, place: tuple[str, str]) -> list[CellComparison]:
     own, rivals = sides_of(claim, table, place)
     best = better_first(own, table)[0]
     margin = Interval.exactly(parse_printed(claim.margin).value)
@@ -186,7 +186,7 @@ def _parts(claim: PaperClaim, table: PublishedTable, place: tuple[str, str]) -> 
     return [_part(table, best, rival, margin, len(own)) for rival in rivals]
 
 
-def _part(table: PublishedTable, a: Cell, b: Cell, margin: Interval, chosen_of: int) -> Part:
+def _part(table: PublishedTable, a: PrintedCell, b: PrintedCell, margin: Interval, chosen_of: int) -> CellComparison:
     metric = table.metric(a.ref.column)
     gap = number(a).interval() - number(b).interval()
     gap = (gap if metric.better == "higher" else -gap) - margin
@@ -200,7 +200,7 @@ def _part(table: PublishedTable, a: Cell, b: Cell, margin: Interval, chosen_of: 
     sd = None
     if a.n_seeds and b.n_seeds and min(a.n_seeds, b.n_seeds) > 1:
         sd = break_even_seed_sd(float(gap.middle), a.n_seeds, b.n_seeds)
-    return Part(
+    return CellComparison(
         name=f"{a.ref.dataset}, {a.ref.column}: {a.ref.method} {a.value} against {b.ref.method} {b.value}",
         a=a.ref,
         b=b.ref,
@@ -230,11 +230,11 @@ def _all_of(orders: Sequence[Order]) -> Order:
     return min(orders, key=_RANK.__getitem__)
 
 
-def _strength(part: Part) -> tuple[int, float]:
+def _strength(part: CellComparison) -> tuple[int, float]:
     return _RANK[part.order], part.size
 
 
-def _leaf(part: Part) -> Leaf:
+def _leaf(part: CellComparison) -> Leaf:
     """The part seen from new seeds on this test set: two one-sided p with every rounding read against the decision.
 
     Where the document does not say what its ± means, a decision must survive every reading.
@@ -255,7 +255,7 @@ def _leaf(part: Part) -> Leaf:
     return Leaf(part.name, p if part.gap_low > 0 else 1.0, p if part.gap_high < 0 else 1.0)
 
 
-def _printed_sentence(parts: Sequence[Part], printed: Order, held: int, places: int) -> str:
+def _printed_sentence(parts: Sequence[CellComparison], printed: Order, held: int, places: int) -> str:
     exceptions = [part for part in parts if part.order != "holds"]
     shown = [f"{part.name} ({part.order})" for part in exceptions[:4]]
     if len(exceptions) > 4:
@@ -264,7 +264,7 @@ def _printed_sentence(parts: Sequence[Part], printed: Order, held: int, places: 
     return f"printed order: {printed}{counted}" + (f"; {'; '.join(shown)}" if shown else "")
 
 
-def _break_even(part: Part, claims: PaperClaims, table: PublishedTable) -> str:
+def _break_even(part: CellComparison, claims: PaperClaims, table: PublishedTable) -> str:
     """The deciding gap beside the noise that it would have to beat."""
     places = part.decimals
     said = [
@@ -333,7 +333,9 @@ def _quoted_numbers(claim: PaperClaim, table: PublishedTable) -> PaperVerdict:
             )
         order: Order = "holds" if agrees else "fails"
         parts.append(
-            Part(name, cell.ref, b, order, float(gap.middle), float(gap.low), float(gap.high), quoted.decimals)
+            CellComparison(
+                name, cell.ref, b, order, float(gap.middle), float(gap.low), float(gap.high), quoted.decimals
+            )
         )
     printed = _all_of([part.order for part in parts])
     deciding = min(parts, key=lambda part: (_RANK[part.order], -abs(part.gap)))
@@ -401,7 +403,7 @@ def _association(claim: PaperClaim, claims: PaperClaims, table: PublishedTable) 
     )
 
 
-def _concordance(pairs: Sequence[tuple[Cell, Cell]]) -> tuple[int, int]:
+def _concordance(pairs: Sequence[tuple[PrintedCell, PrintedCell]]) -> tuple[int, int]:
     """Concordant less discordant pairs of rows, and how many pairs rounding leaves open."""
     net = unknown = 0
     for i, (x, y) in enumerate(pairs):
@@ -412,7 +414,7 @@ def _concordance(pairs: Sequence[tuple[Cell, Cell]]) -> tuple[int, int]:
     return net, unknown
 
 
-def _sign(a: Cell, b: Cell) -> int:
+def _sign(a: PrintedCell, b: PrintedCell) -> int:
     return _RANK[_order(number(a).interval() - number(b).interval())] - 1
 
 
@@ -426,7 +428,7 @@ def _verdict(
     seeds: Word,
     reason: Sequence[str],
     needed: str,
-    deciding: Part | None = None,
+    deciding: CellComparison | None = None,
     **counts: Any,
 ) -> PaperVerdict:
     facts = table.metadata

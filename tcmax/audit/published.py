@@ -15,8 +15,8 @@ from pathlib import Path
 
 from tcmax.audit.checks import CHECKS
 from tcmax.audit.findings import Finding, Strength
+from tcmax.audit.printed_tables import Metadata, PublishedTable, load_table
 from tcmax.audit.sentences import check_sentence
-from tcmax.audit.tables import Metadata, PublishedTable, load_table
 from tcmax.records.files import sha256, write_text
 
 WIDTH = 100
@@ -125,8 +125,8 @@ def _limits(table: PublishedTable) -> tuple[str, ...]:
 def audit_table(csv: Path, metadata: Path | Metadata | None = None) -> PublishedAudit:
     """Audit one published table from its printed numbers and the metadata beside it.
 
-    csv: long format, see `tcmax.audit.tables`. metadata: path, object, or None for the file of the same name ending
-    in .yaml, if there is one. Raises TcmaxError for any defect of either file.
+    csv: long format, see `tcmax.audit.printed_tables`. metadata: path, object, or None for the file of the same name
+    ending in .yaml, if there is one. Raises TcmaxError for any defect of either file.
     """
     table = load_table(csv, metadata)
     findings = [finding for sentence in table.metadata.sentences for finding in check_sentence(table, sentence)]

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tcmax.errors import TcmaxError
-from tcmax.evidence.scores import Contender
+from tcmax.evidence.scores import Arm
 from tcmax.experiment.grid import Experiment
 from tcmax.experiment.yaml import explain, read_yaml
 from tcmax.metrics import METRICS
@@ -77,7 +77,7 @@ class Quantity(_Strict):
 class Claim(_Strict):
     """One claim. The meaning of every key is in docs/add-a-claim.md.
 
-    subject, rivals: variants; a list inside `rivals`, or a list as `subject`, is one contender, the best of these on
+    subject, rivals: variants; a list inside `rivals`, or a list as `subject`, is one arm, the best of these on
     validation within each seed. variants: the ordered steps of *monotone*, what *association* ranges over, or what
     *some pair* searches.
     margin: signed, in the metric's unit; negative is non-inferiority, and for *equal* it is the half-width.
@@ -94,8 +94,8 @@ class Claim(_Strict):
     data_needed: str | None = None
 
     datasets: Literal["all"] | tuple[str, ...] = "all"
-    subject: Contender | None = None
-    rivals: Literal["all others"] | tuple[Contender, ...] | None = None
+    subject: Arm | None = None
+    rivals: Literal["all others"] | tuple[Arm, ...] | None = None
     variants: Literal["all"] | tuple[str, ...] | None = None
     metric: str | None = None
     readout: str | None = None
@@ -286,7 +286,7 @@ def variants_of(claim: Claim, experiment: Experiment, dataset: str) -> tuple[str
     return experiment.variants_on(dataset)
 
 
-def contrasts_of(claim: Claim, experiment: Experiment, dataset: str) -> tuple[tuple[Contender, Contender], ...]:
+def contrasts_of(claim: Claim, experiment: Experiment, dataset: str) -> tuple[tuple[Arm, Arm], ...]:
     """The comparisons (A, B) that a claim is made of on one dataset; none for an association.
 
     "All others" leaves out the subject's siblings (variants of the same `family`), and where the subject is the best of
@@ -306,7 +306,7 @@ def contrasts_of(claim: Claim, experiment: Experiment, dataset: str) -> tuple[tu
     return tuple((subject, rival) for rival in rivals)
 
 
-def _all_others(subject: Contender, experiment: Experiment, dataset: str) -> tuple[Contender, ...]:
+def _all_others(subject: Arm, experiment: Experiment, dataset: str) -> tuple[Arm, ...]:
     variants = experiment.settings.variants
     families = {variants[label].family for label in subject} - {None}
     others = [

@@ -8,17 +8,15 @@ from fractions import Fraction
 
 from tcmax.audit.checks import number
 from tcmax.audit.findings import Finding, Outcome
-from tcmax.audit.rounding import Interval, PrintedNumber, parse_printed, printed_order
-from tcmax.audit.summaries import overlap_critique
-from tcmax.audit.tables import (
+from tcmax.audit.printed_tables import (
     BestEarlierSentence,
-    Cell,
     DatasetKindsSentence,
     GainSentence,
     NumbersSentence,
     OneRowSentence,
     OrderSentence,
     OverlapSentence,
+    PrintedCell,
     PublishedTable,
     Quoted,
     SameCellsSentence,
@@ -26,6 +24,8 @@ from tcmax.audit.tables import (
     ValueSentence,
     load_table,
 )
+from tcmax.audit.rounding import Interval, PrintedNumber, parse_printed, printed_order
+from tcmax.audit.summaries import overlap_critique
 from tcmax.errors import TcmaxError
 
 
@@ -34,7 +34,7 @@ def _finding(
     outcome: Outcome,
     computed: str,
     says: str,
-    cells: tuple[Cell, ...] = (),
+    cells: tuple[PrintedCell, ...] = (),
     numbers: dict[str, float] | None = None,
     id_suffix: str = "",
 ) -> Finding:
@@ -59,20 +59,20 @@ def _quoted(text: str, sentence: Sentence) -> PrintedNumber:
         raise TcmaxError(f"sentence {sentence.id}: {error}.") from error
 
 
-def _cell(table: PublishedTable, method: str, dataset: str, column: str, sentence: Sentence) -> Cell:
+def _cell(table: PublishedTable, method: str, dataset: str, column: str, sentence: Sentence) -> PrintedCell:
     cell = table.find(method, dataset, column)
     if cell is None:
         raise TcmaxError(f"sentence {sentence.id}: {table.path} has no number for {method}, {dataset}, {column}.")
     return cell
 
 
-def _better(table: PublishedTable, a: Cell, b: Cell) -> str:
+def _better(table: PublishedTable, a: PrintedCell, b: PrintedCell) -> str:
     """Printed order of "a is better than b" in the column's direction."""
     high, low = (a, b) if table.metric(a.ref.column).better == "higher" else (b, a)
     return printed_order(number(high), number(low))
 
 
-def same_number(quoted: PrintedNumber, cell: Cell) -> bool:
+def same_number(quoted: PrintedNumber, cell: PrintedCell) -> bool:
     """Whether a number quoted elsewhere, perhaps with fewer decimals, can be this cell."""
     if quoted.decimals == number(cell).decimals:
         return quoted.value == number(cell).value
@@ -83,7 +83,7 @@ def _order(table: PublishedTable, sentence: OrderSentence) -> Finding:
     failing: list[str] = []
     ties: list[str] = []
     datasets = sentence.datasets or table.datasets
-    cells: list[Cell] = []
+    cells: list[PrintedCell] = []
     for dataset in datasets:
         block = [cell for cell in table.blocks.get((dataset, sentence.column), ()) if cell.value is not None]
         group = [cell for cell in block if cell.ref.method in sentence.group]
@@ -180,7 +180,7 @@ def _best_earlier(table: PublishedTable, sentence: BestEarlierSentence) -> Findi
     )
 
 
-def _matches(table: PublishedTable, sentence: Sentence, text: str, dataset: str, column: str) -> list[Cell]:
+def _matches(table: PublishedTable, sentence: Sentence, text: str, dataset: str, column: str) -> list[PrintedCell]:
     quoted = _quoted(text, sentence)
     block = table.blocks.get((dataset, column))
     if block is None:
@@ -220,7 +220,7 @@ def _value(table: PublishedTable, sentence: ValueSentence) -> Finding:
 
 def _one_row(table: PublishedTable, sentence: OneRowSentence) -> Finding:
     rows: dict[str, list[str]] = {}
-    cells: list[Cell] = []
+    cells: list[PrintedCell] = []
     for dataset, text in sentence.values.items():
         found = [
             cell

@@ -217,7 +217,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return list(adjust(named, "parts of one claim").adjusted)
 
 
-def combine_readings(removed: Word, at_chance: Word) -> Word:
+def combine_treatments(removed: Word, at_chance: Word) -> Word:
     """The verdict when runs diverged: that of both readings, or *undetermined* where they differ."""
     return removed if removed == at_chance else "undetermined"
 

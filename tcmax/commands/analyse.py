@@ -154,7 +154,7 @@ def stage_key(stage: str, experiment: Experiment) -> str:
 def theory_key() -> str:
     """What `tcmax theory` depends on besides its laws: the code that computes, and the code that shows."""
     return provenance.digest(
-        [provenance.data_code("tcmax.information.theory"), provenance.stage_code("tcmax.commands.theory")]
+        [provenance.data_code("tcmax.information.optima"), provenance.stage_code("tcmax.commands.theory")]
     )
 
 

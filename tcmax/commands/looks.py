@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 from tcmax.errors import TcmaxError
-from tcmax.evidence.board import Board
 from tcmax.evidence.rows import shown
+from tcmax.evidence.scoreboard import Scoreboard
 from tcmax.experiment.grid import Experiment
-from tcmax.experiment.looks import Pairs, Plan, asked_path, in_words, manifests_of, plan_of, record, wanted
+from tcmax.experiment.looks import LookPlan, Pairs, asked_path, in_words, manifests_of, plan_of, record, wanted
 from tcmax.metrics import METRICS
 from tcmax.metrics.scoring import score
 from tcmax.records.files import write_json
@@ -64,14 +64,14 @@ def looks(experiment: Experiment, results: Path, planned: Sequence[int], metric:
     """
     if experiment.settings.sequential is not None:
         raise TcmaxError(f"{experiment.path} fixes its looks under `sequential`; `tcmax looks --seeds N` takes one.")
-    plan = Plan(tuple(planned), metric)
+    plan = LookPlan(tuple(planned), metric)
     boundaries = _boundaries(plan)
     n = len(experiment.settings.seeds)
     if n not in boundaries.looks:
         listed = ", ".join(map(str, boundaries.looks))
         raise TcmaxError(f"{experiment.path} lists {n} seeds, which is no look; looks are at {listed} seeds.")
     plan_of(experiment, results, plan)
-    boards = [Board(experiment, dataset, results, plan=plan) for dataset in experiment.settings.datasets]
+    boards = [Scoreboard(experiment, dataset, results, plan=plan) for dataset in experiment.settings.datasets]
     return _taken(experiment, results, plan, n, {board: _pairs(board, plan) for board in boards})
 
 
@@ -98,7 +98,7 @@ def take_look(experiment: Experiment, results: Path, n: int) -> list[Look]:
             at = Path(scratch) / dataset
             outputs = [at / f"{name}.parquet" for name in ("items", "scores", "history")]
             score(manifests_of(experiment, dataset, results, before=n), None, *outputs)
-            boards.append(Board(experiment, dataset, results, folder=at))
+            boards.append(Scoreboard(experiment, dataset, results, folder=at))
         pairs = {board: before[board.dataset] if before else _pairs(board, plan) for board in boards}
         found = _taken(experiment, results, plan, n, pairs)
     more: dict[str, list[tuple[str, str]]] = {}
@@ -109,14 +109,14 @@ def take_look(experiment: Experiment, results: Path, n: int) -> list[Look]:
     return found
 
 
-def _boundaries(plan: Plan) -> Boundaries:
+def _boundaries(plan: LookPlan) -> Boundaries:
     try:
         return spending_boundaries(plan.looks, ALPHA)
     except ValueError as error:
         raise TcmaxError(f"{error}.") from error
 
 
-def _pairs(board: Board, plan: Plan) -> Pairs:
+def _pairs(board: Scoreboard, plan: LookPlan) -> Pairs:
     """The pairs of a dataset that are looked at first."""
     if plan.pairs is not None:
         return tuple(pair for pair in plan.pairs if set(pair) <= set(board.variants))
@@ -125,7 +125,9 @@ def _pairs(board: Board, plan: Plan) -> Pairs:
     return tuple((variant, board.reference) for variant in board.variants if variant != board.reference)
 
 
-def _taken(experiment: Experiment, results: Path, plan: Plan, n: int, pairs: Mapping[Board, Pairs]) -> list[Look]:
+def _taken(
+    experiment: Experiment, results: Path, plan: LookPlan, n: int, pairs: Mapping[Scoreboard, Pairs]
+) -> list[Look]:
     """Look at the pairs of each dataset and record it."""
     boundaries = _boundaries(plan)
     found = []
@@ -139,7 +141,7 @@ def _taken(experiment: Experiment, results: Path, plan: Plan, n: int, pairs: Map
     return found
 
 
-def _look(board: Board, a: str, b: str, metric: str, readout: str, boundaries: Boundaries, n: int) -> Look:
+def _look(board: Scoreboard, a: str, b: str, metric: str, readout: str, boundaries: Boundaries, n: int) -> Look:
     compared = board.difference(board.score((a,), metric, readout), board.score((b,), metric, readout))
     if isinstance(compared, str):
         return Look(board.dataset, a, b, 0, "cannot be looked at", compared)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tcmax.errors import TcmaxError
-from tcmax.evidence.board import Board
 from tcmax.evidence.rows import shown
+from tcmax.evidence.scoreboard import Scoreboard
 from tcmax.experiment.grid import Experiment
 from tcmax.metrics import METRICS
 from tcmax.stats.crossed import refusal
-from tcmax.stats.power import Plan, detectable_gain, exaggeration, items_needed, power_of, seeds_needed
+from tcmax.stats.power import PowerPlan, detectable_gain, exaggeration, items_needed, power_of, seeds_needed
 
 ALPHA = 0.05
 
@@ -44,8 +44,8 @@ class PowerRow:
     item_part: float = math.nan
     power: float = math.nan
     detectable: float = math.nan
-    seeds: Plan | None = None
-    items: Plan | None = None
+    seeds: PowerPlan | None = None
+    items: PowerPlan | None = None
     type_m: float = math.nan
 
 
@@ -65,7 +65,7 @@ def power_plan(
         raise TcmaxError(f"there is no metric {metric!r}; metrics: {', '.join(METRICS)}.")
     rows = []
     for dataset in experiment.settings.datasets:
-        board = Board(experiment, dataset, results)
+        board = Scoreboard(experiment, dataset, results)
         readout = board.readout(metric, None)
         if (metric, readout) not in board.available:
             raise TcmaxError(f"{board.items.path} has no scores of {metric}.")
@@ -79,7 +79,7 @@ def power_plan(
     return rows
 
 
-def _row(board: Board, a: str, b: str, metric: str, readout: str, gain: float, power: float) -> PowerRow:
+def _row(board: Scoreboard, a: str, b: str, metric: str, readout: str, gain: float, power: float) -> PowerRow:
     compared = board.difference(board.score((a,), metric, readout), board.score((b,), metric, readout))
     if isinstance(compared, str):
         return PowerRow(board.dataset, a, b, 0, board.n_items, None, compared)

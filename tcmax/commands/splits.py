@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from tcmax.errors import TcmaxError
-from tcmax.evidence.board import Board
 from tcmax.evidence.rows import ALPHA, shown
+from tcmax.evidence.scoreboard import Scoreboard
 from tcmax.experiment.grid import Experiment
 from tcmax.metrics import METRICS
 from tcmax.records.files import read_json
@@ -62,7 +62,7 @@ def compare_splits(
             raise TcmaxError(f"{experiment.path}: there is no variant {variant!r}; known: {known}.")
     if metric not in METRICS:
         raise TcmaxError(f"there is no metric {metric!r}; metrics: {', '.join(METRICS)}.")
-    boards = [Board(experiment, dataset, results) for dataset in experiment.settings.datasets]
+    boards = [Scoreboard(experiment, dataset, results) for dataset in experiment.settings.datasets]
     facts = [read_json(board.folder / "data.json") for board in boards]
     n_train, n_test = _random_splits(experiment, boards, facts)
     differences, seeds, scales = [], [], []
@@ -97,7 +97,9 @@ def splits_text(found: Splits) -> str:
     )
 
 
-def _random_splits(experiment: Experiment, boards: Sequence[Board], facts: Sequence[dict[str, Any]]) -> tuple[int, int]:
+def _random_splits(
+    experiment: Experiment, boards: Sequence[Scoreboard], facts: Sequence[dict[str, Any]]
+) -> tuple[int, int]:
     """Sizes of the training and the test part, after a check that datasets are random splits of the same items."""
     refused = (
         f"{experiment.path}: the corrected resampled t is for repeated random splits of the same items only; here "

@@ -100,17 +100,17 @@ def load(path: Path = CONFIG) -> TheorySettings:
 
 def run_theory(config: Path, results: Path, reports: Path) -> Path:
     """Compute, write the record, and render the report; returns its page."""
-    from tcmax.report.theory import build_theory_report
+    from tcmax.report.theory_page import build_theory_report
 
     settings = load(config)
     record = results / settings.name / "theory.parquet"
     rows = list(compute(settings))
     columns = {name: [row.get(name) for row in rows] for name in kinds.THEORY.columns}
     parquet.write(record, kinds.THEORY, columns, {"settings": settings.model_dump(mode="json")})
-    provenance.write_stage(record, "theory", "tcmax.information.theory", [config], settings.model_dump(mode="json"))
+    provenance.write_stage(record, "theory", "tcmax.information.optima", [config], settings.model_dump(mode="json"))
     page = reports / settings.name / "report.html"
     build_theory_report(record, page.parent, provenance.now()[:10])
-    provenance.write_stage(page, "report", "tcmax.report.theory", [record], {})
+    provenance.write_stage(page, "report", "tcmax.report.theory_page", [record], {})
     return page
 
 
@@ -126,7 +126,7 @@ def _optima(settings: TheorySettings) -> Iterator[dict[str, Any]]:
     import torch
 
     from tcmax.information.laws import best_critic_value
-    from tcmax.information.theory import fit_critic
+    from tcmax.information.optima import fit_critic
 
     for title, counts in settings.optimum.laws.items():
         for reference in REFERENCES:
@@ -149,7 +149,7 @@ def _batches(settings: TheorySettings) -> Iterator[dict[str, Any]]:
 
     import torch
 
-    from tcmax.information.theory import batch_bounds
+    from tcmax.information.optima import batch_bounds
 
     for name, size in settings.batch.datasets.items():
         b, c = size.batch_size, size.classes
@@ -170,7 +170,7 @@ def _priors(settings: TheorySettings) -> Iterator[dict[str, Any]]:
     import torch
 
     from tcmax.information.laws import decision_accuracies
-    from tcmax.information.theory import accuracy, fit_critic, fit_ensemble
+    from tcmax.information.optima import accuracy, fit_critic, fit_ensemble
 
     for of_20 in settings.prior.of_20:
         counts = _joint(settings.world, of_20)
@@ -207,7 +207,7 @@ def _joint(world: dict[str, Counts], of_20: int) -> NDArray[np.int64]:
 
 
 def _samples(settings: TheorySettings) -> Iterator[dict[str, Any]]:
-    from tcmax.information.theory import Tables, population_separation, separation
+    from tcmax.information.optima import Tables, population_separation, separation
 
     chosen = settings.sample
     for title in chosen.worlds:
@@ -233,7 +233,7 @@ def _samples(settings: TheorySettings) -> Iterator[dict[str, Any]]:
 
 def _world(settings: TheorySettings, title: str):  # type: ignore[no-untyped-def]
     from tcmax.errors import TcmaxError
-    from tcmax.information.theory import Normals, Tables
+    from tcmax.information.optima import Normals, Tables
 
     chosen = settings.sample.worlds[title]
     if chosen.prior is not None and chosen.separations is None:

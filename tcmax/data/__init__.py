@@ -3,9 +3,9 @@
 To add one, write a module with a function that takes no argument and a line in DATASETS (docs/add-a-dataset.md).
 """
 
-from tcmax.registry import Entry, Table
+from tcmax.registry import Entry, NameTable
 
-DATASETS = Table(
+DATASETS = NameTable(
     kind="dataset",
     group="tcmax.datasets",
     entries={

@@ -29,7 +29,6 @@ from typing import Any
 
 import numpy as np
 
-from tcmax.evidence.board import Board
 from tcmax.evidence.rows import (
     ALPHA,
     BIASED,
@@ -41,6 +40,7 @@ from tcmax.evidence.rows import (
     sign_flip_of,
     write_evidence,
 )
+from tcmax.evidence.scoreboard import Scoreboard
 from tcmax.evidence.scores import Compared, Score
 from tcmax.experiment.grid import Experiment
 from tcmax.metrics import METRICS
@@ -66,7 +66,7 @@ def compare(experiment: Experiment, results: Path) -> None:
     rows: list[dict[str, Any]] = []
     control: dict[str, dict[str, Any]] = {}
     for dataset in experiment.settings.datasets:
-        board = Board(experiment, dataset, results)
+        board = Scoreboard(experiment, dataset, results)
         rows += estimates(board)
         rows += comparisons(board)
         control[dataset] = {variant: asdict(found) for variant, found in self_comparisons(board).items()}
@@ -74,7 +74,7 @@ def compare(experiment: Experiment, results: Path) -> None:
     write_evidence(results / experiment.name / "evidence.parquet", rows, header)
 
 
-def estimates(board: Board) -> Iterator[dict[str, Any]]:
+def estimates(board: Scoreboard) -> Iterator[dict[str, Any]]:
     """One row per metric, read-out, variant and population."""
     for metric, readout in board.available:
         for variant in filter(board.items.seeds, board.variants):
@@ -103,15 +103,15 @@ def estimates(board: Board) -> Iterator[dict[str, Any]]:
                 )
 
 
-def comparisons(board: Board) -> Iterator[dict[str, Any]]:
+def comparisons(board: Scoreboard) -> Iterator[dict[str, Any]]:
     """Rows of the three families of comparisons of each metric and read-out, adjusted within each."""
     reference = board.experiment.settings.reference_variant
     for metric, readout in board.available:
         joint = readout in ("own", "all")
         if metric not in COMPARED or not (joint or (metric == "accuracy" and readout in board.items.modalities)):
             continue
-        contenders = board.experiment.contenders_on(board.dataset)
-        scores = {variant: board.score((variant,), metric, readout) for variant in contenders}
+        arms = board.experiment.arms_on(board.dataset)
+        scores = {variant: board.score((variant,), metric, readout) for variant in arms}
         where = f"{metric} ({readout}) on {board.dataset}"
         if reference in scores:
             chosen = [(variant, str(reference)) for variant in scores if variant != reference]
@@ -125,7 +125,7 @@ def comparisons(board: Board) -> Iterator[dict[str, Any]]:
             yield from family(board, metric, readout, scores, chosen, f"all pairs, {where}", "|pair")
 
 
-def self_comparisons(board: Board) -> dict[str, SelfComparison]:
+def self_comparisons(board: Scoreboard) -> dict[str, SelfComparison]:
     """Variant -> how often its halves were told apart; without variants of fewer than six finished seeds."""
     if RANKED not in board.available:
         return {}
@@ -137,7 +137,7 @@ def self_comparisons(board: Board) -> dict[str, SelfComparison]:
     }
 
 
-def _best_rival(board: Board, variant: str, metric: str, scores: Mapping[str, Score]) -> str | None:
+def _best_rival(board: Scoreboard, variant: str, metric: str, scores: Mapping[str, Score]) -> str | None:
     """The best other variant by its mean test score, siblings excluded; None where there is no better and worse."""
     better = METRICS[metric].better
     rivals = [v for v in scores if v != variant and scores[v].seeds and not board.are_siblings(variant, v)]
@@ -148,7 +148,7 @@ def _best_rival(board: Board, variant: str, metric: str, scores: Mapping[str, Sc
 
 
 def family(
-    board: Board,
+    board: Scoreboard,
     metric: str,
     readout: str,
     scores: Mapping[str, Score],
@@ -183,7 +183,7 @@ def family(
 
 
 def _rows_of_pair(
-    board: Board,
+    board: Scoreboard,
     metric: str,
     readout: str,
     pair: tuple[str, str],
@@ -249,7 +249,9 @@ def _rows_of_pair(
         )
 
 
-def max_t_of(board: Board, differences: Mapping[str, Compared], population: Population, name: str) -> Family | None:
+def max_t_of(
+    board: Scoreboard, differences: Mapping[str, Compared], population: Population, name: str
+) -> Family | None:
     """Step-down max-T over the units that the comparisons of a family share, or None where there are too few.
 
     New seeds: the seeds' mean differences. New items: the items', or the sums of groups; two groupings have no units in
@@ -275,7 +277,7 @@ def max_t_of(board: Board, differences: Mapping[str, Compared], population: Popu
     return max_t(units, name, generator("max-T", name, population))
 
 
-def _at_chance(board: Board, a: str, b: str, metric: str, readout: str) -> dict[Population, str | None]:
+def _at_chance(board: Scoreboard, a: str, b: str, metric: str, readout: str) -> dict[Population, str | None]:
     """Population -> the comparison with diverged runs counted at chance, in words."""
     try:
         first, second = (board.score((label,), metric, readout, "at chance") for label in (a, b))

@@ -1,4 +1,4 @@
-"""What is compared: the scores of a contender, and the difference of two."""
+"""What is compared: the scores of an arm, and the difference of two."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 from tcmax.stats.crossed import Crossed
 
 Floats = NDArray[np.float64]
-Contender = tuple[str, ...]
-Reading = Literal["removed", "at chance"]
+Arm = tuple[str, ...]
+Treatment = Literal["removed", "at chance"]
 Pairing = Literal["paired", "independent seeds"]
 
 
-def contender_name(contender: Contender) -> str:
+def arm_name(arm: Arm) -> str:
     """A variant's label, or "best of x, y" where validation chooses within each seed."""
-    return contender[0] if len(contender) == 1 else f"best of {', '.join(contender)}"
+    return arm[0] if len(arm) == 1 else f"best of {', '.join(arm)}"
 
 
 @dataclass(frozen=True)
 class Score:
-    """A contender's scores under one reading.
+    """An arm's scores under one treatment.
 
     seeds, values   seeds and their scores (S, I), rows in the same order; without items, (S, 1) values of whole runs
     ran, diverged   all seeds that were run, and those without a finished run

@@ -85,7 +85,7 @@ class Experiment:
                     break
         return tuple(found)
 
-    def contenders_on(self, dataset: str) -> tuple[str, ...]:
+    def arms_on(self, dataset: str) -> tuple[str, ...]:
         """Variants that are compared with each other on a dataset: all but those with a switch flipped."""
         flipped = {flip.variant for flip in self.flips}
         return tuple(label for label in self.variants_on(dataset) if label not in flipped)

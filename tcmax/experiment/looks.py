@@ -22,7 +22,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
-class Plan:
+class LookPlan:
     """What was fixed beforehand: numbers of seeds, the metric, and the pairs (None: those of the reference variant)."""
 
     looks: tuple[int, ...]
@@ -44,19 +44,19 @@ def asked_path(experiment: Experiment, results: Path, look: int) -> Path:
     return results / experiment.name / "looks" / f"{look}.json"
 
 
-def plan_of(experiment: Experiment, results: Path, asked: Plan | None = None) -> Plan | None:
+def plan_of(experiment: Experiment, results: Path, asked: LookPlan | None = None) -> LookPlan | None:
     """The looks of an experiment: those it names (or `asked`), or those on record; None where nobody looks.
 
     Raises TcmaxError where they are not those on record: other looks would spend the alpha a second time.
     """
     chosen = experiment.settings.sequential
-    plan = asked if chosen is None else Plan(chosen.looks, chosen.metric, chosen.pairs)
+    plan = asked if chosen is None else LookPlan(chosen.looks, chosen.metric, chosen.pairs)
     path = record_path(experiment, results)
     if not path.is_file():
         return plan
     kept = read_json(path)
     pairs = tuple((a, b) for a, b in kept["pairs"]) if "pairs" in kept else None
-    recorded = Plan(tuple(kept["looks"]), kept["metric"], pairs)
+    recorded = LookPlan(tuple(kept["looks"]), kept["metric"], pairs)
     if plan is not None and plan != recorded:
         raise TcmaxError(
             f"{path} fixed looks at {kept['looks']} seeds for {kept['metric']}; they, and the pairs, cannot change now."
@@ -77,7 +77,7 @@ def looks_of(experiment: Experiment, before: int | None = None) -> tuple[int, ..
 
 
 def record(
-    experiment: Experiment, results: Path, plan: Plan, look: int, found: dict[str, Any], facts: dict[str, Any]
+    experiment: Experiment, results: Path, plan: LookPlan, look: int, found: dict[str, Any], facts: dict[str, Any]
 ) -> None:
     """Keep what a look found. Runs that were trained again can make it find something else: the earlier findings of
     this look and of later ones then stay on record as superseded."""

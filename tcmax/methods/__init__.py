@@ -1,8 +1,8 @@
 """Training methods: one file per method, listed in METHODS. To add one, see docs/add-a-method.md."""
 
-from tcmax.registry import Entry, Table
+from tcmax.registry import Entry, NameTable
 
-METHODS = Table(
+METHODS = NameTable(
     kind="method",
     group="tcmax.methods",
     entries={

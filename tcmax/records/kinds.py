@@ -8,7 +8,7 @@ Nine kinds of Parquet file carry everything between the stages (docs/records.md 
     SCORES        one file per dataset: those scores, averaged per run
     EVIDENCE      one row per estimate or comparison, with its interval, variance parts and family
     VERDICTS      one row per claim
-    MULTIVERSE    one row per claim, reading and choice: the verdict under other choices
+    MULTIVERSE    one row per claim, universe and choice: the verdict under other choices
     DISCREPANCIES one row per dataset, conclusion and flipped switch: the verdict before and after
     THEORY        computed values of known laws, beside what a formula says
 
@@ -252,14 +252,14 @@ MULTIVERSE = Kind(
     name="multiverse",
     columns={
         "claim": TEXT,
-        "reading": INT,  # 0: the claim's own choices
+        "universe": INT,  # 0: the claim's own choices
         "choice": TEXT,
         "option": TEXT,
         "verdict": TEXT,
     },
     families={},
     nullable=frozenset(),
-    unique=("claim", "reading", "choice"),
+    unique=("claim", "universe", "choice"),
 )
 DISCREPANCIES = Kind(
     name="discrepancies",

@@ -20,7 +20,6 @@ from tcmax.experiment.grid import Experiment
 from tcmax.records.files import write_text
 from tcmax.report.cards import cards
 from tcmax.report.choices import choices
-from tcmax.report.contents import Contents
 from tcmax.report.costs import costs
 from tcmax.report.discrepancies import discrepancies, forest
 from tcmax.report.figure import Figure
@@ -29,6 +28,7 @@ from tcmax.report.html import page
 from tcmax.report.latex import macros
 from tcmax.report.paper import write_paper
 from tcmax.report.readouts import readouts
+from tcmax.report.report_records import ReportRecords
 from tcmax.report.suite import standings
 from tcmax.report.tables import numbers, tables
 
@@ -43,26 +43,26 @@ def build_report(experiment: Experiment, results: Path, out: Path, date: str | N
     Missing records leave empty states that name the command that makes them; without LaTeX there is no paper.pdf, and
     the page says which package to install. Raises TcmaxError for a damaged record or a folder that cannot be written.
     """
-    contents = Contents(experiment, results)
-    drawn = figures(contents)
+    records = ReportRecords(experiment, results)
+    drawn = figures(records)
     if experiment.flips:
-        drawn += [found for dataset in contents.datasets if (found := forest(contents, dataset)) is not None]
+        drawn += [found for dataset in records.datasets if (found := forest(records, dataset)) is not None]
     with _saved(drawn, out / "figures", processes) as saved:
-        made = [*tables(contents), standings(contents), readouts(contents), costs(contents), choices(contents)]
+        made = [*tables(records), standings(records), readouts(records), costs(records), choices(records)]
         keys = macros(numbers(made))
         if experiment.flips:
-            made.append(discrepancies(contents))
-        claims = cards(contents)
+            made.append(discrepancies(records))
+        claims = cards(records)
         for table in made:
             write_text(out / "tables" / f"{table.name}.csv", table.csv)
             write_text(out / "tables" / f"{table.name}.tex", table.tex)
         write_text(out / "tables" / "numbers.tex", keys)
         svgs = {figure.name: svg for figure, svg in zip(drawn, saved, strict=True)}
     epoch = int(datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp()) if date else 0
-    article = write_paper(contents, claims, made, drawn, out, date, epoch)
+    article = write_paper(records, claims, made, drawn, out, date, epoch)
     if article:
         log.warning(article)
-    write_text(out / "report.html", page(contents, claims, made, drawn, svgs, article, date))
+    write_text(out / "report.html", page(records, claims, made, drawn, svgs, article, date))
 
 
 @contextmanager

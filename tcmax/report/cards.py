@@ -16,9 +16,9 @@ from tcmax.experiment.paths import claims_path
 from tcmax.metrics import METRICS
 from tcmax.records.files import sha256
 from tcmax.records.kinds import VERDICT_WORDS
-from tcmax.report.contents import Contents
 from tcmax.report.numbers import count, fixed, scale_of, show
 from tcmax.report.published import published_tables
+from tcmax.report.report_records import ReportRecords
 from tcmax.report.tables import POPULATIONS, deciding_number
 
 
@@ -80,12 +80,12 @@ class Card:
     printed: Printed | None
 
 
-def cards(contents: Contents) -> list[Card]:
+def cards(records: ReportRecords) -> list[Card]:
     """The claims in the order of their file."""
-    if contents.verdicts is None:
+    if records.verdicts is None:
         return []
-    declared = _declared(contents)
-    return [_card(contents, verdict, declared.get(verdict["claim"])) for _, verdict in contents.verdicts.iterrows()]
+    declared = _declared(records)
+    return [_card(records, verdict, declared.get(verdict["claim"])) for _, verdict in records.verdicts.iterrows()]
 
 
 def headline(made: Sequence[Card]) -> str:
@@ -107,17 +107,17 @@ def tally(made: Sequence[Card]) -> dict[str, int]:
     return {word: words.count(word) for word in VERDICT_WORDS}
 
 
-def _declared(contents: Contents) -> dict[str, Claim]:
+def _declared(records: ReportRecords) -> dict[str, Claim]:
     """Claims by id, when the file is still the one that was judged."""
-    path = claims_path(contents.experiment)
-    if path is None or not path.is_file() or contents.verdicts is None or contents.verdicts.empty:
+    path = claims_path(records.experiment)
+    if path is None or not path.is_file() or records.verdicts is None or records.verdicts.empty:
         return {}
-    if sha256(path) != contents.verdicts["claims_sha256"].iloc[0]:
+    if sha256(path) != records.verdicts["claims_sha256"].iloc[0]:
         return {}
-    return {claim.id: claim for claim in load_claims(path, contents.experiment).claims}
+    return {claim.id: claim for claim in load_claims(path, records.experiment).claims}
 
 
-def _card(contents: Contents, verdict: pd.Series, declared: Claim | None) -> Card:
+def _card(records: ReportRecords, verdict: pd.Series, declared: Claim | None) -> Card:
     def text(name: str) -> str:
         return "" if pd.isna(verdict[name]) else str(verdict[name])
 
@@ -125,7 +125,7 @@ def _card(contents: Contents, verdict: pd.Series, declared: Claim | None) -> Car
     if pd.notna(verdict["n_groups"]):
         sizes.append(count(verdict["n_groups"], "group"))
     tested = pd.notna(verdict["n_seeds"])
-    components = _components(contents, verdict)
+    components = _components(records, verdict)
     proxy_for = (declared.proxy_for or "") if declared else ""
     return Card(
         id=verdict["claim"],
@@ -136,17 +136,17 @@ def _card(contents: Contents, verdict: pd.Series, declared: Claim | None) -> Car
         verdict=verdict["verdict"],
         verdict_seeds=text("verdict_seeds"),
         deciding=deciding_number(verdict) if pd.notna(verdict["estimate"]) else "",
-        measured=_measured(contents.deciding(verdict)),
-        component=titled(contents.experiment, text("blocking")),
+        measured=_measured(records.deciding(verdict)),
+        component=titled(records.experiment, text("blocking")),
         sizes=", ".join(sizes) if tested else "",
         population=POPULATIONS.get(text("population"), ""),
         quantifier="" if text("quantifier") == "none" else text("quantifier"),
         relation="" if text("relation") == "none" else text("relation"),
-        reason=titled(contents.experiment, text("reason")),
-        needed=titled(contents.experiment, text("needed")).removeprefix("would be tested by: "),
-        influence=titled(contents.experiment, text("influence")),
-        plot=_plot(contents, verdict, components[components["decides"]]),
-        components=_plot(contents, verdict, components) if len(components) > 1 else None,
+        reason=titled(records.experiment, text("reason")),
+        needed=titled(records.experiment, text("needed")).removeprefix("would be tested by: "),
+        influence=titled(records.experiment, text("influence")),
+        plot=_plot(records, verdict, components[components["decides"]]),
+        components=_plot(records, verdict, components) if len(components) > 1 else None,
         printed=_printed(declared),
     )
 
@@ -170,18 +170,18 @@ def titled(experiment: Experiment, text: str) -> str:
     return re.sub(r"(?<![\w.-])-(?=\d|tau)", "−", text.replace(" minus ", " − "))
 
 
-def _components(contents: Contents, verdict: pd.Series) -> pd.DataFrame:
+def _components(records: ReportRecords, verdict: pd.Series) -> pd.DataFrame:
     """Evidence rows of a claim's components for its population; decides: the one that the verdict prints."""
-    if contents.claim_evidence is None:
+    if records.claim_evidence is None:
         return pd.DataFrame({"decides": []}, dtype=bool)
-    e = contents.claim_evidence
+    e = records.claim_evidence
     rows = e[e["id"].isin(set(verdict["evidence"])) & (e["population"] == verdict["population"])]
     rows = rows[~rows["id"].str.endswith("|at chance")].dropna(subset=["estimate", "low", "high"])
     same = np.isclose(rows["estimate"], verdict["estimate"]) & np.isclose(rows["low"], verdict["low"])
     return rows.assign(decides=same)
 
 
-def _plot(contents: Contents, verdict: pd.Series, rows: pd.DataFrame) -> Plot | None:
+def _plot(records: ReportRecords, verdict: pd.Series, rows: pd.DataFrame) -> Plot | None:
     """The intervals of some components, on an axis that holds them, 0 and the margin."""
     if rows.empty:
         return None
@@ -199,9 +199,9 @@ def _plot(contents: Contents, verdict: pd.Series, rows: pd.DataFrame) -> Plot | 
     marks = []
     for _, row in rows.iterrows():
         shown = show(row["estimate"], row["low"], row["high"], verdict["unit"], difference=True)
-        where = contents.experiment.dataset_title(row["dataset"]) if row["dataset"] is not None else "all datasets"
+        where = records.experiment.dataset_title(row["dataset"]) if row["dataset"] is not None else "all datasets"
         pair = row["a"] if row["b"] is None else f"{row['a']} minus {row['b']}"
-        name = f"{where}: {titled(contents.experiment, pair)}" if row["b"] is not None else where
+        name = f"{where}: {titled(records.experiment, pair)}" if row["b"] is not None else where
         left, middle, right = (place(factor * float(row[key])) for key in ("low", "estimate", "high"))
         marks.append(Mark(name, f"{shown.value} {shown.interval}", left, middle, right, bool(row["decides"])))
     step = _step(high - low)

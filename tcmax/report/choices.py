@@ -3,32 +3,32 @@
 import pandas as pd
 
 from tcmax.audit.multiverse import CHOICES, Multiverse, Universe
-from tcmax.report.contents import Contents
 from tcmax.report.numbers import joined
-from tcmax.report.tables import Block, Cell, Column, Row, Table
+from tcmax.report.report_records import ReportRecords
+from tcmax.report.tables import Block, Column, Row, Table, TableCell
 
 
-def multiverses(contents: Contents) -> list[Multiverse]:
-    """The readings of every claim, from the record."""
-    if contents.multiverse is None:
+def multiverses(records: ReportRecords) -> list[Multiverse]:
+    """The combinations of every claim, from the record."""
+    if records.multiverse is None:
         return []
     found = []
-    for claim, rows in contents.multiverse.groupby("claim", sort=False):
+    for claim, rows in records.multiverse.groupby("claim", sort=False):
         universes = []
-        for _, reading in rows.groupby("reading"):
-            choices = tuple(zip(reading["choice"], reading["option"], strict=True))
-            universes.append(Universe(choices, reading["verdict"].iloc[0]))
+        for _, universe in rows.groupby("universe"):
+            choices = tuple(zip(universe["choice"], universe["option"], strict=True))
+            universes.append(Universe(choices, universe["verdict"].iloc[0]))
         found.append(Multiverse(str(claim), universes[0].verdict, tuple(universes)))
     return found
 
 
-def choices(contents: Contents) -> Table:
-    """One row per claim: its verdict, how many readings agree, the others, and the option that agrees least."""
-    verdicts = contents.verdicts
+def choices(records: ReportRecords) -> Table:
+    """One row per claim: its verdict, how many combinations agree, the others, and the option that agrees least."""
+    verdicts = records.verdicts
     stated = {} if verdicts is None else dict(zip(verdicts["claim"], verdicts["text"], strict=True))
     rows: list[Row] = []
     data: list[dict[str, object]] = []
-    for m in multiverses(contents):
+    for m in multiverses(records):
         n = len(m.universes)
         others = "; ".join(f"{word} {count}" for word, count in m.counts.items() if word != m.whole) or "none"
         least = "–"
@@ -36,20 +36,20 @@ def choices(contents: Contents) -> Table:
             (name, option), (agreed, of) = m.least
             least = f"{name}: {option} ({agreed} of {of})"
         cells = (
-            Cell(m.whole, tone=m.whole),
-            Cell(f"{m.agreeing} of {n}", order=m.agreeing / n),
-            Cell(others),
-            Cell(least),
+            TableCell(m.whole, tone=m.whole),
+            TableCell(f"{m.agreeing} of {n}", order=m.agreeing / n),
+            TableCell(others),
+            TableCell(least),
         )
         known = m.claim in stated
         rows.append(Row(stated[m.claim] if known else m.claim, cells, note=m.claim if known else ""))
         for (name, option), (agreed, of) in m.by_option.items():
             record = {"claim": m.claim, "verdict": m.whole, "choice": name, "option": option}
-            sizes = {"agreeing": agreed, "readings": of, "agreeing_in_all": m.agreeing, "readings_in_all": n}
+            sizes = {"agreeing": agreed, "combinations": of, "agreeing_in_all": m.agreeing, "combinations_in_all": n}
             data.append({**record, **sizes})
     columns = (
         Column("verdict", width=0.12),
-        Column("readings that agree"),
+        Column("combinations that agree"),
         Column("others", width=0.14),
         Column("agrees least with", width=0.18),
     )

@@ -18,10 +18,10 @@ from tcmax.experiment.grid import Experiment
 from tcmax.methods import METHODS
 from tcmax.models.fusion import HEADS
 from tcmax.records.files import read_json
-from tcmax.report.contents import Contents, DatasetContents
 from tcmax.report.numbers import count, joined, places_for
+from tcmax.report.report_records import DatasetRecords, ReportRecords
 from tcmax.report.signature import signed
-from tcmax.report.tables import Block, Cell, Column, Row, Table
+from tcmax.report.tables import Block, Column, Row, Table, TableCell
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ ALIKE = {
 }
 
 
-def costs(contents: Contents) -> Table:
+def costs(records: ReportRecords) -> Table:
     """What each variant was allowed and what its training consisted of; counts are means over epochs and runs."""
     blocks, data, notes = [], [], []
-    for dataset in contents.datasets:
-        found = counted(contents, dataset)
+    for dataset in records.datasets:
+        found = counted(records, dataset)
         rows = [
-            Row(contents.experiment.title(variant), tuple(_cell(name, values[name]) for name in COUNTED), variant)
+            Row(records.experiment.title(variant), tuple(_cell(name, values[name]) for name in COUNTED), variant)
             for variant, values in found.items()
             if any(values[name] for name in COUNTED if name != "tuning_trials")
         ]
@@ -75,7 +75,7 @@ def costs(contents: Contents) -> Table:
                 "quantity": name,
                 "of": of,
                 "value": value,
-                "signature": _signature(contents, dataset, variant, name, of),
+                "signature": _signature(records, dataset, variant, name, of),
             }
             for variant, values in found.items()
             for name, by_part in values.items()
@@ -90,8 +90,8 @@ def costs(contents: Contents) -> Table:
     return Table("costs", "Fair comparison", caption, tuple(blocks), pd.DataFrame(data), tuple(notes))
 
 
-def _signature(contents: Contents, dataset: DatasetContents, variant: str, name: str, of: str) -> str:
-    rule = contents.experiment.settings.selection if name == "logit_scale" else None
+def _signature(records: ReportRecords, dataset: DatasetRecords, variant: str, name: str, of: str) -> str:
+    rule = records.experiment.settings.selection if name == "logit_scale" else None
     return signed(
         metric=name,
         read_out=of or None,
@@ -99,15 +99,15 @@ def _signature(contents: Contents, dataset: DatasetContents, variant: str, name:
         dataset=dataset.id,
         interval="none",
         estimator="as set" if name in ALIKE else "mean over epochs and runs" if rule is None else "mean over runs",
-        seeds=len(contents.seeds[dataset.id][variant]),
+        seeds=len(records.seeds[dataset.id][variant]),
         selection=rule,
         correction="none",
     )
 
 
-def counted(contents: Contents, dataset: DatasetContents) -> dict[str, dict[str, dict[str, float]]]:
+def counted(records: ReportRecords, dataset: DatasetRecords) -> dict[str, dict[str, dict[str, float]]]:
     """Variant -> quantity of `COUNTED` -> {modality, or "" for the whole: value}; empty where no record says it."""
-    settings = contents.experiment.settings
+    settings = records.experiment.settings
     history = _history_means(dataset)
     scales = {
         modality: dataset.values("logit_scale", modality, settings.selection).groupby("variant")["value"]
@@ -119,7 +119,7 @@ def counted(contents: Contents, dataset: DatasetContents) -> dict[str, dict[str,
         found: dict[str, dict[str, float]] = {name: {} for name in COUNTED}
         found["tuning_trials"][""] = float(settings.variants[variant].tuning_trials)
         for name, items in (("train_items", "train"), ("validation_items", "val")):
-            sizes = [facts["items"][items] for facts in _facts(contents, dataset, variant) if "items" in facts]
+            sizes = [facts["items"][items] for facts in _facts(records, dataset, variant) if "items" in facts]
             if sizes:
                 found[name][""] = float(np.mean(sizes))
         means = history.get(variant, {})
@@ -135,7 +135,7 @@ def counted(contents: Contents, dataset: DatasetContents) -> dict[str, dict[str,
     return by_variant
 
 
-def _history_means(dataset: DatasetContents) -> dict[str, dict[str, float]]:
+def _history_means(dataset: DatasetRecords) -> dict[str, dict[str, float]]:
     """Variant -> {quantity of HISTORY: mean over epochs and runs}, and the length of its longest run as "epochs"."""
     if dataset.history is None:
         return {}
@@ -153,26 +153,26 @@ def _history_means(dataset: DatasetContents) -> dict[str, dict[str, float]]:
     return found
 
 
-def _facts(contents: Contents, dataset: DatasetContents, variant: str) -> list[dict[str, Any]]:
+def _facts(records: ReportRecords, dataset: DatasetRecords, variant: str) -> list[dict[str, Any]]:
     """What one run of each fold recorded of its model and data; none where runs left no folder."""
     found = []
-    for fold in sorted((contents.folder / dataset.id).glob("fold_*")):
+    for fold in sorted((records.folder / dataset.id).glob("fold_*")):
         runs = sorted((fold / variant).glob("seed_*/run.json"))
         found += [read_json(path).get("facts", {}) for path in runs[:1]]
     return found
 
 
-def _cell(name: str, values: Mapping[str, float]) -> Cell:
+def _cell(name: str, values: Mapping[str, float]) -> TableCell:
     if not values:
-        return Cell(note="not recorded")
+        return TableCell(note="not recorded")
     low, high = min(values.values()), max(values.values())
     if name == "logit_scale":
         mean = float(np.mean(list(values.values())))
         note = ", ".join(f"{modality} {_number(value)}" for modality, value in values.items())
-        return Cell(_number(mean), order=mean, note=note)
+        return TableCell(_number(mean), order=mean, note=note)
     text = _number(low) if _number(low) == _number(high) else f"{_number(low)} to {_number(high)}"
     note = ", ".join(f"{of} {_number(value)}" for of, value in values.items() if of)
-    return Cell(text, order=high, note=note)
+    return TableCell(text, order=high, note=note)
 
 
 def _number(value: float) -> str:
@@ -180,7 +180,7 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value == round(value) else f"{value:,.{places_for([value])}f}"
 
 
-def _unlike(dataset: DatasetContents, found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
+def _unlike(dataset: DatasetRecords, found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
     """A sentence for each thing that variants of this dataset did not have alike."""
     sentences = []
     for name, noun in ALIKE.items():
@@ -221,20 +221,20 @@ class Timings:
     rows: tuple[Timing, ...]
 
 
-def timings(contents: Contents) -> tuple[Timings, ...]:
+def timings(records: ReportRecords) -> tuple[Timings, ...]:
     """Median wall time and peak memory of the runs trained in one piece, from their sidecars; none without sidecars.
 
     Seeds that train side by side are timed once and share that time equally. It is compared with that of a baseline
     whose seeds trained as many at a time, and with no other.
     """
     found = []
-    for dataset in contents.datasets:
-        sidecars = {variant: _sidecars(contents, dataset, variant) for variant in dataset.variants}
+    for dataset in records.datasets:
+        sidecars = {variant: _sidecars(records, dataset, variant) for variant in dataset.variants}
         seconds = {v: float(np.median([run["seconds"] for run in runs])) for v, runs in sidecars.items() if runs}
         if not seconds:
             continue
         together = {v: sorted({int(run["seeds_together"]) for run in sidecars[v]}) for v in seconds}
-        baseline = _baseline(contents.experiment, [variant for variant in dataset.variants if variant in seconds])
+        baseline = _baseline(records.experiment, [variant for variant in dataset.variants if variant in seconds])
         machines = {str((run.get("device"), run.get("hardware"))) for runs in sidecars.values() for run in runs}
         rows = []
         for variant, median in seconds.items():
@@ -243,9 +243,9 @@ def timings(contents: Contents) -> tuple[Timings, ...]:
             comparable = baseline is not None and seconds[baseline] > 0 and together[variant] == together[baseline]
             overhead = f"{median / seconds[baseline]:.2f}" if baseline and comparable else "–"
             at_once = ", ".join(map(str, together[variant]))
-            title, measured = contents.experiment.title(variant), count(_n_timings(runs), "timing")
+            title, measured = records.experiment.title(variant), count(_n_timings(runs), "timing")
             rows.append(Timing(title, variant, overhead, f"{median:.2f}", at_once, f"{memory:,.0f}", measured))
-        title = contents.experiment.title(baseline) if baseline else ""
+        title = records.experiment.title(baseline) if baseline else ""
         found.append(Timings(dataset.title, title, len(machines), tuple(rows)))
     return tuple(found)
 
@@ -255,8 +255,8 @@ def _n_timings(runs: Sequence[Mapping[str, Any]]) -> int:
     return math.ceil(sum(Fraction(1, int(run["seeds_together"])) for run in runs))
 
 
-def _sidecars(contents: Contents, dataset: DatasetContents, variant: str) -> list[dict[str, Any]]:
-    paths = sorted((contents.folder / dataset.id).glob(f"fold_*/{variant}/seed_*/sidecar.json"))
+def _sidecars(records: ReportRecords, dataset: DatasetRecords, variant: str) -> list[dict[str, Any]]:
+    paths = sorted((records.folder / dataset.id).glob(f"fold_*/{variant}/seed_*/sidecar.json"))
     sidecars = [read_json(path) for path in paths]
     return [run for run in sidecars if run.get("resumed_from_epoch") == 0 and "seeds_together" in run]
 

@@ -6,33 +6,33 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from tcmax.audit.discrepancies import MEASURED
 from tcmax.experiment.grid import Flip
 from tcmax.experiment.switches import SWITCHES
-from tcmax.report.contents import Contents, DatasetContents
 from tcmax.report.figure import Canvas, Figure
 from tcmax.report.numbers import count, fixed, joined, show, show_p
 from tcmax.report.palette import INK, MUTED
-from tcmax.report.tables import POPULATIONS, Block, Cell, Column, Row, Table, held_fixed
+from tcmax.report.report_records import DatasetRecords, ReportRecords
+from tcmax.report.tables import POPULATIONS, Block, Column, Row, Table, TableCell, held_fixed
 
 LINEAR, TICKS = 2.0, (-50, -5, -1, 0, 1, 5, 50)  # of the forest's axis, in percentage points
 TITLES = {"accuracy": ("accuracy", "pp"), "js": ("JS", "nats"), "entropy": ("entropy", "nats")}
 
 
-def discrepancies(contents: Contents) -> Table:
+def discrepancies(records: ReportRecords) -> Table:
     """Every flip: its effect on the joint prediction, and the conclusions whose verdict it would have changed."""
-    experiment = contents.experiment
+    experiment = records.experiment
     blocks, data = [], []
-    for dataset in contents.datasets:
+    for dataset in records.datasets:
         rows = []
         for flip in experiment.flips:
-            found = {metric: _effect(contents, dataset, flip, metric, readout) for metric, readout in MEASURED}
+            found = {metric: _effect(records, dataset, flip, metric, readout) for metric, readout in MEASURED}
             if all(row is None for row in found.values()):
                 continue
-            cells: list[Cell] = []
+            cells: list[TableCell] = []
             for metric, row in found.items():
                 cells += _cells(row)
                 if row is not None:
                     data.append(_record(dataset, flip, metric, row))
-            changed = _changed(contents, dataset, flip)
-            cells.append(Cell("; ".join(changed) or "none", order=float(len(changed))))
+            changed = _changed(records, dataset, flip)
+            cells.append(TableCell("; ".join(changed) or "none", order=float(len(changed))))
             what = SWITCHES[flip.switch].what if flip.switch in SWITCHES else ""
             rows.append(Row(_short(flip), tuple(cells), flip.variant, what, experiment.title(flip.base)))
         if rows:
@@ -53,15 +53,15 @@ def discrepancies(contents: Contents) -> Table:
         f"for {POPULATIONS['both']} (bold: excludes 0) and p after Holm over all flips of a metric. Changed "
         "conclusions: claims of this experiment, and comparisons with its reference variant, whose verdict on this "
         "dataset has another word when the variant with the switch stands in the place of the published one. A word "
-        f"may change by a hair: that two verdicts differ is no evidence that their numbers do. {held_fixed(contents)}"
+        f"may change by a hair: that two verdicts differ is no evidence that their numbers do. {held_fixed(records)}"
     )
     return Table("discrepancies", "Deviations of released code", caption, tuple(blocks), pd.DataFrame(data), inert)
 
 
-def forest(contents: Contents, dataset: DatasetContents) -> Figure | None:
+def forest(records: ReportRecords, dataset: DatasetRecords) -> Figure | None:
     """Effect of every flip on joint accuracy, grouped by variant."""
-    experiment = contents.experiment
-    found = [(flip, _effect(contents, dataset, flip, "accuracy", "own")) for flip in experiment.flips]
+    experiment = records.experiment
+    found = [(flip, _effect(records, dataset, flip, "accuracy", "own")) for flip in experiment.flips]
     drawn = [(flip, row) for flip, row in found if row is not None and pd.notna(row["estimate"])]
     if not drawn:
         return None
@@ -99,7 +99,7 @@ def forest(contents: Contents, dataset: DatasetContents) -> Figure | None:
         caption=(
             "Joint accuracy with a switch flipped minus without it, 95 % interval for "
             f"{POPULATIONS['both']}; dark: p ≤ 0.05 after Holm over all flips. Beyond ±2 the axis is "
-            f"logarithmic. {held_fixed(contents)}"
+            f"logarithmic. {held_fixed(records)}"
         ),
         sizes=f"n\u00a0=\u00a0{count(seeds, 'seed')}, {count(int(data['n_items'].max()), 'test item')}.",
         alt=f"Effect of each switch on joint accuracy on {dataset.title}. Told from no effect: {strongest}.",
@@ -116,8 +116,8 @@ def _short(flip: Flip) -> str:
     return name if flip.value is True else f"{name} {str(flip.value).lower()}"
 
 
-def _effect(contents: Contents, dataset: DatasetContents, flip: Flip, metric: str, readout: str) -> pd.Series | None:
-    rows = contents.flip_evidence
+def _effect(records: ReportRecords, dataset: DatasetRecords, flip: Flip, metric: str, readout: str) -> pd.Series | None:
+    rows = records.flip_evidence
     if rows is None:
         return None
     identity = f"{dataset.id}|{metric}|{readout}|{flip.variant}-vs-{flip.base}|both|switch"
@@ -125,23 +125,23 @@ def _effect(contents: Contents, dataset: DatasetContents, flip: Flip, metric: st
     return None if found.empty else found.iloc[0]
 
 
-def _cells(row: pd.Series | None) -> list[Cell]:
+def _cells(row: pd.Series | None) -> list[TableCell]:
     if row is None or pd.isna(row["estimate"]):
-        return [Cell(note="" if row is None else str(row["notes"])), Cell(), Cell()]
+        return [TableCell(note="" if row is None else str(row["notes"])), TableCell(), TableCell()]
     low, high = (None if pd.isna(row[name]) else float(row[name]) for name in ("low", "high"))
     estimate = float(row["estimate"])
     shown = show(estimate, low, high, str(row["unit"]), difference=True)
     decided = low is not None and high is not None and (low > 0 or high < 0)
     p = None if pd.isna(row["p_adjusted"]) else float(row["p_adjusted"])
     return [
-        Cell(shown.value, order=estimate, best=decided, note=str(row["notes"])),
-        Cell(shown.interval or "–", order=estimate),
-        Cell(show_p(p), order=p, note=str(row["family"] or "")),
+        TableCell(shown.value, order=estimate, best=decided, note=str(row["notes"])),
+        TableCell(shown.interval or "–", order=estimate),
+        TableCell(show_p(p), order=p, note=str(row["family"] or "")),
     ]
 
 
-def _changed(contents: Contents, dataset: DatasetContents, flip: Flip) -> list[str]:
-    rows = contents.discrepancies
+def _changed(records: ReportRecords, dataset: DatasetRecords, flip: Flip) -> list[str]:
+    rows = records.discrepancies
     if rows is None:
         return []
     of_flip = (rows["switch"] == flip.switch) & (rows["value"] == str(flip.value).lower())
@@ -150,7 +150,7 @@ def _changed(contents: Contents, dataset: DatasetContents, flip: Flip) -> list[s
     return [f"{row['claim']}: {row['before']} → {row['after']}" for _, row in here.iterrows()]
 
 
-def _record(dataset: DatasetContents, flip: Flip, metric: str, row: pd.Series) -> dict[str, object]:
+def _record(dataset: DatasetRecords, flip: Flip, metric: str, row: pd.Series) -> dict[str, object]:
     names = "unit estimate low high alpha df p p_adjusted correction family n_seeds n_diverged n_items notes"
     start = {"dataset": dataset.id, "switch": flip.switch, "value": flip.value, "base": flip.base}
     return {**start, "variant": flip.variant, "metric": metric, **{name: row[name] for name in names.split()}}

@@ -25,7 +25,7 @@ from matplotlib.lines import Line2D
 from tcmax.records.files import atomic_path, write_text
 from tcmax.report.latex import escape
 from tcmax.report.numbers import count, fixed
-from tcmax.report.palette import INK, Look
+from tcmax.report.palette import INK, Style
 
 COLUMN, TEXT_WIDTH = 3.25, 6.75  # inches
 STRONGEST = 10.0  # percentage points, from where on a matrix of differences may have its strongest colours
@@ -210,7 +210,7 @@ def sizes_of(data: pd.DataFrame) -> str:
     return f"n\u00a0=\u00a0{', '.join(parts)}."
 
 
-def add_legend(canvas: Canvas, title: Callable[[str], str], variants: Sequence[str], look: dict[str, Look]) -> None:
+def add_legend(canvas: Canvas, title: Callable[[str], str], variants: Sequence[str], look: dict[str, Style]) -> None:
     handles = [
         Line2D(
             [],

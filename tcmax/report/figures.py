@@ -12,7 +12,6 @@ from matplotlib.ticker import MaxNLocator
 
 from tcmax.errors import TcmaxError
 from tcmax.metrics.item_scores import ItemScores
-from tcmax.report.contents import Contents, DatasetContents
 from tcmax.report.figure import (
     MOST_NUMBERS,
     STRONGEST,
@@ -27,7 +26,8 @@ from tcmax.report.figure import (
     sizes_of,
 )
 from tcmax.report.numbers import count, fixed, joined
-from tcmax.report.palette import BAND, MUTED, PAPER, Look, looks
+from tcmax.report.palette import BAND, MUTED, PAPER, Style, styles
+from tcmax.report.report_records import DatasetRecords, ReportRecords
 from tcmax.report.suite_figures import gains, improvement, profiles, ranks
 from tcmax.report.tables import FIXED, POPULATIONS, SELECTIONS
 from tcmax.stats.intervals import t_interval
@@ -36,25 +36,25 @@ BINS = 10  # of a reliability curve
 MOST_CURVES = 8  # by epoch, that have a colour of their own
 
 
-def figures(contents: Contents) -> list[Figure]:
+def figures(records: ReportRecords) -> list[Figure]:
     """Every figure that the records allow, in reading order."""
     made: list[Figure | None] = []
     for make in (accuracy, pairwise, modalities, divergence, reliability, training, selection, negatives):
-        made += [make(contents, dataset) for dataset in contents.datasets]
-    made += [*gains(contents), *(make(contents) for make in (ranks, improvement, profiles))]
+        made += [make(records, dataset) for dataset in records.datasets]
+    made += [*gains(records), *(make(records) for make in (ranks, improvement, profiles))]
     return [figure for figure in made if figure is not None]
 
 
 # --- accuracy ---------------------------------------------------------------------------------------------------------
 
 
-def accuracy(contents: Contents, dataset: DatasetContents) -> Figure | None:
+def accuracy(records: ReportRecords, dataset: DatasetRecords) -> Figure | None:
     """Joint accuracy of all variants, best first, with the noise of the test set as a band."""
-    data = _estimates(contents, dataset, [("accuracy", "own")])
+    data = _estimates(records, dataset, [("accuracy", "own")])
     if data.empty:
         return None
     data = data.sort_values("estimate", ascending=False, kind="stable").reset_index(drop=True)
-    best, look, n = data.iloc[0], looks(contents.experiment), int(data["n_items"].iloc[0])
+    best, look, n = data.iloc[0], styles(records.experiment), int(data["n_items"].iloc[0])
     error = math.sqrt(max(best["estimate"] * (1 - best["estimate"]), 0.0) / n)
     band = (best["estimate"] - 1.96 * error, best["estimate"] + 1.96 * error)
 
@@ -62,11 +62,11 @@ def accuracy(contents: Contents, dataset: DatasetContents) -> Figure | None:
         axes = canvas.subplots()
         axes.axvspan(100 * band[0], 100 * band[1], color=BAND, alpha=0.55, lw=0, zorder=0)
         _dots(axes, data, look, 100.0)
-        name_rows(axes, [contents.experiment.title(v) for v in data["variant"]])
+        name_rows(axes, [records.experiment.title(v) for v in data["variant"]])
         axes.set_xlabel("joint accuracy (%)")
 
     order = ", ".join(
-        f"{contents.experiment.title(row['variant'])} {fixed(100 * row['estimate'], 1)}" for _, row in data.iterrows()
+        f"{records.experiment.title(row['variant'])} {fixed(100 * row['estimate'], 1)}" for _, row in data.iterrows()
     )
     return Figure(
         name=f"accuracy_{dataset.id}",
@@ -84,10 +84,10 @@ def accuracy(contents: Contents, dataset: DatasetContents) -> Figure | None:
     )
 
 
-def pairwise(contents: Contents, dataset: DatasetContents) -> Figure | None:
+def pairwise(records: ReportRecords, dataset: DatasetRecords) -> Figure | None:
     """Paired differences of joint accuracy, row minus column."""
-    pairs = contents.comparisons(dataset.id, "accuracy", "own", "pair")
-    order = _by_accuracy(contents, dataset)
+    pairs = records.comparisons(dataset.id, "accuracy", "own", "pair")
+    order = _by_accuracy(records, dataset)
     if pairs.empty or len(order) < 3:
         return None
     size = len(order)
@@ -98,7 +98,7 @@ def pairwise(contents: Contents, dataset: DatasetContents) -> Figure | None:
         i, j = order.index(row["a"]), order.index(row["b"])
         d[i, j], d[j, i] = 100 * row["estimate"], -100 * row["estimate"]
         decided[i, j] = decided[j, i] = pd.notna(row["p_adjusted"]) and row["p_adjusted"] <= row["alpha"]
-    titles = [contents.experiment.title(v) for v in order]
+    titles = [records.experiment.title(v) for v in order]
     crowded = size > MOST_NUMBERS
     stars = [["*" if decided[i, j] else "" for j in range(size)] for i in range(size)]
     cells = [[signed_cell(d[i, j], decided[i, j]) if i != j else "" for j in range(size)] for i in range(size)]
@@ -131,12 +131,12 @@ def pairwise(contents: Contents, dataset: DatasetContents) -> Figure | None:
 # --- modalities -------------------------------------------------------------------------------------------------------
 
 
-def modalities(contents: Contents, dataset: DatasetContents) -> Figure | None:
+def modalities(records: ReportRecords, dataset: DatasetRecords) -> Figure | None:
     """Accuracy of each modality by itself against the reference variant's."""
-    data = _estimates(contents, dataset, [("accuracy", m) for m in dataset.modalities])
+    data = _estimates(records, dataset, [("accuracy", m) for m in dataset.modalities])
     if data.empty:
         return None
-    experiment, look = contents.experiment, looks(contents.experiment)
+    experiment, look = records.experiment, styles(records.experiment)
     reference = experiment.settings.reference_variant
     variants = [v for v in dataset.variants if v in set(data["variant"])]
     shown_modalities = [m for m in dataset.modalities if m in set(data["readout"])]
@@ -180,12 +180,12 @@ def modalities(contents: Contents, dataset: DatasetContents) -> Figure | None:
     )
 
 
-def divergence(contents: Contents, dataset: DatasetContents) -> Figure | None:
+def divergence(records: ReportRecords, dataset: DatasetRecords) -> Figure | None:
     """Jensen-Shannon divergence between the modalities, raw and calibrated."""
-    data = _estimates(contents, dataset, [("js", "all"), ("js_calibrated", "all")])
+    data = _estimates(records, dataset, [("js", "all"), ("js_calibrated", "all")])
     if data.empty:
         return None
-    experiment, look = contents.experiment, looks(contents.experiment)
+    experiment, look = records.experiment, styles(records.experiment)
     variants = [v for v in dataset.variants if v in set(data["variant"])]
 
     def draw(canvas: Canvas, wide: bool) -> None:
@@ -218,12 +218,12 @@ def divergence(contents: Contents, dataset: DatasetContents) -> Figure | None:
     )
 
 
-def reliability(contents: Contents, dataset: DatasetContents) -> Figure | None:
+def reliability(records: ReportRecords, dataset: DatasetRecords) -> Figure | None:
     """Accuracy against confidence in bins of equally many predictions, pooled over seeds."""
     if dataset.items is None:
         return None
     scores = ItemScores.read(dataset.items)
-    rule = contents.experiment.settings.selection
+    rule = records.experiment.settings.selection
     curves = []
     for variant in dataset.variants:
         if variant not in scores.variants or not scores.seeds(variant):
@@ -239,7 +239,7 @@ def reliability(contents: Contents, dataset: DatasetContents) -> Figure | None:
     if not curves:
         return None
     data = pd.DataFrame(curves, columns=["variant", "n_predictions", "confidence", "accuracy"])
-    experiment, look = contents.experiment, looks(contents.experiment)
+    experiment, look = records.experiment, styles(records.experiment)
     variants = list(dict.fromkeys(data["variant"]))
     low = 100 * float(min(data["confidence"].min(), data["accuracy"].min()))
 
@@ -280,7 +280,7 @@ def reliability(contents: Contents, dataset: DatasetContents) -> Figure | None:
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
-def training(contents: Contents, dataset: DatasetContents) -> Figure | None:
+def training(records: ReportRecords, dataset: DatasetRecords) -> Figure | None:
     """Figure 4 of the TCMax paper: training loss and test accuracy by epoch."""
     if dataset.history is None:
         return None
@@ -291,7 +291,7 @@ def training(contents: Contents, dataset: DatasetContents) -> Figure | None:
     # folds of one seed are parts of one run: averaged before seeds are compared
     runs = history.groupby(["quantity", "variant", "seed", "epoch"], observed=True, sort=False)["value"].mean()
     data = _bands(runs.reset_index())
-    experiment, look = contents.experiment, looks(contents.experiment)
+    experiment, look = records.experiment, styles(records.experiment)
     variants = [v for v in dataset.variants if v in set(data["variant"])]
     n_seeds = int(data["n_seeds"].max())
     named = variants
@@ -369,13 +369,13 @@ def _bands(runs: pd.DataFrame) -> pd.DataFrame:
     return data.sort_values(["quantity", "variant", "epoch"], kind="stable").reset_index(drop=True)
 
 
-def selection(contents: Contents, dataset: DatasetContents) -> Figure | None:
+def selection(records: ReportRecords, dataset: DatasetRecords) -> Figure | None:
     """Joint accuracy under the three rules of choosing an epoch."""
     means = {rule: dataset.values("accuracy", "own", rule).groupby("variant")["value"].mean() for rule in SELECTIONS}
     variants = [v for v in dataset.variants if all(v in means[rule].index for rule in SELECTIONS)]
     if not variants:
         return None
-    experiment, look = contents.experiment, looks(contents.experiment)
+    experiment, look = records.experiment, styles(records.experiment)
     data = pd.DataFrame(
         {"variant": variants, **{rule: [float(means[rule][v]) for v in variants] for rule in SELECTIONS}}
     )
@@ -423,9 +423,9 @@ def selection(contents: Contents, dataset: DatasetContents) -> Figure | None:
     )
 
 
-def negatives(contents: Contents, dataset: DatasetContents) -> Figure | None:
+def negatives(records: ReportRecords, dataset: DatasetRecords) -> Figure | None:
     """Figure 3 of the TCMax paper: joint accuracy against the number of sampled negatives."""
-    settings = contents.experiment.settings.variants
+    settings = records.experiment.settings.variants
     counts: dict[str, float] = {}
     for variant in dataset.variants:
         number = settings[variant].parameters.get("negatives")
@@ -439,17 +439,17 @@ def negatives(contents: Contents, dataset: DatasetContents) -> Figure | None:
         for v in dataset.variants
         if v not in counts and settings[v].method in methods and not settings[v].parameters.get("negatives")
     ]
-    batch = contents.experiment.training_on(dataset.id).batch_size
+    batch = records.experiment.training_on(dataset.id).batch_size
     everything = float(batch ** max(len(dataset.modalities), 1))
     counts.update(dict.fromkeys(complete, everything))
-    data = _estimates(contents, dataset, [("accuracy", "own")])
+    data = _estimates(records, dataset, [("accuracy", "own")])
     data = data[data["variant"].isin(counts)].copy()
     if data.empty:
         return None
     data.insert(1, "negatives", [counts[v] for v in data["variant"]])
     data["complete"] = data["variant"].isin(complete)
     data = data.sort_values(["negatives", "complete"], kind="stable").reset_index(drop=True)
-    look = looks(contents.experiment)
+    look = styles(records.experiment)
 
     def draw(canvas: Canvas, wide: bool) -> None:
         axes = canvas.subplots()
@@ -491,14 +491,14 @@ def negatives(contents: Contents, dataset: DatasetContents) -> Figure | None:
 # --- shared -----------------------------------------------------------------------------------------------------------
 
 
-def _estimates(contents: Contents, dataset: DatasetContents, wanted: Sequence[tuple[str, str]]) -> pd.DataFrame:
+def _estimates(records: ReportRecords, dataset: DatasetRecords, wanted: Sequence[tuple[str, str]]) -> pd.DataFrame:
     """Estimates with intervals for new seeds and items (low, high) and for new seeds (seeds_low, seeds_high)."""
 
     def rows() -> Iterator[dict[str, object]]:
         for metric, readout in wanted:
             for variant in dataset.variants:
-                both = contents.estimate(dataset.id, metric, readout, variant)
-                seeds = contents.estimate(dataset.id, metric, readout, variant, "seeds")
+                both = records.estimate(dataset.id, metric, readout, variant)
+                seeds = records.estimate(dataset.id, metric, readout, variant, "seeds")
                 if both is None or pd.isna(both["estimate"]):
                     continue
                 yield {
@@ -521,13 +521,13 @@ def _estimates(contents: Contents, dataset: DatasetContents, wanted: Sequence[tu
     return frame
 
 
-def _by_accuracy(contents: Contents, dataset: DatasetContents) -> list[str]:
-    data = _estimates(contents, dataset, [("accuracy", "own")])
+def _by_accuracy(records: ReportRecords, dataset: DatasetRecords) -> list[str]:
+    data = _estimates(records, dataset, [("accuracy", "own")])
     return [] if data.empty else list(data.sort_values("estimate", ascending=False, kind="stable")["variant"])
 
 
 def _dots(
-    axes: Axes, data: pd.DataFrame, look: dict[str, Look], factor: float, shift: float = 0.0, hollow: bool = False
+    axes: Axes, data: pd.DataFrame, look: dict[str, Style], factor: float, shift: float = 0.0, hollow: bool = False
 ) -> None:
     """One dot with its two intervals per row, from the top down."""
     for k, (_, row) in enumerate(data.iterrows()):

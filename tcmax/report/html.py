@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from tcmax import __version__
 from tcmax.report.cards import Card, headline, tally
-from tcmax.report.contents import Contents, DatasetContents, Missing
 from tcmax.report.figure import Figure, shared_caption
 from tcmax.report.numbers import count, show, show_p
-from tcmax.report.palette import BAND, INK, MUTED, PAPER, Look, looks
+from tcmax.report.palette import BAND, INK, MUTED, PAPER, Style, styles
+from tcmax.report.report_records import DatasetRecords, Missing, ReportRecords
 from tcmax.report.tables import POPULATIONS, Table
 from tcmax.report.trust import trust
 from tcmax.stats.effects import improvement
@@ -60,7 +60,7 @@ class Drawn:
 
 
 def page(
-    contents: Contents,
+    records: ReportRecords,
     claims: Sequence[Card],
     tables: Sequence[Table],
     figures: Sequence[Figure],
@@ -69,8 +69,8 @@ def page(
     date: str | None,
 ) -> str:
     """The HTML of report.html. svgs: figure name -> SVG text. article: "" when paper.pdf is there, else why not."""
-    experiment = contents.experiment
-    look = looks(experiment)
+    experiment = records.experiment
+    look = styles(experiment)
     return render(
         "report.html.j2",
         look,
@@ -79,24 +79,24 @@ def page(
         title=experiment.settings.title,
         name=experiment.name,
         date=date,
-        sizes=_sizes(contents),
+        sizes=_sizes(records),
         headline=headline(claims),
         tally=tally(claims),
         cards=claims,
         tables={table.name: table for table in tables},
-        matrices=[matrix for d in contents.datasets if (matrix := _matrix(contents, d)) is not None],
-        missing=contents.missing,
+        matrices=[matrix for d in records.datasets if (matrix := _matrix(records, d)) is not None],
+        missing=records.missing,
         has_claims=experiment.settings.claims is not None,
-        trust=trust(contents),
+        trust=trust(records),
         article=article,
         looks={v: {"index": k, "shape": SHAPES.get(s.marker, "")} for k, (v, s) in enumerate(look.items())},
-        lacking=lambda *endings: lacking(contents.missing, endings),
+        lacking=lambda *endings: lacking(records.missing, endings),
         population=POPULATIONS["both"],
     )
 
 
 def render(
-    template: str, look: Mapping[str, Look], figures: Sequence[Figure], svgs: Mapping[str, str], **content: object
+    template: str, look: Mapping[str, Style], figures: Sequence[Figure], svgs: Mapping[str, str], **content: object
 ) -> str:
     """A page from its template and what every page needs: style, script and its hash, figures inlined in `look`."""
     environment = jinja2.Environment(
@@ -131,7 +131,7 @@ def lacking(missing: Sequence[Missing], endings: Sequence[str]) -> list[Missing]
     return [record for record in missing if record.path.name in endings]
 
 
-def inline(svg: str, figure: Figure, look: Mapping[str, Look]) -> Markup:
+def inline(svg: str, figure: Figure, look: Mapping[str, Style]) -> Markup:
     """An SVG of matplotlib as part of the page: own identifiers, the page's fonts and colours, a name to be read out.
 
     Coordinates are cut to two decimals, a hundredth of a point.
@@ -161,42 +161,42 @@ def on_dark(colour: str) -> str:
     return "#" + "".join(f"{round(c + (255 - c) * 0.33):02x}" for c in channels)
 
 
-def _sizes(contents: Contents) -> str:
-    experiment = contents.experiment
+def _sizes(records: ReportRecords) -> str:
+    experiment = records.experiment
     return " × ".join(
         (
             count(len(experiment.settings.variants), "method"),
-            count(len(contents.datasets), "dataset"),
-            contents.n_seeds,
+            count(len(records.datasets), "dataset"),
+            records.n_seeds,
         )
     )
 
 
-def _matrix(contents: Contents, dataset: DatasetContents) -> Matrix | None:
-    pairs = contents.comparisons(dataset.id, "accuracy", "own", "pair")
+def _matrix(records: ReportRecords, dataset: DatasetRecords) -> Matrix | None:
+    pairs = records.comparisons(dataset.id, "accuracy", "own", "pair")
     pairs = pairs.dropna(subset=["estimate"])
     if pairs.empty:
         return None
-    estimates = {v: contents.estimate(dataset.id, "accuracy", "own", v) for v in dataset.variants}
+    estimates = {v: records.estimate(dataset.id, "accuracy", "own", v) for v in dataset.variants}
     known = {v: float(row["estimate"]) for v, row in estimates.items() if row is not None}
     order = sorted(known, key=lambda v: -known[v])
-    values = dataset.values("accuracy", "own", contents.experiment.settings.selection)
+    values = dataset.values("accuracy", "own", records.experiment.settings.selection)
     runs = {str(v): of.to_numpy(dtype=float) for v, of in values.groupby("variant", sort=False)["value"]}
     largest = float(pairs["estimate"].abs().max()) or 1.0
     cells: dict[tuple[str, str], Pair] = {}
     for _, row in pairs.iterrows():
         for a, b, sign in ((row["a"], row["b"], 1.0), (row["b"], row["a"], -1.0)):
-            cells[a, b] = _pair(contents, row, a, b, sign, largest, runs)
+            cells[a, b] = _pair(records, row, a, b, sign, largest, runs)
     return Matrix(
         dataset=dataset.title,
-        titles=tuple(contents.experiment.title(v) for v in order),
+        titles=tuple(records.experiment.title(v) for v in order),
         rows=tuple(tuple(cells.get((a, b)) for b in order) for a in order),
         family=str(pairs["family"].iloc[0] or ""),
     )
 
 
 def _pair(
-    contents: Contents,
+    records: ReportRecords,
     row: pd.Series,
     a: str,
     b: str,
@@ -208,7 +208,7 @@ def _pair(
     bounds = sorted((sign * row["low"], sign * row["high"])) if has_interval else [None, None]
     shown = show(sign * row["estimate"], bounds[0], bounds[1], row["unit"], difference=True)
     parts = [
-        f"{contents.experiment.title(a)} − {contents.experiment.title(b)}: {shown.value} pp {shown.interval}".strip()
+        f"{records.experiment.title(a)} − {records.experiment.title(b)}: {shown.value} pp {shown.interval}".strip()
     ]
     if pd.notna(row["p_adjusted"]):
         parts.append(f"Holm p {show_p(row['p_adjusted'])}")

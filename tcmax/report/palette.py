@@ -30,7 +30,7 @@ BAND = "#c9ced6"
 
 
 @dataclass(frozen=True)
-class Look:
+class Style:
     """How a variant is drawn."""
 
     colour: str
@@ -38,8 +38,8 @@ class Look:
     line: Line
 
 
-def looks(experiment: Experiment) -> dict[str, Look]:
-    """Variant label -> look, for all variants of an experiment."""
+def styles(experiment: Experiment) -> dict[str, Style]:
+    """Variant label -> style, for all variants of an experiment."""
     variants = experiment.settings.variants
     by_method: dict[str, list[str]] = {}
     for label, settings in variants.items():
@@ -51,7 +51,7 @@ def looks(experiment: Experiment) -> dict[str, Look]:
         hue, marker = styles[method]
         for k, label in enumerate(labels):
             shade = 0.0 if len(labels) <= 2 else 0.5 * (1 - k / (len(labels) - 1))
-            found[label] = Look(_lighter(hue, shade), marker, _LINES[k % len(_LINES)])
+            found[label] = Style(_lighter(hue, shade), marker, _LINES[k % len(_LINES)])
     return {label: found[label] for label in variants}
 
 

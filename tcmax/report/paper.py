@@ -7,9 +7,9 @@ from pathlib import Path
 from tcmax import __version__
 from tcmax.records.files import write_text
 from tcmax.report.cards import Card, headline, tally
-from tcmax.report.contents import Contents
 from tcmax.report.figure import COLUMN, TEXT_WIDTH, Figure, shared_caption
 from tcmax.report.latex import Latex, compile_pdf, environment
+from tcmax.report.report_records import ReportRecords
 from tcmax.report.tables import Table
 
 # The figures that an article shows, by kind; the others are on the page.
@@ -84,7 +84,7 @@ def arranged(figures: Sequence[Figure]) -> list[list[list[Panel]]]:
 
 
 def write_paper(
-    contents: Contents,
+    records: ReportRecords,
     claims: Sequence[Card],
     tables: Sequence[Table],
     figures: Sequence[Figure],
@@ -98,8 +98,8 @@ def write_paper(
         environment()
         .get_template("paper.tex.j2")
         .render(
-            title=contents.experiment.settings.title,
-            name=contents.experiment.name,
+            title=records.experiment.settings.title,
+            name=records.experiment.name,
             date=date or "",
             version=__version__,
             headline=headline(claims),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tcmax.audit.tables import PublishedTable, load_metadata, load_table
+from tcmax.audit.printed_tables import PublishedTable, load_metadata, load_table
 from tcmax.data import DATASETS
 from tcmax.errors import TcmaxError
 from tcmax.experiment.grid import Experiment

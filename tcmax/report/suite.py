@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tcmax.report.contents import Contents
 from tcmax.report.numbers import count, show
+from tcmax.report.report_records import ReportRecords
 from tcmax.report.signature import signed
-from tcmax.report.tables import POPULATIONS, Block, Cell, Column, Row, Table, held_fixed
+from tcmax.report.tables import POPULATIONS, Block, Column, Row, Table, TableCell, held_fixed
 from tcmax.seeding import generator
 from tcmax.stats.bayes import MIN_DATASETS, bayesian_signed_rank
 from tcmax.stats.effects import MIN_SEEDS
@@ -19,18 +19,18 @@ PRACTICALLY_EQUAL = 0.01  # one point of accuracy
 ABOVE = "percentage points above the dataset's mean over these variants and their runs"
 
 
-def suite_scores(contents: Contents) -> dict[str, list[NDArray[np.float64]]]:
+def suite_scores(records: ReportRecords) -> dict[str, list[NDArray[np.float64]]]:
     """Joint accuracy of every run minus its dataset's mean over variants: variant -> one array per dataset.
 
     Of the variants with runs on every dataset; empty for fewer than two variants or two datasets. With the mean taken
     off, the middle half of all runs is not that of the datasets of middling difficulty.
     """
-    rule = contents.experiment.settings.selection
+    rule = records.experiment.settings.selection
     by_dataset = []
-    for dataset in contents.datasets:
+    for dataset in records.datasets:
         values = dataset.values("accuracy", "own", rule)
         by_dataset.append({str(v): part["value"].to_numpy(dtype=float) for v, part in values.groupby("variant")})
-    variants = [v for v in contents.experiment.settings.variants if all(v in runs for runs in by_dataset)]
+    variants = [v for v in records.experiment.settings.variants if all(v in runs for runs in by_dataset)]
     if len(variants) < 2 or len(by_dataset) < 2:
         return {}
     centres = [float(np.mean([runs[v].mean() for v in variants])) for runs in by_dataset]
@@ -66,9 +66,9 @@ def in_practice(
     )
 
 
-def _rank_signature(contents: Contents, dataset: str, variant: str) -> str:
+def _rank_signature(records: ReportRecords, dataset: str, variant: str) -> str:
     """The line of a set of ranks: it rests on the family of all pairs that the variant is in."""
-    pairs = contents.comparisons(dataset, "accuracy", "own", "pair").dropna(subset=["p_adjusted"])
+    pairs = records.comparisons(dataset, "accuracy", "own", "pair").dropna(subset=["p_adjusted"])
     pairs = pairs[(pairs["a"] == variant) | (pairs["b"] == variant)]
     return signed(
         metric="accuracy",
@@ -80,35 +80,35 @@ def _rank_signature(contents: Contents, dataset: str, variant: str) -> str:
         estimator="set of ranks",
         seeds=int(pairs["n_seeds"].min()),
         items=int(pairs["n_items"].min()),
-        selection=contents.experiment.settings.selection,
+        selection=records.experiment.settings.selection,
         correction=f"{pairs['correction'].iloc[0]} ({pairs['family'].iloc[0]})",
     )
 
 
-def standings(contents: Contents) -> Table:
+def standings(records: ReportRecords) -> Table:
     """Confidence sets of ranks in joint accuracy, and the interquartile mean over the suite."""
-    experiment = contents.experiment
-    columns: list[tuple[str, Column, dict[str, Cell]]] = []
+    experiment = records.experiment
+    columns: list[tuple[str, Column, dict[str, TableCell]]] = []
     data: list[dict[str, object]] = []
     caption = (
         f"Rank: the ranks in joint accuracy that remain possible, for {POPULATIONS['both']}; all sets of a dataset "
         "hold together with 95 % confidence (all pairs, Holm). Bold: possibly best, no rival beats it (one-sided "
-        f"0.025, Holm over its rivals). {held_fixed(contents)}"
+        f"0.025, Holm over its rivals). {held_fixed(records)}"
     )
-    for dataset in contents.datasets:
-        ties = contents.ties(dataset.id, "accuracy", "own", "higher")
+    for dataset in records.datasets:
+        ties = records.ties(dataset.id, "accuracy", "own", "higher")
         cells = {}
         for variant, (low, high) in ties.ranks.items():
             best = variant in ties.possibly_best
             text = f"{low}" if low == high else f"{low}–{high}"
             bold = best and len(ties.possibly_best) < len(ties.ranks)
-            line = _rank_signature(contents, dataset.id, variant)
-            cells[variant] = Cell(text, best=bold, order=(low + high) / 2, note=line)
+            line = _rank_signature(records, dataset.id, variant)
+            cells[variant] = TableCell(text, best=bold, order=(low + high) / 2, note=line)
             record = {"quantity": "rank", "dataset": dataset.id, "variant": variant, "low": low, "high": high}
             data.append({**record, "possibly_best": best, "population": "both", "signature": line})
         if cells:
             columns.append((dataset.title, Column("rank"), cells))
-    suite = suite_scores(contents)
+    suite = suite_scores(records)
     if suite and columns:
         means = interquartile_means(suite, generator("interquartile means", experiment.name))
         cells = {}
@@ -126,7 +126,7 @@ def standings(contents: Contents) -> Table:
                 selection=experiment.settings.selection,
                 correction="none",
             )
-            cells[m.variant] = Cell(f"{shown.value} {shown.interval}".rstrip(), order=m.estimate, note=line)
+            cells[m.variant] = TableCell(f"{shown.value} {shown.interval}".rstrip(), order=m.estimate, note=line)
             record = {"quantity": "interquartile mean", "dataset": "all", "variant": m.variant, "estimate": m.estimate}
             sizes = {"alpha": m.alpha, "population": "seeds", "n_seeds": m.n_seeds, "n_datasets": m.n_datasets}
             data.append({**record, "low": m.low, "high": m.high, **sizes, "signature": line})
@@ -142,7 +142,7 @@ def standings(contents: Contents) -> Table:
             f"({count(len(suite[means[0].variant]), 'dataset')}, {count(fewest, 'seed')})."
         )
     rows = tuple(
-        Row(experiment.title(variant), tuple(cells.get(variant, Cell()) for _, _, cells in columns), variant)
+        Row(experiment.title(variant), tuple(cells.get(variant, TableCell()) for _, _, cells in columns), variant)
         for variant in experiment.settings.variants
         if any(variant in cells for _, _, cells in columns)
     )

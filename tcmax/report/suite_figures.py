@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from tcmax.report.contents import Contents
 from tcmax.report.figure import (
     MOST_NUMBERS,
     STRONGEST,
@@ -23,7 +22,8 @@ from tcmax.report.figure import (
     sizes_of,
 )
 from tcmax.report.numbers import count, show_p
-from tcmax.report.palette import INK, MUTED, looks
+from tcmax.report.palette import INK, MUTED, styles
+from tcmax.report.report_records import ReportRecords
 from tcmax.report.suite import ABOVE, suite_scores
 from tcmax.report.tables import FIXED, POPULATIONS
 from tcmax.stats.effects import MIN_SEEDS
@@ -34,26 +34,26 @@ STEPS = 201  # of a performance profile
 WIDEST_WITH_INTERVALS = 8  # variants for whose intervals a matrix or a plot of curves has room
 
 
-def gains(contents: Contents) -> list[Figure]:
+def gains(records: ReportRecords) -> list[Figure]:
     """Differences in joint accuracy, dataset by dataset: to the reference variant, and to joint learning with the same
     head. Where modalities compete, joint learning stays below a reference of modalities trained apart."""
-    experiment = contents.experiment
+    experiment = records.experiment
     variants, reference = experiment.settings.variants, experiment.settings.reference_variant
     joint = {str(s.head): label for label, s in variants.items() if s.method == "joint" and s.head is not None}
     same_head = {v: joint[str(s.head)] for v, s in variants.items() if s.method != "joint" and str(s.head) in joint}
-    made = [_gains(contents, "joint", "Over joint learning with the same head", same_head)]
+    made = [_gains(records, "joint", "Over joint learning with the same head", same_head)]
     if reference is not None:
         over_reference = {v: reference for v in variants if v != reference}
-        made.insert(0, _gains(contents, "reference", f"Over {experiment.title(reference)}", over_reference))
+        made.insert(0, _gains(records, "reference", f"Over {experiment.title(reference)}", over_reference))
     return [figure for figure in made if figure is not None]
 
 
-def _gains(contents: Contents, name: str, title: str, rivals: Mapping[str, str]) -> Figure | None:
+def _gains(records: ReportRecords, name: str, title: str, rivals: Mapping[str, str]) -> Figure | None:
     """Differences of each variant to its rival, by dataset; none for a single dataset."""
-    experiment = contents.experiment
+    experiment = records.experiment
     found = []
-    for dataset in contents.datasets:
-        pairs = contents.comparisons(dataset.id, "accuracy", "own", "pair")
+    for dataset in records.datasets:
+        pairs = records.comparisons(dataset.id, "accuracy", "own", "pair")
         for _, row in pairs[pairs["estimate"].notna()].iterrows():
             for a, b, sign in ((row["a"], row["b"], 1), (row["b"], row["a"], -1)):
                 if rivals.get(a) == b:
@@ -69,7 +69,7 @@ def _gains(contents: Contents, name: str, title: str, rivals: Mapping[str, str])
     def matrix(column: str) -> pd.DataFrame:
         values = data.pivot(index="a", columns="dataset", values=column)
         variants = [v for v in rivals if v in values.index]
-        datasets = [d.id for d in contents.datasets if d.id in values]
+        datasets = [d.id for d in records.datasets if d.id in values]
         named = values.loc[variants, datasets].rename(index=experiment.title, columns=experiment.dataset_title)
         return named if len(named) >= named.shape[1] else named.T  # the longer side goes down
 
@@ -100,20 +100,20 @@ def _gains(contents: Contents, name: str, title: str, rivals: Mapping[str, str])
     )
 
 
-def ranks(contents: Contents) -> Figure | None:
+def ranks(records: ReportRecords) -> Figure | None:
     """Mean ranks over datasets with Nemenyi's critical difference."""
-    experiment = contents.experiment
-    everywhere = [v for v in experiment.settings.variants if all(v in d.variants for d in contents.datasets)]
+    experiment = records.experiment
+    everywhere = [v for v in experiment.settings.variants if all(v in d.variants for d in records.datasets)]
     scores: dict[str, list[float]] = {}
     for variant in everywhere:
-        rows = [contents.estimate(d.id, "accuracy", "own", variant) for d in contents.datasets]
+        rows = [records.estimate(d.id, "accuracy", "own", variant) for d in records.datasets]
         known = [float(row["estimate"]) for row in rows if row is not None]
-        if len(known) == len(contents.datasets):
+        if len(known) == len(records.datasets):
             scores[variant] = known
-    if len(scores) < 3 or len(contents.datasets) < 2:
+    if len(scores) < 3 or len(records.datasets) < 2:
         return None
     found = critical_difference(scores)
-    size, look = len(found.variants), looks(experiment)
+    size, look = len(found.variants), styles(experiment)
 
     def draw(canvas: Canvas, wide: bool) -> None:
         axes = canvas.subplots()
@@ -149,14 +149,14 @@ def ranks(contents: Contents) -> Figure | None:
     return Figure("ranks", "All datasets", caption, "", f"Mean ranks: {text}.", data, 0.9 + 0.19 * size, draw)
 
 
-def improvement(contents: Contents) -> Figure | None:
+def improvement(records: ReportRecords) -> Figure | None:
     """How often a fresh run of a variant beats a fresh run of another one, over all datasets."""
-    suite = suite_scores(contents)
+    suite = suite_scores(records)
     if not suite:
         return None
     found = improvement_matrix(suite)
     order = sorted(suite, key=lambda v: -sum(found[v, w].estimate for w in suite if w != v))
-    size, experiment = len(order), contents.experiment
+    size, experiment = len(order), records.experiment
     share = np.array([[0.5 if v == w else found[v, w].estimate for w in order] for v in order])
 
     def text(v: str, w: str) -> str:
@@ -189,7 +189,7 @@ def improvement(contents: Contents) -> Figure | None:
         title="All datasets",
         caption=(
             "Probability of improvement (%): how often a fresh run of the row has a higher joint accuracy than a fresh "
-            f"run of the column, averaged over {count(len(contents.datasets), 'dataset')}; ties count half; {interval}."
+            f"run of the column, averaged over {count(len(records.datasets), 'dataset')}; ties count half; {interval}."
             " It describes runs and decides nothing."
         ),
         sizes=f"n\u00a0=\u00a0{count(fewest, 'seed')} of each.",
@@ -200,15 +200,15 @@ def improvement(contents: Contents) -> Figure | None:
     )
 
 
-def profiles(contents: Contents) -> Figure | None:
+def profiles(records: ReportRecords) -> Figure | None:
     """Share of runs above each score, over all datasets."""
-    suite = suite_scores(contents)
+    suite = suite_scores(records)
     if not suite:
         return None
     scores = np.concatenate([runs for by_dataset in suite.values() for runs in by_dataset])
     room = 0.02 * float(np.ptp(scores))
     found = performance_profiles(suite, np.linspace(scores.min() - room, scores.max(), STEPS))
-    experiment, look = contents.experiment, looks(contents.experiment)
+    experiment, look = records.experiment, styles(records.experiment)
 
     def draw(canvas: Canvas, wide: bool) -> None:
         axes = canvas.subplots()
@@ -244,11 +244,11 @@ def profiles(contents: Contents) -> Figure | None:
         title="All datasets",
         caption=(
             f"Performance profiles: share of runs whose joint accuracy, in {ABOVE}, is higher than the value below, "
-            f"averaged over {count(len(contents.datasets), 'dataset')}. {band} A curve above another one everywhere is "
+            f"averaged over {count(len(records.datasets), 'dataset')}. {band} A curve above another one everywhere is "
             "that of the variant whose runs are the better ones at every threshold. It describes and decides nothing."
         ),
         sizes=f"n\u00a0=\u00a0{count(fewest, 'seed')} of each.",
-        alt=f"Performance profiles of {len(found)} methods over {len(contents.datasets)} datasets.",
+        alt=f"Performance profiles of {len(found)} methods over {len(records.datasets)} datasets.",
         data=pd.DataFrame(rows),
         height=2.2 + 0.15 * math.ceil(len(found) / 2),
         draw=draw,

@@ -14,10 +14,10 @@ import pandas as pd
 
 from tcmax.experiment.grid import Experiment
 from tcmax.metrics import METRICS
-from tcmax.report.contents import Contents, DatasetContents, Ties
 from tcmax.report.latex import Latex, environment, escape
 from tcmax.report.numbers import count, joined, places_for, scale_of, show, show_p
 from tcmax.report.published import Published, published_values
+from tcmax.report.report_records import DatasetRecords, ReportRecords, Ties
 from tcmax.report.signature import signature, signed
 
 WIDEST = 6  # columns of numbers that fit the text width of a two-column article
@@ -30,7 +30,7 @@ FIXED = "Every variant's training set, split and tuning are held fixed."
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One cell.
 
     text: what it says. spread: "± half-width" or "[low, high]". letters: tie group. best: no rival beats it.
@@ -61,7 +61,7 @@ class Row:
     """A row: its label, its cells, the variant whose colour it carries, and the heading it stands under."""
 
     label: str
-    cells: tuple[Cell, ...]
+    cells: tuple[TableCell, ...]
     variant: str | None = None
     note: str = ""
     heading: str = ""
@@ -115,7 +115,7 @@ class Table:
         return template.render(table=self, cell=_cell_tex, spec=_column_spec)
 
 
-def _cell_tex(cell: Cell, block: Block, column: int) -> Latex:
+def _cell_tex(cell: TableCell, block: Block, column: int) -> Latex:
     text = escape(cell.text)
     if block.columns[column].width is not None:
         text = Latex(f"\\raggedright {text}")
@@ -149,36 +149,36 @@ class Quantity:
     unit: str = ""
 
 
-def tables(contents: Contents) -> list[Table]:
+def tables(records: ReportRecords) -> list[Table]:
     """Every table of results, in reading order; one without rows says what is missing."""
-    made = [table1(contents), comparisons(contents), table2(contents), table3(contents), selection(contents)]
-    return made if contents.verdicts is None else [verdicts(contents), *made]
+    made = [table1(records), comparisons(records), table2(records), table3(records), selection(records)]
+    return made if records.verdicts is None else [verdicts(records), *made]
 
 
 # --- Tables 1 to 3: estimates -----------------------------------------------------------------------------------------
 
 
-def table1(contents: Contents) -> Table:
+def table1(records: ReportRecords) -> Table:
     """Accuracy of each modality and of the joint prediction."""
 
-    def columns(dataset: DatasetContents) -> list[Quantity]:
+    def columns(dataset: DatasetRecords) -> list[Quantity]:
         singles = [Quantity("accuracy", m, m) for m in dataset.modalities]
         return [*singles, Quantity("accuracy", "own", "joint")]
 
     caption = (
         "Accuracy (%) of each modality by itself and of the joint prediction: mean [95 % interval] "
-        f"for {POPULATIONS['both']} (crossed seeds × items). {_design(contents)} "
-        f"{held_fixed(contents)} {_ties_sentence(contents)} "
+        f"for {POPULATIONS['both']} (crossed seeds × items). {_design(records)} "
+        f"{held_fixed(records)} {_ties_sentence(records)} "
         "Bold: possibly best, since no rival beats it (one-sided 0.025, Holm over its rivals); what is measured with a "
         "wide interval stays bold."
     )
-    return _estimate_table(contents, "table1", "Accuracy", caption, columns)
+    return _estimate_table(records, "table1", "Accuracy", caption, columns)
 
 
-def table2(contents: Contents) -> Table:
+def table2(records: ReportRecords) -> Table:
     """Jensen-Shannon divergence between the modalities' predictions."""
 
-    def columns(dataset: DatasetContents) -> list[Quantity]:
+    def columns(dataset: DatasetRecords) -> list[Quantity]:
         found = [Quantity("js", "all", "raw", "nats"), Quantity("js_calibrated", "all", "calibrated", "nats")]
         if len(dataset.modalities) > 2:
             found.append(Quantity("js_pairwise", "all", "pairs", "nats"))
@@ -187,16 +187,16 @@ def table2(contents: Contents) -> Table:
     caption = (
         "Jensen-Shannon divergence between the modalities' predictions (nats), raw and after one temperature per run "
         "and modality fitted on validation; pairs: mean over pairs of modalities. Mean ± half-width of the 95 % "
-        f"interval for {POPULATIONS['both']}. {_design(contents)} {held_fixed(contents)} "
-        f"{_ties_sentence(contents)} Nothing is bold: neither direction is better by itself."
+        f"interval for {POPULATIONS['both']}. {_design(records)} {held_fixed(records)} "
+        f"{_ties_sentence(records)} Nothing is bold: neither direction is better by itself."
     )
-    return _estimate_table(contents, "table2", "Jensen-Shannon divergence", caption, columns)
+    return _estimate_table(records, "table2", "Jensen-Shannon divergence", caption, columns)
 
 
-def table3(contents: Contents) -> Table:
+def table3(records: ReportRecords) -> Table:
     """Entropy of each modality's predictions, and the ratio weak / strong under two conventions."""
 
-    def columns(dataset: DatasetContents) -> list[Quantity]:
+    def columns(dataset: DatasetRecords) -> list[Quantity]:
         singles = [Quantity("entropy", m, m) for m in dataset.modalities]
         return [
             *singles,
@@ -204,57 +204,57 @@ def table3(contents: Contents) -> Table:
             Quantity("entropy_ratio_own", "all", "ρ, own"),
         ]
 
-    reference = contents.experiment.settings.reference_variant
-    by = f"by the accuracy of {contents.experiment.title(reference)}" if reference else "by a reference variant"
+    reference = records.experiment.settings.reference_variant
+    by = f"by the accuracy of {records.experiment.title(reference)}" if reference else "by a reference variant"
     caption = (
         "Entropy of each modality's predictions (nats) and ρ, the weaker modality's entropy over the stronger one's; "
         f"weaker and stronger {by} (reference) or by the variant's own accuracy (own). Mean ± half-width of the "
-        f"95 % interval for {POPULATIONS['both']}. {_design(contents)} {held_fixed(contents)}"
+        f"95 % interval for {POPULATIONS['both']}. {_design(records)} {held_fixed(records)}"
     )
-    return _estimate_table(contents, "table3", "Entropy and its ratio", caption, columns)
+    return _estimate_table(records, "table3", "Entropy and its ratio", caption, columns)
 
 
 def _estimate_table(
-    contents: Contents,
+    records: ReportRecords,
     name: str,
     title: str,
     caption: str,
-    columns: Callable[[DatasetContents], list[Quantity]],
+    columns: Callable[[DatasetRecords], list[Quantity]],
 ) -> Table:
-    published = published_values(contents.experiment)
+    published = published_values(records.experiment)
     data: list[dict[str, object]] = []
-    parts: list[tuple[DatasetContents, list[Quantity], dict[str, Row]]] = []
-    for dataset in contents.datasets:
+    parts: list[tuple[DatasetRecords, list[Quantity], dict[str, Row]]] = []
+    for dataset in records.datasets:
         quantities = columns(dataset)
         ties = [
-            contents.ties(dataset.id, q.metric, q.readout, METRICS[q.metric].better if q.metric in METRICS else None)
+            records.ties(dataset.id, q.metric, q.readout, METRICS[q.metric].better if q.metric in METRICS else None)
             for q in quantities
         ]
-        places = [_places(contents, dataset, quantity) for quantity in quantities]
+        places = [_places(records, dataset, quantity) for quantity in quantities]
         rows = {}
         for variant in dataset.variants:
             cells = []
             for quantity, tie, place in zip(quantities, ties, places, strict=True):
-                cell, record = _estimate(contents, dataset, quantity, variant, tie, place, published)
+                cell, record = _estimate(records, dataset, quantity, variant, tie, place, published)
                 cells.append(cell)
                 if record:
                     data.append(record)
             diverged, runs = dataset.diverged.get(variant, (0, 0))
             if diverged or any(cell.order is not None for cell in cells):
                 note = f"{diverged} of {runs} diverged" if diverged else ""
-                rows[variant] = Row(contents.experiment.title(variant), tuple(cells), variant, note)
+                rows[variant] = Row(records.experiment.title(variant), tuple(cells), variant, note)
         if rows:
             parts.append((dataset, quantities, rows))
     if any(cell.published for _, _, rows in parts for row in rows.values() for cell in row.cells):
         caption += " In parentheses or grey: the value that the paper prints."
-    return Table(name, title, caption, tuple(_blocks(contents.experiment, parts)), pd.DataFrame(data))
+    return Table(name, title, caption, tuple(_blocks(records.experiment, parts)), pd.DataFrame(data))
 
 
 def _blocks(
-    experiment: Experiment, parts: Sequence[tuple[DatasetContents, list[Quantity], dict[str, Row]]]
+    experiment: Experiment, parts: Sequence[tuple[DatasetRecords, list[Quantity], dict[str, Row]]]
 ) -> Iterable[Block]:
     """Datasets side by side while their columns fit the text width, else below each other."""
-    pending: list[tuple[DatasetContents, list[Quantity], dict[str, Row]]] = []
+    pending: list[tuple[DatasetRecords, list[Quantity], dict[str, Row]]] = []
     for part in parts:
         if pending and sum(len(q) for _, q, _ in pending) + len(part[1]) > WIDEST:
             yield _block(experiment, pending)
@@ -264,15 +264,15 @@ def _blocks(
         yield _block(experiment, pending)
 
 
-def _block(experiment: Experiment, parts: Sequence[tuple[DatasetContents, list[Quantity], dict[str, Row]]]) -> Block:
+def _block(experiment: Experiment, parts: Sequence[tuple[DatasetRecords, list[Quantity], dict[str, Row]]]) -> Block:
     variants = [v for v in experiment.settings.variants if any(v in rows for _, _, rows in parts)]
     rows = []
     for variant in variants:
-        cells: list[Cell] = []
+        cells: list[TableCell] = []
         notes = []
         for dataset, quantities, by_variant in parts:
             row = by_variant.get(variant)
-            cells += row.cells if row else [Cell()] * len(quantities)
+            cells += row.cells if row else [TableCell()] * len(quantities)
             if row and row.note:
                 notes.append(f"{dataset.title}: {row.note}" if len(parts) > 1 else row.note)
         rows.append(Row(experiment.title(variant), tuple(cells), variant, "; ".join(notes)))
@@ -284,9 +284,9 @@ def _block(experiment: Experiment, parts: Sequence[tuple[DatasetContents, list[Q
     )
 
 
-def _places(contents: Contents, dataset: DatasetContents, quantity: Quantity) -> int | None:
+def _places(records: ReportRecords, dataset: DatasetRecords, quantity: Quantity) -> int | None:
     """Decimals of a column: three significant digits of its typical number. None where the unit has fixed ones."""
-    rows = [contents.estimate(dataset.id, quantity.metric, quantity.readout, variant) for variant in dataset.variants]
+    rows = [records.estimate(dataset.id, quantity.metric, quantity.readout, variant) for variant in dataset.variants]
     known = [row for row in rows if row is not None and pd.notna(row["estimate"])]
     if not known or scale_of(known[0]["unit"]).places is not None:
         return None
@@ -294,21 +294,21 @@ def _places(contents: Contents, dataset: DatasetContents, quantity: Quantity) ->
 
 
 def _estimate(
-    contents: Contents,
-    dataset: DatasetContents,
+    records: ReportRecords,
+    dataset: DatasetRecords,
     quantity: Quantity,
     variant: str,
     ties: Ties,
     places: int | None,
     published: dict[tuple[str, str, str, str], Published],
-) -> tuple[Cell, dict[str, object] | None]:
-    row = contents.estimate(dataset.id, quantity.metric, quantity.readout, variant)
+) -> tuple[TableCell, dict[str, object] | None]:
+    row = records.estimate(dataset.id, quantity.metric, quantity.readout, variant)
     if row is None or pd.isna(row["estimate"]):
-        return Cell(note="no finished run"), None
+        return TableCell(note="no finished run"), None
     low, high = _bound(row["low"]), _bound(row["high"])
     shown = show(row["estimate"], low, high, row["unit"], places=places)
     printed = published.get((dataset.id, variant, quantity.metric, quantity.readout))
-    seeds_row = contents.estimate(dataset.id, quantity.metric, quantity.readout, variant, "seeds")
+    seeds_row = records.estimate(dataset.id, quantity.metric, quantity.readout, variant, "seeds")
     note = f"{count(row['n_seeds'], 'seed')}, {count(row['n_items'], 'item')}"
     if low is None:
         note += f"; no interval: {row['notes']}" if row["notes"] else "; no interval"
@@ -318,7 +318,7 @@ def _estimate(
     if printed:
         note += f"; {printed.source} prints {printed.text}"
     line = signature(row)
-    cell = Cell(
+    cell = TableCell(
         text=shown.value,
         spread=shown.spread,
         letters=ties.letters.get(variant, ""),
@@ -330,7 +330,7 @@ def _estimate(
     record = {
         "dataset": dataset.id,
         "variant": variant,
-        "title": contents.experiment.title(variant),
+        "title": records.experiment.title(variant),
         "metric": quantity.metric,
         "readout": quantity.readout,
         "unit": row["unit"],
@@ -357,20 +357,20 @@ def _estimate(
 # --- comparisons ------------------------------------------------------------------------------------------------------
 
 
-def comparisons(contents: Contents) -> Table:
+def comparisons(records: ReportRecords) -> Table:
     """Each variant against the reference variant and against its best rival, in joint accuracy."""
-    experiment = contents.experiment
+    experiment = records.experiment
     reference = experiment.settings.reference_variant
     blocks, data = [], []
-    for dataset in contents.datasets:
+    for dataset in records.datasets:
         rows = []
         for role in ("reference", "best rival"):
-            family = contents.comparisons(dataset.id, "accuracy", "own", role)
+            family = records.comparisons(dataset.id, "accuracy", "own", role)
             tests = int(family["p_adjusted"].notna().sum())
             rival = experiment.title(reference) if role == "reference" and reference else "the best rival"
             heading = f"against {rival} (Holm over {count(tests, 'test')})"
             for _, both in family.iterrows():
-                seeds = _same(contents, dataset.id, role, both, "seeds")
+                seeds = _same(records, dataset.id, role, both, "seeds")
                 rows.append(_comparison(experiment, heading, both, seeds))
                 data += [_comparison_record(dataset.id, role, row) for row in (seeds, both) if row is not None]
         if rows:
@@ -395,14 +395,14 @@ def comparisons(contents: Contents) -> Table:
         f"p is at most 0.05, with its 95 % interval for {POPULATIONS['seeds']} and for "
         f"{POPULATIONS['both']}. Sign-flip p: test over seeds, in brackets the smallest p that this number of seeds "
         f"can reach. Holm p: two-sided t test for {POPULATIONS['both']}, corrected within the family that the "
-        f"heading names. {_design(contents)} {held_fixed(contents)}"
+        f"heading names. {_design(records)} {held_fixed(records)}"
     )
     return Table("comparisons", "Who beats whom", caption, tuple(blocks), pd.DataFrame(data))
 
 
-def _same(contents: Contents, dataset: str, role: str, row: pd.Series, population: str) -> pd.Series | None:
+def _same(records: ReportRecords, dataset: str, role: str, row: pd.Series, population: str) -> pd.Series | None:
     """The row of the same comparison for another population."""
-    rows = contents.comparisons(dataset, row["metric"], row["readout"], role, population)
+    rows = records.comparisons(dataset, row["metric"], row["readout"], role, population)
     found = rows[(rows["a"] == row["a"]) & (rows["b"] == row["b"])]
     return None if found.empty else found.iloc[0]
 
@@ -422,11 +422,11 @@ def _comparison(experiment: Experiment, heading: str, both: pd.Series, seeds: pd
     decided = pd.notna(both["p_adjusted"]) and both["p_adjusted"] <= both["alpha"]
     line = "; ".join(part for part in (both["notes"], signature(both)) if part)
     cells = (
-        Cell(shown.value, order=_order(both["estimate"]), best=bool(decided), note=line),
-        Cell(by_seeds.interval or "–", order=_order(both["estimate"])),
-        Cell(shown.interval or "–", order=_order(both["estimate"])),
-        Cell(flip if pd.isna(floor) else f"{flip} ({show_p(floor)})", order=_order(source["sign_flip_p"])),
-        Cell(show_p(both["p_adjusted"]), order=_order(both["p_adjusted"]), note=both["family"] or ""),
+        TableCell(shown.value, order=_order(both["estimate"]), best=bool(decided), note=line),
+        TableCell(by_seeds.interval or "–", order=_order(both["estimate"])),
+        TableCell(shown.interval or "–", order=_order(both["estimate"])),
+        TableCell(flip if pd.isna(floor) else f"{flip} ({show_p(floor)})", order=_order(source["sign_flip_p"])),
+        TableCell(show_p(both["p_adjusted"]), order=_order(both["p_adjusted"]), note=both["family"] or ""),
     )
     a, b = experiment.title(both["a"]), experiment.title(both["b"])
     note = f"{int(both['n_diverged'])} diverged" if both["n_diverged"] else ""
@@ -445,18 +445,18 @@ def _comparison_record(dataset: str, role: str, row: pd.Series) -> dict[str, obj
 # --- verdicts ---------------------------------------------------------------------------------------------------------
 
 
-def verdicts(contents: Contents) -> Table:
+def verdicts(records: ReportRecords) -> Table:
     """One row per claim: the verdict for new seeds and items, the one for new seeds, and the deciding number."""
-    assert contents.verdicts is not None
+    assert records.verdicts is not None
     rows, lines = [], []
-    for _, verdict in contents.verdicts.iterrows():
-        deciding = contents.deciding(verdict)
+    for _, verdict in records.verdicts.iterrows():
+        deciding = records.deciding(verdict)
         lines.append("" if deciding is None else signature(deciding))
         cells = (
-            Cell(verdict["text"]),
-            Cell(verdict["verdict"], tone=verdict["verdict"], note=verdict["reason"], best=True),
-            Cell(verdict["verdict_seeds"] or "–", tone=verdict["verdict_seeds"] or ""),
-            Cell(deciding_number(verdict), order=_order(verdict["estimate"]), note=lines[-1]),
+            TableCell(verdict["text"]),
+            TableCell(verdict["verdict"], tone=verdict["verdict"], note=verdict["reason"], best=True),
+            TableCell(verdict["verdict_seeds"] or "–", tone=verdict["verdict_seeds"] or ""),
+            TableCell(deciding_number(verdict), order=_order(verdict["estimate"]), note=lines[-1]),
         )
         rows.append(Row(verdict["claim"], cells))
     block = Block(
@@ -471,16 +471,16 @@ def verdicts(contents: Contents) -> Table:
         rows=tuple(rows),
         stub_width=0.19,
     )
-    testable = int((contents.verdicts["verdict"] != "not testable").sum())
-    levels = contents.verdicts.loc[contents.verdicts["verdict"] != "not testable", "alpha"]
+    testable = int((records.verdicts["verdict"] != "not testable").sum())
+    levels = records.verdicts.loc[records.verdicts["verdict"] != "not testable", "alpha"]
     expected = float(levels.sum()) / 2
     caption = (
         "Verdicts on the claims. Verdict: for the claim's population, by default new seeds and new test items; seeds "
         "only: for new seeds on this test set. Decisions are one-sided at half the alpha; intervals are two-sided. "
         f"{testable} of {len(rows)} claims are testable here; were none of them true, {expected:.3g} at most would "
-        f"be supported by chance on average. {held_fixed(contents)}"
+        f"be supported by chance on average. {held_fixed(records)}"
     )
-    data = contents.verdicts.drop(columns=["evidence"]).assign(signature=lines)
+    data = records.verdicts.drop(columns=["evidence"]).assign(signature=lines)
     return Table("verdicts", "Claims and verdicts", caption, (block,), data)
 
 
@@ -502,10 +502,10 @@ def deciding_number(verdict: pd.Series) -> str:
 SELECTIONS = {"last": "last", "best_val": "best validation", "best_test_oracle": "best on test"}
 
 
-def selection(contents: Contents) -> Table:
+def selection(records: ReportRecords) -> Table:
     """Joint accuracy under the three rules of choosing an epoch; what choosing on the test set adds."""
     blocks, data = [], []
-    for dataset in contents.datasets:
+    for dataset in records.datasets:
         means = {
             rule: dataset.values("accuracy", "own", rule).groupby("variant", sort=False)["value"].agg(["mean", "count"])
             for rule in SELECTIONS
@@ -520,7 +520,7 @@ def selection(contents: Contents) -> Table:
             named = {"metric": "accuracy", "read_out": "own", "of": variant, "dataset": dataset.id}
             facts = {**named, "interval": "none", "estimator": "mean over seeds", "seeds": n}
             cells = [
-                Cell(
+                TableCell(
                     show(value, None, None, "proportion").value,
                     order=value,
                     note=signed(**facts, selection=rule, correction="none"),
@@ -529,8 +529,8 @@ def selection(contents: Contents) -> Table:
             ]
             line = signed(**facts, selection=", ".join(found), correction="none")
             shown = show(optimism, None, None, "proportion", difference=True)
-            cells.append(Cell(shown.value, order=optimism, note=line))
-            rows.append(Row(contents.experiment.title(variant), tuple(cells), variant))
+            cells.append(TableCell(shown.value, order=optimism, note=line))
+            rows.append(Row(records.experiment.title(variant), tuple(cells), variant))
             record = {"dataset": dataset.id, "variant": variant, "n_seeds": n, **found, "optimism": optimism}
             data.append({**record, "signature": line})
         if rows:
@@ -540,7 +540,7 @@ def selection(contents: Contents) -> Table:
         "Joint accuracy when each run reports its last epoch, the epoch that was best on validation, or the epoch "
         "that was best on the test items; mean over seeds. Optimism: what choosing on the test items adds to "
         "choosing on validation (negative at times where each modality chooses its own epoch). The last rule is a "
-        f"diagnostic and never feeds a claim. {_sizes(contents)}"
+        f"diagnostic and never feeds a claim. {_sizes(records)}"
     )
     return Table("selection", "Choosing the epoch", caption, tuple(blocks), pd.DataFrame(data))
 
@@ -577,7 +577,7 @@ def numbers(made: Sequence[Table]) -> dict[str, str]:
                 found[stem] = shown.value
             elif table.name == "choices":
                 stem = f"choices/{record['claim']}"
-                found |= {stem: f"{record['agreeing_in_all']}", f"{stem}/of": f"{record['readings_in_all']}"}
+                found |= {stem: f"{record['agreeing_in_all']}", f"{stem}/of": f"{record['combinations_in_all']}"}
                 continue
             elif table.name == "costs":
                 stem = "/".join(str(record[key]) for key in ("quantity", "dataset", "variant", "of") if record[key])
@@ -600,31 +600,31 @@ def numbers(made: Sequence[Table]) -> dict[str, str]:
     return found
 
 
-def held_fixed(contents: Contents) -> str:
+def held_fixed(records: ReportRecords) -> str:
     """What an interval holds fixed, and which variants trained on other items than the rest."""
-    if not contents.cut_apart:
+    if not records.cut_apart:
         return FIXED
-    own = "its own" if len(contents.cut_apart) == 1 else "their own"
-    verb = "cuts" if len(contents.cut_apart) == 1 else "cut"
+    own = "its own" if len(records.cut_apart) == 1 else "their own"
+    verb = "cuts" if len(records.cut_apart) == 1 else "cut"
     return (
-        f"{FIXED} They are not alike: {joined(contents.cut_apart)} {verb} {own} validation part off the train list, as "
+        f"{FIXED} They are not alike: {joined(records.cut_apart)} {verb} {own} validation part off the train list, as "
         "the release does, so that comparisons with the others compare training sets too."
     )
 
 
-def _design(contents: Contents) -> str:
+def _design(records: ReportRecords) -> str:
     """Sizes, and at which epoch every run was taken; unknown of runs made elsewhere."""
-    settings = contents.experiment.settings
+    settings = records.experiment.settings
     if settings.imported is not None:
-        return _sizes(contents)
-    return f"{_sizes(contents)} Epoch chosen: {SELECTIONS.get(settings.selection, settings.selection)}."
+        return _sizes(records)
+    return f"{_sizes(records)} Epoch chosen: {SELECTIONS.get(settings.selection, settings.selection)}."
 
 
-def _sizes(contents: Contents) -> str:
+def _sizes(records: ReportRecords) -> str:
     """ "n = 12 seeds, 1,197 test items." as the evidence says, dataset by dataset where they differ."""
     found: dict[str, list[str]] = {}
-    for dataset in contents.datasets:
-        rows = [contents.estimate(dataset.id, "accuracy", "own", variant) for variant in dataset.variants]
+    for dataset in records.datasets:
+        rows = [records.estimate(dataset.id, "accuracy", "own", variant) for variant in dataset.variants]
         known = [row for row in rows if row is not None]
         if not known:
             continue
@@ -639,7 +639,7 @@ def _sizes(contents: Contents) -> str:
     return " ".join(f"{joined(titles)}: n\u00a0=\u00a0{text}." for text, titles in found.items())
 
 
-def _ties_sentence(contents: Contents) -> str:
+def _ties_sentence(records: ReportRecords) -> str:
     return (
         "Variants that share a letter in a column are not distinguished (all pairs, paired over seeds and items, "
         "two-sided 0.05 after Holm within the column)."

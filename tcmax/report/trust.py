@@ -13,13 +13,13 @@ from tcmax.experiment.paths import claims_path
 from tcmax.experiment.switches import SWITCHES
 from tcmax.records import parquet
 from tcmax.records.files import read_json, sha256
-from tcmax.report.contents import Contents, DatasetContents
 from tcmax.report.costs import Timings, timings
 from tcmax.report.numbers import count, joined
+from tcmax.report.report_records import DatasetRecords, ReportRecords
 from tcmax.report.signature import signature
 from tcmax.report.tables import POPULATIONS
 
-CALIBRATION = Path("calibration/coverage.csv")
+CALIBRATION = Path("simulations/coverage.csv")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Trust:
 
     runs: tuple[Runs, ...]
     timings: tuple[Timings, ...]
-    splits: tuple[DatasetContents, ...]
+    splits: tuple[DatasetRecords, ...]
     looks: tuple[str, ...]
     self_control: tuple[str, ...]
     calibration: tuple[str, ...]
@@ -65,26 +65,26 @@ class Trust:
     commands: tuple[str, ...]
 
 
-def trust(contents: Contents) -> Trust:
+def trust(records: ReportRecords) -> Trust:
     """Collect it from the records, the run folders and the experiment."""
-    experiment = contents.experiment
-    software, hardware = _machines(contents)
-    verdicts, claims = contents.verdicts, claims_path(experiment)
+    experiment = records.experiment
+    software, hardware = _machines(records)
+    verdicts, claims = records.verdicts, claims_path(experiment)
     judged = verdicts is not None and not verdicts.empty
     changed = verdicts["claims_changed_after_training"].iloc[0] if verdicts is not None and judged else None
     judged_sha256 = str(verdicts["claims_sha256"].iloc[0]) if verdicts is not None and judged else ""
     return Trust(
-        runs=tuple(_runs(contents, dataset) for dataset in contents.datasets),
-        timings=timings(contents),
-        splits=contents.datasets,
-        looks=_looks(contents),
-        self_control=_self_control(contents),
-        calibration=_calibration(contents),
-        deviations=_deviations(contents),
+        runs=tuple(_runs(records, dataset) for dataset in records.datasets),
+        timings=timings(records),
+        splits=records.datasets,
+        looks=_looks(records),
+        self_control=_self_control(records),
+        calibration=_calibration(records),
+        deviations=_deviations(records),
         variants=tuple(_variant(experiment, label) for label in experiment.settings.variants),
         software=software,
         hardware=hardware,
-        signatures=_signatures(contents),
+        signatures=_signatures(records),
         claims_sha256=judged_sha256,
         claims_changed=None if changed is None or pd.isna(changed) else bool(changed),
         claims_outdated=claims is not None and claims.is_file() and sha256(claims) != judged_sha256,
@@ -92,9 +92,9 @@ def trust(contents: Contents) -> Trust:
     )
 
 
-def _runs(contents: Contents, dataset: DatasetContents) -> Runs:
-    experiment = contents.experiment
-    expected = [(variant, seed) for variant, seeds in contents.seeds[dataset.id].items() for seed in seeds]
+def _runs(records: ReportRecords, dataset: DatasetRecords) -> Runs:
+    experiment = records.experiment
+    expected = [(variant, seed) for variant, seeds in records.seeds[dataset.id].items() for seed in seeds]
     state: dict[tuple[str, int], bool] = {}
     if dataset.scores is not None:
         rows = dataset.scores[dataset.scores["metric"] == "diverged"]
@@ -126,11 +126,11 @@ def _variant(experiment: Experiment, label: str) -> tuple[str, str, str, str, st
     return experiment.title(label), settings.method, head, settings.fidelity, parameters or "defaults"
 
 
-def _deviations(contents: Contents) -> tuple[Deviation, ...]:
+def _deviations(records: ReportRecords) -> tuple[Deviation, ...]:
     """Switches whose value is not the reference one, as the runs recorded them."""
-    experiment, found = contents.experiment, []
+    experiment, found = records.experiment, []
     for label in experiment.settings.variants:
-        record = _first_run(contents, label)
+        record = _first_run(records, label)
         resolved: dict[str, Any] = record.get("settings", {}).get("switches", {}) if record else {}
         for name, value in resolved.items():
             switch = SWITCHES.get(name)
@@ -139,20 +139,20 @@ def _deviations(contents: Contents) -> tuple[Deviation, ...]:
     return tuple(found)
 
 
-def _first_run(contents: Contents, variant: str) -> dict[str, Any] | None:
-    for dataset in contents.datasets:
-        for path in sorted((contents.folder / dataset.id).glob(f"fold_*/{variant}/seed_*/run.json")):
+def _first_run(records: ReportRecords, variant: str) -> dict[str, Any] | None:
+    for dataset in records.datasets:
+        for path in sorted((records.folder / dataset.id).glob(f"fold_*/{variant}/seed_*/run.json")):
             record: dict[str, Any] = read_json(path)
             return record
     return None
 
 
-def _machines(contents: Contents) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _machines(records: ReportRecords) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Distinct software versions and machines of the runs; empty where runs left no sidecar."""
     software: dict[str, int] = {}
     hardware: dict[str, int] = {}
-    for dataset in contents.datasets:
-        for path in sorted((contents.folder / dataset.id).glob("fold_*/*/seed_*/sidecar.json")):
+    for dataset in records.datasets:
+        for path in sorted((records.folder / dataset.id).glob("fold_*/*/seed_*/sidecar.json")):
             sidecar = read_json(path)
             versions = ", ".join(f"{name} {version}" for name, version in sidecar.get("versions", {}).items())
             machine = sidecar.get("hardware", {})
@@ -171,15 +171,15 @@ def _machines(contents: Contents) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return counted(software), counted(hardware)
 
 
-def _calibration(contents: Contents) -> tuple[str, ...]:
+def _calibration(records: ReportRecords) -> tuple[str, ...]:
     """Simulated coverage of the intervals used, at the simulated design closest to this one."""
-    if contents.evidence is None or not CALIBRATION.is_file():
+    if records.evidence is None or not CALIBRATION.is_file():
         return ()
     table = pd.read_csv(CALIBRATION)
     table = table[
         (table["question"] == "coverage") & (table["procedure"] == "default both") & (table["population"] == "both")
     ]
-    rows = contents.evidence[contents.evidence["kind"] == "estimate"]
+    rows = records.evidence[records.evidence["kind"] == "estimate"]
     if table.empty or rows.empty:
         return ()
     seeds, items = int(rows["n_seeds"].max()), int(rows["n_items"].max())
@@ -197,12 +197,12 @@ def _calibration(contents: Contents) -> tuple[str, ...]:
     )
 
 
-def _looks(contents: Contents) -> tuple[str, ...]:
+def _looks(records: ReportRecords) -> tuple[str, ...]:
     """How seeds were added, which correction the verdicts therefore carry, and what each look found and spent."""
-    plan = contents.plan
+    plan = records.plan
     if plan is None:
         return ()
-    path = record_path(contents.experiment, contents.folder.parent)
+    path = record_path(records.experiment, records.folder.parent)
     kept = read_json(path) if path.is_file() else {"taken": {}}
     lines = [
         f"The number of seeds was not fixed: pairs were looked at with {in_words(plan.looks)} seeds, to stop once they "
@@ -222,11 +222,11 @@ def _looks(contents: Contents) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _self_control(contents: Contents) -> tuple[str, ...]:
+def _self_control(records: ReportRecords) -> tuple[str, ...]:
     """How often halves of one method's seeds were told apart, over all methods and datasets, and where most often."""
-    if contents.evidence is None:
+    if records.evidence is None:
         return ()
-    found = parquet.header(contents.folder / "evidence.parquet").get("self_comparisons", {})
+    found = parquet.header(records.folder / "evidence.parquet").get("self_comparisons", {})
     tried = {
         (dataset, variant): counts
         for dataset, of_dataset in found.items()
@@ -245,17 +245,17 @@ def _self_control(contents: Contents) -> tuple[str, ...]:
     ]
     if worst["told_apart"]:
         lines.append(
-            f"Most often {contents.experiment.title(variant)} on {contents.experiment.dataset_title(dataset)}: "
+            f"Most often {records.experiment.title(variant)} on {records.experiment.dataset_title(dataset)}: "
             f"{worst['told_apart']} of {worst['halvings']}; halvings of one method share its runs."
         )
     return tuple(lines)
 
 
-def _signatures(contents: Contents) -> tuple[str, ...]:
+def _signatures(records: ReportRecords) -> tuple[str, ...]:
     """The line of one number of each kind."""
-    if contents.evidence is None:
+    if records.evidence is None:
         return ()
-    e = contents.evidence
+    e = records.evidence
     rows = e[
         (e["population"] == "both") & (e["metric"].isin(("accuracy", "js"))) & e["role"].isin(("estimate", "pair"))
     ]

@@ -21,7 +21,7 @@ from tcmax.stats.crossed import MIN_UNITS, Crossed, Population, redesigned, tail
 
 __all__ = [
     "Exaggeration",
-    "Plan",
+    "PowerPlan",
     "detectable_gain",
     "exaggeration",
     "items_needed",
@@ -37,7 +37,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Plan:
+class PowerPlan:
     """The least design that supports "d > margin" with the power asked for, if d is truly `gain`.
 
     n_seeds, n_items   the design; the number that was sought is None where no number suffices
@@ -175,7 +175,7 @@ def seeds_needed(
     power: float = 0.8,
     alpha: float = 0.05,
     population: Population = "both",
-) -> Plan:
+) -> PowerPlan:
     """The least number of seeds S′ ≥ 3 on this test set with the given power at the smallest gain of
     interest.
 
@@ -194,7 +194,7 @@ def seeds_needed(
 
     found = _least(reached, MIN_UNITS, power)
     best = reached(UNLIMITED if found is None else found)
-    return Plan(gain, margin, alpha, population, found, c.n_items, best, limit)
+    return PowerPlan(gain, margin, alpha, population, found, c.n_items, best, limit)
 
 
 def items_needed(
@@ -204,7 +204,7 @@ def items_needed(
     power: float = 0.8,
     alpha: float = 0.05,
     population: Population = "both",
-) -> Plan:
+) -> PowerPlan:
     """The least number of test items (of each dataset, in an average) with the given power, the seeds kept.
 
     New items come in groups of the present size. n_items is None where the gain is below `limit`: the seeds
@@ -220,7 +220,7 @@ def items_needed(
 
     found = _least(reached, MIN_UNITS, power)
     best = reached(UNLIMITED if found is None else found)
-    return Plan(gain, margin, alpha, population, c.n_seeds, found, best, limit)
+    return PowerPlan(gain, margin, alpha, population, c.n_seeds, found, best, limit)
 
 
 def exaggeration(true_gain: float, standard_error: float, df: float = math.inf, alpha: float = 0.05) -> Exaggeration:

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tcmax.console import Progress
+from tcmax.console import ProgressLine
 from tcmax.data.base import Dataset
 from tcmax.errors import TcmaxError
 from tcmax.experiment.grid import Cell, Experiment
@@ -25,7 +25,7 @@ from tcmax.records import kinds, parquet, provenance
 from tcmax.records.files import read_json, sha256, write_json
 
 if TYPE_CHECKING:
-    from tcmax.training.loading import Held
+    from tcmax.training.loading import Residence
     from tcmax.training.loop import RunResult, Runs
     from tcmax.training.spec import RunSpec
 from tcmax.experiment.paths import claims_hash, run_folder
@@ -129,15 +129,15 @@ def train_block(experiment: Experiment, cell: Cell, block: int, results: Path) -
     context = context_of(experiment, cell, dataset, fingerprint, results)
 
     @cache  # taken when the first run needs it
-    def held() -> "Held":
+    def residence() -> "Residence":
         return hold(dataset, device, experiment.settings.residence)
 
     seeds = experiment.blocks[block]
     entries: dict[int, dict[str, Any]] = {}
     together = [seeds] if train_side_by_side(context.spec, dataset) else [(seed,) for seed in seeds]
-    with Progress(f"{cell.dataset} fold {cell.fold} {cell.variant}", len(seeds)) as progress:
+    with ProgressLine(f"{cell.dataset} fold {cell.fold} {cell.variant}", len(seeds)) as progress:
         for group in together:
-            entries |= _complete(context, group, device, held, progress)
+            entries |= _complete(context, group, device, residence, progress)
     manifest = context.folder(seeds[0]).parent / f"block_{block}.json"
     write_json(
         manifest,
@@ -155,7 +155,7 @@ def train_block(experiment: Experiment, cell: Cell, block: int, results: Path) -
 
 
 def _complete(
-    context: Context, seeds: Sequence[int], device: Any, held: Callable[[], "Held"], progress: Progress
+    context: Context, seeds: Sequence[int], device: Any, residence: Callable[[], "Residence"], progress: ProgressLine
 ) -> dict[int, dict[str, Any]]:
     """Manifest entries of seeds that may train together; what is missing of them is trained under their locks."""
     entries: dict[int, dict[str, Any]] = {}
@@ -167,7 +167,7 @@ def _complete(
                 entries[seed] = entry
                 progress.advance(f"seed {seed} kept")
         for waiting in _at_one_epoch(context, [seed for seed in seeds if seed not in entries]):
-            for seed, entry in zip(waiting, _train(context, waiting, device, held(), progress), strict=True):
+            for seed, entry in zip(waiting, _train(context, waiting, device, residence(), progress), strict=True):
                 entries[seed] = entry
                 progress.advance(f"seed {seed} {entry['status']}")
     return entries
@@ -225,7 +225,7 @@ def _at_one_epoch(context: Context, seeds: list[int]) -> list[list[int]]:
 
 
 def _train(
-    context: Context, seeds: list[int], device: Any, held: "Held", progress: Progress
+    context: Context, seeds: list[int], device: Any, residence: "Residence", progress: ProgressLine
 ) -> Iterator[dict[str, Any]]:
     """Train these seeds together and write their runs, one after another; yields their manifest entries."""
     from tcmax.training import checkpoint
@@ -233,7 +233,7 @@ def _train(
 
     saved, keys = [context.folder(seed) / CHECKPOINT for seed in seeds], [context.run_key(seed) for seed in seeds]
     started, began = provenance.now(), time.perf_counter()
-    runs = Runs(context.spec, seeds, context.dataset, device, held)
+    runs = Runs(context.spec, seeds, context.dataset, device, residence)
     for place, (path, key) in enumerate(zip(saved, keys, strict=True)):
         checkpoint.restore(path, runs, key, place)
     resumed_from = runs.epoch
@@ -251,7 +251,7 @@ def _train(
         "resumed_from_epoch": resumed_from,
         "peak_memory_mib": _peak_memory_mib(device),
         "device": str(device),
-        "residence": held.place,
+        "residence": residence.place,
         "versions": provenance.versions(),
         "hardware": provenance.hardware(),
         "claims_sha256": claims_hash(context.experiment),

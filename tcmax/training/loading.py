@@ -74,14 +74,14 @@ class Arrays:
 
 
 @dataclass(frozen=True)
-class Held:
+class Residence:
     """Where modalities in files are held. read: modality -> row numbers to rows as stored, on the GPU or off it."""
 
     place: Place
     read: Mapping[str, Read]
 
 
-def hold(dataset: Dataset, device: torch.device, place: Literal["auto"] | Place = "auto") -> Held:
+def hold(dataset: Dataset, device: torch.device, place: Literal["auto"] | Place = "auto") -> Residence:
     """Take the modalities that a dataset has in files to where batches are made from them.
 
     auto: onto the GPU that trains if they take at most SHARE of its free memory, else into memory under the same rule,
@@ -97,7 +97,7 @@ def hold(dataset: Dataset, device: torch.device, place: Literal["auto"] | Place 
             place = "ram" if n_bytes <= SHARE * free_memory() else "mapped"
     take: dict[str, Callable[[Stored], Read]]
     take = {"gpu": partial(_on_gpu, device), "ram": _in_memory, "mapped": _mapped}
-    return Held(place, {name: take[place](stored) for name, stored in dataset.stored.items()})
+    return Residence(place, {name: take[place](stored) for name, stored in dataset.stored.items()})
 
 
 def _on_gpu(device: torch.device, stored: Stored) -> Read:
@@ -167,7 +167,7 @@ class Rows:
     """
 
     dataset: Dataset
-    held: Held
+    residence: Residence
     rows: np.ndarray
     labels: Tensor
     dtype: torch.dtype
@@ -234,8 +234,8 @@ class Rows:
     def _start(self, positions: np.ndarray) -> tuple[np.ndarray, dict[str, Tensor], Draw]:
         """What another thread can do of a batch: read, and draw."""
         rows = self.rows[positions]
-        raw = {name: read(rows) for name, read in self.held.read.items()}
-        if self.labels.device.type == "cuda" and self.held.place != "gpu":
+        raw = {name: read(rows) for name, read in self.residence.read.items()}
+        if self.labels.device.type == "cuda" and self.residence.place != "gpu":
             raw = {name: values.pin_memory() for name, values in raw.items()}
         return positions, raw, self.draw(rows)
 
@@ -273,17 +273,17 @@ def part_of(
     rows: np.ndarray,
     device: torch.device,
     dtype: torch.dtype,
-    held: Held,
+    residence: Residence,
     root: tuple[str | int, ...],
     flow_never_flipped: bool,
 ) -> Arrays | Rows:
     """The items in these rows of a dataset, in this order, as they are seen outside training.
 
-    held: of `hold`, without effect on a dataset in arrays. root, flow_never_flipped: as of `Rows`.
+    residence: of `hold`, without effect on a dataset in arrays. root, flow_never_flipped: as of `Rows`.
     """
     labels = torch.from_numpy(dataset.labels[rows]).to(device)
     if dataset.stored:
-        return Rows(dataset, held, rows, labels, dtype, root, flow_never_flipped)
+        return Rows(dataset, residence, rows, labels, dtype, root, flow_never_flipped)
     return Arrays({name: torch.from_numpy(x[rows]).to(device, dtype) for name, x in dataset.inputs.items()}, labels)
 
 

@@ -25,7 +25,7 @@ from tcmax.models.fusion import HEADS
 from tcmax.models.fusion.base import total
 from tcmax.models.sgd import SGD
 from tcmax.seeding import derive, generator
-from tcmax.training.loading import Held, hold, part_of
+from tcmax.training.loading import Residence, hold, part_of
 from tcmax.training.spec import RunSpec
 
 Logits = dict[str, np.ndarray]  # read-out -> (..., val + test items, C)
@@ -84,12 +84,17 @@ class Runs:
     seeds: several only where they `train_side_by_side`. A seed gives the same alone and beside others: the same bytes
         at widths of whole cache lines, as multiples of 16 are, and to rounding at others, where a matrix product may
         depend on where in memory a matrix starts.
-    device: a torch device that exists. held: where rows are that a dataset has in files, for several runs on it.
+    device: a torch device that exists. residence: where rows are that a dataset has in files, for several runs on it.
     Raises TcmaxError when the method cannot train this model.
     """
 
     def __init__(
-        self, spec: RunSpec, seeds: Sequence[int], dataset: Dataset, device: torch.device, held: Held | None = None
+        self,
+        spec: RunSpec,
+        seeds: Sequence[int],
+        dataset: Dataset,
+        device: torch.device,
+        residence: Residence | None = None,
     ) -> None:
         self.spec, self.seeds, self.device = spec, tuple(seeds), device
         self.fold = spec.parts(dataset)
@@ -101,8 +106,8 @@ class Runs:
         if len(self.seeds) > 1 and not self.lead:
             raise ValueError(f"{spec.variant} on {spec.dataset} trains one seed after another, not several together")
 
-        held = held or hold(dataset, device)
-        settings = (device, dtype, held, spec.root(self.seeds[0]), spec.switches["protocol.flow_never_flipped"])
+        residence = residence or hold(dataset, device)
+        settings = (device, dtype, residence, spec.root(self.seeds[0]), spec.switches["protocol.flow_never_flipped"])
         self.train_part = part_of(dataset, self.fold.train, *settings)
         self.held_out_part = part_of(dataset, self.held_out, *settings)
         models = [spec.build_model(dataset, seed) for seed in self.seeds]

@@ -189,7 +189,7 @@ def test_holm_over_the_parts_stands_in_the_evidence(tmp_path):
     order = np.argsort(p)
     holm = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(4, 0, -1)))
     np.testing.assert_allclose([rows[k]["p_adjusted"] for k in order], holm)
-    assert {row["family"] for row in rows} == {"p of the contrary, 4 parts of claim claim-0"}
+    assert {row["family"] for row in rows} == {"p of the contrary, 4 components of claim claim-0"}
     judge({"quantifier": "some dataset"})
     rows = [row for key, row in judge.evidence.items() if key.endswith("|both")]
     assert min(row["p_adjusted"] for row in rows) == pytest.approx(min(1, 2 * min(row["p_greater"] for row in rows)))
@@ -203,7 +203,7 @@ def test_a_free_search_over_pairs_pays_for_every_pair(tmp_path):
     verdict = judge(search)
     rows = [row for key, row in judge.evidence.items() if key.endswith("|both")]
     assert len(rows) == 12
-    assert {row["family"] for row in rows} == {"p of the statement, 12 parts of claim claim-0"}
+    assert {row["family"] for row in rows} == {"p of the statement, 12 components of claim claim-0"}
     least = min(rows, key=lambda row: row["p_greater"])
     won, lost = (scores[least["dataset"]][least[side]]["correct.own"] for side in "ab")
     # the alpha at which the two-sided interval just reaches 0 is twice the one-sided p
@@ -211,7 +211,7 @@ def test_a_free_search_over_pairs_pays_for_every_pair(tmp_path):
     assert least["p_adjusted"] == pytest.approx(min(1, 12 * p))
     assert p < 0.025 <= 12 * p
     assert verdict["verdict"] == "undetermined"
-    assert "no part holds after Holm's correction" in verdict["reason"]
+    assert "no component holds after Holm's correction" in verdict["reason"]
     named = judge({"subject": "a", "rivals": "all others", "quantifier": "some pair", "datasets": ["two"]})
     assert named["blocking"].startswith("a minus ")
     found = judge({**search, "variants": ["a", "b"], "margin": -0.015, "margin_reason": "made up"})

@@ -83,9 +83,9 @@ def test_a_flip_differs_from_an_earlier_variant_in_one_switch_only():
         ("shared_head.average", True, "bound", "bound.average"),
         ("protocol.file_order_split", True, "bound", "bound.split"),
     ]
-    assert experiment.contenders_on("toy") == ("alone", "together", "bound", "released")
+    assert experiment.arms_on("toy") == ("alone", "together", "bound", "released")
     other_head = {**VARIANTS, "bound.average": {**VARIANTS["bound.average"], "head": "concat"}}
-    assert "bound.average" in experiment_of(other_head).contenders_on("toy")
+    assert "bound.average" in experiment_of(other_head).arms_on("toy")
 
 
 def test_effects_are_paired_differences_with_holm_over_all_flips(judged, matrices):

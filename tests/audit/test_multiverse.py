@@ -1,4 +1,4 @@
-"""A claim under other choices: readings judged again longhand, and data on which one choice decides."""
+"""A claim under other choices: combinations judged again longhand, and data on which one choice decides."""
 
 import itertools
 
@@ -89,14 +89,14 @@ def test_the_choice_that_decides_is_named(tmp_path):
     assert found.by_option["metric", "nll_calibrated"] == (0, 8)
     assert found.by_option["alpha", "0.01"] == (4, 8)
     assert found.in_words == (
-        "supported in 8 of 16 readings, contradicted in 8; least often with metric nll_calibrated (0 of 8)"
+        "supported in 8 of 16 combinations, contradicted in 8; least often with metric nll_calibrated (0 of 8)"
     )
 
 
 def test_a_clear_claim_survives_everything(tmp_path):
     found = judged(tmp_path, {"one": two(1.0), "two": two(1.0, shift=10)})
     assert found.agreeing == len(found.universes)
-    assert found.in_words == f"supported in all {len(found.universes)} readings"
+    assert found.in_words == f"supported in all {len(found.universes)} combinations"
 
 
 def test_what_a_claim_is_about_is_not_varied(tmp_path):
@@ -152,7 +152,7 @@ def test_shares_are_counted_over_readings_and_single_options_left_out():
 def test_the_record_holds_every_reading_with_its_choices(tmp_path):
     experiment, path = written(tmp_path, {"one": two(1.0, 0.0, {"a": 0.0, "b": 1.0})})
     (line,) = audit_multiverse(experiment, tmp_path, path)
-    assert line.startswith("c: supported in 8 of 16 readings, contradicted in 8")
+    assert line.startswith("c: supported in 8 of 16 combinations, contradicted in 8")
     table = parquet.read(tmp_path / "made-up" / "multiverse.parquet", kinds.MULTIVERSE).to_pydict()
     assert len(table["claim"]) == 16 * len(CHOICES)
     first = dict(zip(table["choice"][: len(CHOICES)], table["option"], strict=False))

@@ -11,9 +11,9 @@ import scipy.stats
 from projects import ROOT
 
 from tcmax.audit.findings import Finding
+from tcmax.audit.printed_tables import OverlapSentence, ValueSentence, load_table
 from tcmax.audit.published import PublishedAudit, audit_table, run, to_json, to_text
 from tcmax.audit.sentences import check_sentence
-from tcmax.audit.tables import OverlapSentence, ValueSentence, load_table
 from tcmax.errors import TcmaxError
 
 PUBLISHED = ROOT / "config" / "published"

@@ -14,7 +14,7 @@ from tcmax.audit.verdicts import (
     Difference,
     FamilySizes,
     Leaf,
-    combine_readings,
+    combine_treatments,
     decide,
     holm,
     leaf,
@@ -191,10 +191,10 @@ def test_an_average_over_named_datasets_uses_both_levels_of_each():
 
 
 def test_diverged_runs_leave_a_verdict_only_where_both_readings_agree():
-    assert combine_readings("supported", "supported") == "supported"
-    assert combine_readings("supported", "contradicted") == "undetermined"
-    assert combine_readings("not testable", "supported") == "undetermined"
-    assert combine_readings("not testable", "not testable") == "not testable"
+    assert combine_treatments("supported", "supported") == "supported"
+    assert combine_treatments("supported", "contradicted") == "undetermined"
+    assert combine_treatments("not testable", "supported") == "undetermined"
+    assert combine_treatments("not testable", "not testable") == "not testable"
 
 
 def test_what_would_decide_names_the_least_number_of_seeds():

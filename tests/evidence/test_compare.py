@@ -12,8 +12,8 @@ from scored import made_up, write_items
 from statsmodels.stats.multitest import multipletests
 
 from tcmax.errors import TcmaxError
-from tcmax.evidence.board import Board
 from tcmax.evidence.compare import compare, max_t_of, self_comparisons
+from tcmax.evidence.scoreboard import Scoreboard
 from tcmax.evidence.scores import Compared
 from tcmax.records import kinds, parquet
 from tcmax.records.files import write_json
@@ -304,7 +304,7 @@ def test_pseudo_values_in_closed_form_are_those_of_deletion(tmp_path):
     }
     groups = np.arange(n) % 8
     write_items(tmp_path / "made-up" / "toy", {"a": scores}, labels=labels, groups={"speaker": groups})
-    board = Board(made_up("a", reference="a"), "toy", tmp_path)
+    board = Scoreboard(made_up("a", reference="a"), "toy", tmp_path)
 
     def deletion(metric, s):
         everything = np.arange(n)
@@ -359,7 +359,7 @@ def test_missing_item_scores_and_missing_variants_are_named(two, tmp_path):
     with pytest.raises(TcmaxError, match="has no runs of c"):
         compare(made_up("abc"), results)
     with pytest.raises(TcmaxError, match="no scores for the selection rule 'best_val'"):
-        Board(made_up(), "toy", results, "best_val")
+        Scoreboard(made_up(), "toy", results, "best_val")
 
 
 @pytest.mark.parametrize("n_folds", [1, 2])
@@ -485,7 +485,7 @@ def test_items_are_resampled_for_accuracy_only_and_q_is_for_all_pairs_only(tmp_p
 
 def test_the_family_wise_error_of_max_t_over_seeds_is_kept(tmp_path):
     rng, errors, repetitions = np.random.default_rng(2), 0, 300
-    board = Board.__new__(Board)
+    board = Scoreboard.__new__(Scoreboard)
     board.groups = {}
     for k in range(repetitions):
         shared = rng.normal(size=(10, 1))  # the reference's runs, in every comparison
@@ -528,7 +528,7 @@ def test_a_method_is_rarely_told_apart_from_itself(tmp_path):
         level = 0.5 + 0.1 * rng.normal() + 0.3 * rng.normal(size=(8, 1))
         content[v] = {"correct.own": (level + difficulty + rng.normal(size=(8, 150)) > 0).astype(float)}
     write_items(tmp_path / "made-up" / "toy", content, seeds=range(8))
-    found = self_comparisons(Board(made_up(variants, seeds=range(8)), "toy", tmp_path))
+    found = self_comparisons(Scoreboard(made_up(variants, seeds=range(8)), "toy", tmp_path))
     assert sum(one.halvings for one in found.values()) == 30 * 20
     assert sum(one.told_apart for one in found.values()) <= 0.05 * 30 * 20
 
@@ -545,7 +545,7 @@ def test_a_variant_with_a_training_set_of_its_own_says_so_in_every_comparison(tm
     said = "a validates on the last 20 % of the train list: its training set is not that of the other variants"
 
     def notes(experiment):
-        board = Board(experiment, "toy", tmp_path)
+        board = Scoreboard(experiment, "toy", tmp_path)
         scores = {v: board.score((v,), "nll", "own") for v in "abc"}
         best = board.score(("a", "c"), "nll", "own")
         return [board.difference(x, scores["b"]).notes for x in (scores["a"], scores["c"], best)]

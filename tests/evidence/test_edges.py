@@ -6,8 +6,8 @@ import pytest
 import scipy.stats
 from scored import made_up, write_items
 
-from tcmax.evidence.board import Board
 from tcmax.evidence.compare import compare
+from tcmax.evidence.scoreboard import Scoreboard
 from tcmax.records import kinds, parquet
 
 N = 80
@@ -70,7 +70,7 @@ def test_a_deterministic_method_adds_no_seeds_against_other_seeds(tmp_path):
     other = runs(rng, 0.6, 5)
     seeds = {"a": (0, 1, 2), "b": (3, 4, 5, 6, 7)}
     write_items(tmp_path / "made-up" / "toy", {"a": fixed, "b": other}, seeds=seeds)
-    board = Board(made_up("ab", seeds=range(8), reference="b"), "toy", tmp_path)
+    board = Scoreboard(made_up("ab", seeds=range(8), reference="b"), "toy", tmp_path)
     a, b = (board.score((v,), "accuracy", "own") for v in "ab")
     c = board.difference(a, b).crossed
     means = fixed["correct.own"][0].mean() - other["correct.own"].mean(axis=1)

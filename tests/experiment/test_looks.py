@@ -14,8 +14,8 @@ from tcmax.audit.claims import audit_claims
 from tcmax.commands import analyse
 from tcmax.commands.looks import take_look
 from tcmax.errors import TcmaxError
-from tcmax.evidence.board import Board
 from tcmax.evidence.compare import compare
+from tcmax.evidence.scoreboard import Scoreboard
 from tcmax.experiment import looks
 from tcmax.experiment.grid import Cell
 from tcmax.metrics import METRICS
@@ -132,26 +132,26 @@ def test_pairs_share_the_seeds_that_both_ran_and_are_corrected_for_all_looks(tmp
 def test_a_number_of_seeds_that_is_no_look_has_no_level_left(tmp_path):
     written(tmp_path, {"base": 8, "a": 6, "b": 8, "c": 3})
     with pytest.raises(TcmaxError, match=r"has 6 seeds of a, which is no look: looks are at 3, 5 or 8 seeds"):
-        Board(stepwise(), "toy", tmp_path)
+        Scoreboard(stepwise(), "toy", tmp_path)
 
 
 def test_a_recorded_look_binds_an_experiment_that_no_longer_names_it(tmp_path):
     written(tmp_path, dict.fromkeys(("base", "a", "b", "c"), 8))
     plain = made_up(("base", "a", "b", "c"), seeds=range(8), reference="base")
-    assert Board(plain, "toy", tmp_path).spending(8) is None
-    plan = looks.Plan((3, 5, 8), "nll")
+    assert Scoreboard(plain, "toy", tmp_path).spending(8) is None
+    plan = looks.LookPlan((3, 5, 8), "nll")
     looks.record(plain, tmp_path, plan, 3, {"pairs": []}, {})
-    spending = Board(plain, "toy", tmp_path).spending(8)
+    spending = Scoreboard(plain, "toy", tmp_path).spending(8)
     assert spending is not None
     assert spending.alpha_here(0.05) == pytest.approx(spending_boundaries(LOOKS).at(8))
     with pytest.raises(TcmaxError, match="cannot change now"):
-        Board(stepwise(looks=[4, 8]), "toy", tmp_path)
+        Scoreboard(stepwise(looks=[4, 8]), "toy", tmp_path)
     with pytest.raises(TcmaxError, match="cannot change now"):
-        Board(stepwise(metric="nll", pairs=[["a", "base"]]), "toy", tmp_path)
+        Scoreboard(stepwise(metric="nll", pairs=[["a", "base"]]), "toy", tmp_path)
 
 
 def test_a_look_that_finds_something_else_keeps_what_was_found_before(tmp_path):
-    experiment, plan = stepwise(), looks.Plan((3, 5, 8), "accuracy")
+    experiment, plan = stepwise(), looks.LookPlan((3, 5, 8), "accuracy")
     for look, found in ((3, {"x": 1}), (5, {"x": 2}), (3, {"x": 1}), (3, {"x": 9})):
         looks.record(experiment, tmp_path, plan, look, found, {"alpha": 0.05})
     kept = json.loads(looks.record_path(experiment, tmp_path).read_text())

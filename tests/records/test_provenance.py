@@ -149,7 +149,7 @@ def test_files_of_tables_on_the_training_side_hold_nothing_but_tables():
             docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
             imports = isinstance(node, ast.ImportFrom) and node.module == "tcmax.registry"
             table = isinstance(node, ast.Assign) and all(
-                isinstance(part, allowed) and (not isinstance(part, ast.Call) or part.func.id in ("Table", "Entry"))
+                isinstance(part, allowed) and (not isinstance(part, ast.Call) or part.func.id in ("NameTable", "Entry"))
                 for part in ast.walk(node.value)
             )
             assert docstring or imports or table, f"{path}:{node.lineno}"

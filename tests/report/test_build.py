@@ -12,10 +12,10 @@ from small_report import DATE, experiment_in, write_records
 from tcmax.errors import TcmaxError
 from tcmax.experiment.grid import Experiment
 from tcmax.report.build import build_report
-from tcmax.report.contents import Contents
 from tcmax.report.figure import Figure, shared_caption
 from tcmax.report.figures import figures, negatives
-from tcmax.report.palette import looks
+from tcmax.report.palette import styles
+from tcmax.report.report_records import ReportRecords
 
 
 def contents_of(folder: Path) -> dict[str, str]:
@@ -65,7 +65,7 @@ def test_without_latex_the_report_is_built_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("tcmax.report.build.figures", lambda contents: [])
+    monkeypatch.setattr("tcmax.report.build.figures", lambda records: [])
     monkeypatch.setattr(shutil, "which", lambda name: None)
     build_report(experiment, results, tmp_path, None)
     assert not (tmp_path / "paper.pdf").exists()
@@ -87,13 +87,13 @@ def test_a_method_has_one_colour_and_marker_and_its_variants_differ_in_line(tmp_
         "joint": {"method": "joint", "head": "concat"},
         "ogm": {"method": "ogm"},
     }
-    wide = looks(experiment_in(tmp_path, variants=variants, reference_variant=None))
+    wide = styles(experiment_in(tmp_path, variants=variants, reference_variant=None))
     assert wide["tcmax"].colour == wide["tcmax-msh"].colour
     assert wide["tcmax"].marker == wide["tcmax-msh"].marker
     assert wide["tcmax"].line != wide["tcmax-msh"].line
     for style in ("colour", "marker"):
         assert len({getattr(wide[v], style) for v in ("tcmax", "joint", "ogm")}) == 3
-    alone = looks(experiment_in(tmp_path, variants={"tcmax": variants["tcmax"]}, reference_variant=None))
+    alone = styles(experiment_in(tmp_path, variants={"tcmax": variants["tcmax"]}, reference_variant=None))
     assert alone["tcmax"].colour == wide["tcmax"].colour
 
 
@@ -102,12 +102,12 @@ def test_figure_3_orders_the_numbers_of_negatives_and_marks_the_complete_set(tmp
     variants["exact"] = {"method": "tcmax"}
     experiment = experiment_in(tmp_path, variants=variants, reference_variant="exact", claims=None)
     results = write_records(tmp_path, experiment, skill=2.0)
-    contents = Contents(experiment, results)
-    figure = negatives(contents, contents.datasets[0])
+    records = ReportRecords(experiment, results)
+    figure = negatives(records, records.datasets[0])
     assert figure is not None
     assert list(figure.data["negatives"]) == [4.0, 16.0, 64.0]  # a batch of 8 in two modalities
     assert list(figure.data["complete"]) == [False, False, True]
-    assert not any(other.kind == "figure3" for other in figures(contents) if other.name != figure.name)
+    assert not any(other.kind == "figure3" for other in figures(records) if other.name != figure.name)
 
 
 def test_captions_that_agree_are_said_once() -> None:

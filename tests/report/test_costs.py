@@ -14,8 +14,8 @@ from tcmax.experiment.grid import Experiment
 from tcmax.records import kinds, parquet
 from tcmax.records.files import read_json, write_json
 from tcmax.registry import Entry
-from tcmax.report.contents import Contents
 from tcmax.report.costs import costs, timings
+from tcmax.report.report_records import ReportRecords
 from tcmax.report.tables import Table, numbers
 from tcmax.training import datasets, jobs
 
@@ -48,7 +48,7 @@ def values(table: Table) -> dict[tuple[str, str, str], float]:
 
 
 def test_what_every_variant_was_allowed_and_did(trained: tuple[Experiment, Path]) -> None:
-    found = values(costs(Contents(*trained)))
+    found = values(costs(ReportRecords(*trained)))
     # 26 items in batches of 8; AGM scores every batch again, and a row of zeros, in the first three of four epochs.
     expected = {
         ("joint", "tuning_trials", ""): 0,
@@ -74,7 +74,7 @@ def test_what_every_variant_was_allowed_and_did(trained: tuple[Experiment, Path]
 
 def test_assertion_40_the_scale_of_every_variants_logits(trained: tuple[Experiment, Path]) -> None:
     experiment, results = trained
-    found = values(costs(Contents(experiment, results)))
+    found = values(costs(ReportRecords(experiment, results)))
     for variant in VARIANTS:
         for modality in ("left", "right"):
             norms = []
@@ -87,7 +87,7 @@ def test_assertion_40_the_scale_of_every_variants_logits(trained: tuple[Experime
 
 
 def test_the_table_shows_them_and_says_what_is_not_alike(trained: tuple[Experiment, Path]) -> None:
-    table = costs(Contents(*trained))
+    table = costs(ReportRecords(*trained))
     (block,) = table.blocks
     cells = {
         row.variant: {c.title: cell for c, cell in zip(block.columns, row.cells, strict=True)} for row in block.rows
@@ -106,10 +106,10 @@ def test_the_table_shows_them_and_says_what_is_not_alike(trained: tuple[Experime
 
 
 @pytest.fixture
-def timed(trained: tuple[Experiment, Path]) -> Callable[..., Contents]:
-    """Contents after sidecars were given seconds by variant and seed."""
+def timed(trained: tuple[Experiment, Path]) -> Callable[..., ReportRecords]:
+    """ReportRecords after sidecars were given seconds by variant and seed."""
 
-    def with_seconds(**changes: dict[str, Any]) -> Contents:
+    def with_seconds(**changes: dict[str, Any]) -> ReportRecords:
         experiment, results = trained
         for variant in VARIANTS:
             for seed in (0, 1):
@@ -117,15 +117,15 @@ def timed(trained: tuple[Experiment, Path]) -> Callable[..., Contents]:
                 plain = {"seconds": 2.0 + 2 * seed, "peak_memory_mib": 100.0 + seed, "resumed_from_epoch": 0}
                 change = changes.get(variant, {})
                 write_json(path, {**read_json(path), **plain, **{k: v[seed] for k, v in change.items()}})
-        return Contents(experiment, results)
+        return ReportRecords(experiment, results)
 
     return with_seconds
 
 
-def test_overheads_are_relative_to_joint_concat_wherever_it_stands(timed: Callable[..., Contents]) -> None:
+def test_overheads_are_relative_to_joint_concat_wherever_it_stands(timed: Callable[..., ReportRecords]) -> None:
     resumed = {"seconds": (1.5, 400.0), "resumed_from_epoch": (0, 2)}
-    contents = timed(agm={"seconds": (9.0, 6.0)}, mla=resumed)
-    (found,) = timings(contents)
+    records = timed(agm={"seconds": (9.0, 6.0)}, mla=resumed)
+    (found,) = timings(records)
     assert (found.baseline, found.machines) == ("Joint-Concat", 1)
     rows = {row.variant: (row.overhead, row.seconds, row.memory, row.timings) for row in found.rows}
     assert rows["joint"] == ("1.00", "3.00", "101", "1 timing")
@@ -133,9 +133,9 @@ def test_overheads_are_relative_to_joint_concat_wherever_it_stands(timed: Callab
     assert rows["mla"] == ("0.50", "1.50", "100", "1 timing")  # a resumed run did not measure the whole
 
 
-def test_times_of_seeds_side_by_side_are_compared_with_their_like_only(timed: Callable[..., Contents]) -> None:
-    contents = timed(agm={"seeds_together": (1, 1)}, mla={"seeds_together": (2, 1)})
-    (found,) = timings(contents)
+def test_times_of_seeds_side_by_side_are_compared_with_their_like_only(timed: Callable[..., ReportRecords]) -> None:
+    records = timed(agm={"seeds_together": (1, 1)}, mla={"seeds_together": (2, 1)})
+    (found,) = timings(records)
     rows = {row.variant: (row.overhead, row.together, row.timings) for row in found.rows}
     assert rows["joint"] == ("1.00", "2", "1 timing")
     assert rows["agm"] == ("–", "1", "2 timings")
@@ -146,35 +146,35 @@ def test_without_joint_concat_the_first_joint_variant_is_the_baseline(trained: t
     _, results = trained
     for labels, title in ((("mla", "film"), "film"), (("mla", "agm"), "")):
         fewer = tiny.experiment(variants={label: VARIANTS[label] for label in labels})
-        (found,) = timings(Contents(fewer, results))
+        (found,) = timings(ReportRecords(fewer, results))
         assert found.baseline == title
         assert ({row.overhead for row in found.rows} == {"–"}) is (not title)
 
 
-def test_other_machines_are_told_apart(timed: Callable[..., Contents]) -> None:
+def test_other_machines_are_told_apart(timed: Callable[..., ReportRecords]) -> None:
     (found,) = timings(timed(agm={"hardware": ({"processor": "a"}, {"processor": "b"})}))
     assert found.machines == 3
 
 
-def test_time_and_memory_change_no_byte_of_csv_and_latex(timed: Callable[..., Contents]) -> None:
+def test_time_and_memory_change_no_byte_of_csv_and_latex(timed: Callable[..., ReportRecords]) -> None:
     found = []
     for changes in ({}, {label: {"seconds": (50.0, 60.0), "peak_memory_mib": (9.0, 9.0)} for label in VARIANTS}):
-        contents = timed(**changes)
-        found.append((timings(contents), costs(contents).csv, costs(contents).tex))
+        records = timed(**changes)
+        found.append((timings(records), costs(records).csv, costs(records).tex))
     assert found[0][0] != found[1][0]
     assert found[0][1:] == found[1][1:]
 
 
 def test_what_was_not_recorded_is_a_dash(experiment: Experiment, results: Path, report: Path) -> None:
     """Results made elsewhere have no run folders and no counts."""
-    table = costs(Contents(experiment, results))
+    table = costs(ReportRecords(experiment, results))
     (block,) = table.blocks
     for row in block.rows:
         texts = dict(zip((column.title for column in block.columns), (cell.text for cell in row.cells), strict=True))
         dashes = {title for title, text in texts.items() if text == "–"}
         assert dashes == {"train", "validation", "steps", "updates", "forward", "backward", "data"}
         assert texts["epochs"] == "3"
-    assert timings(Contents(experiment, results)) == ()
+    assert timings(ReportRecords(experiment, results)) == ()
     page = (report / "report.html").read_text()
     assert "Fair comparison" in page
     assert "Time and memory" not in page

@@ -14,7 +14,7 @@ from tcmax.experiment.grid import Experiment
 from tcmax.records import kinds, parquet
 from tcmax.report.build import build_report
 from tcmax.report.cards import cards, headline, tally, titled
-from tcmax.report.contents import Contents
+from tcmax.report.report_records import ReportRecords
 from tcmax.report.trust import trust
 
 HOSTILE = "<script>alert(1)</script> & \"q\" 'a' $x$ \\input{/etc/passwd} 100% {{ 7*7 }}"
@@ -58,7 +58,7 @@ def page(html: str) -> Page:
 
 @pytest.fixture
 def without_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tcmax.report.build.figures", lambda contents: [])
+    monkeypatch.setattr("tcmax.report.build.figures", lambda records: [])
     monkeypatch.setattr(shutil, "which", lambda name: None)
 
 
@@ -126,8 +126,8 @@ def test_tables_come_with_their_csv_and_latex(page: Page, report: Path) -> None:
 
 
 def test_the_headline_is_the_verdict_on_the_first_claim(experiment: Experiment, results: Path, page: Page) -> None:
-    contents = Contents(experiment, results)
-    made = cards(contents)
+    records = ReportRecords(experiment, results)
+    made = cards(records)
     sentence = headline(made)
     assert sentence.startswith(
         "“TCMax outperforms joint learning” is supported: TCMax-Concat − Joint-Concat on Halves +"
@@ -138,7 +138,7 @@ def test_the_headline_is_the_verdict_on_the_first_claim(experiment: Experiment, 
 
 
 def test_cards_show_both_populations_and_all_components(experiment: Experiment, results: Path) -> None:
-    first, second, third = cards(Contents(experiment, results))
+    first, second, third = cards(ReportRecords(experiment, results))
     assert first.verdict == "supported"
     assert first.verdict_seeds == "supported"
     assert first.plot is not None
@@ -241,13 +241,13 @@ def test_methods_are_held_against_themselves(tmp_path: Path) -> None:
     path = results / "small" / "evidence.parquet"
     header = parquet.header(path)["self_comparisons"]["digits-halves"]
     assert {counts["halvings"] for counts in header.values()} == {10}
-    first = trust(Contents(changed, results)).self_control[0]
+    first = trust(ReportRecords(changed, results)).self_control[0]
     apart = sum(counts["told_apart"] for counts in header.values())
     assert f"told apart in {apart} of 30 halvings ({100 * apart / 30:.1f} %, 5 % allowed; accuracy, new seeds" in first
     columns = parquet.read(path, kinds.EVIDENCE).to_pydict()
     counts = {"joint": 1, "tcmax": 3, "unimodal": 0}
     control = {v: {"halvings": 10, "told_apart": k, "alpha": 0.05} for v, k in counts.items()}
     parquet.write(path, kinds.EVIDENCE, columns, {"self_comparisons": {"digits-halves": control}})
-    first, second = trust(Contents(changed, results)).self_control
+    first, second = trust(ReportRecords(changed, results)).self_control
     assert "told apart in 4 of 30 halvings (13.3 %, 5 % allowed; " in first
     assert second == "Most often TCMax-Concat on Halves: 3 of 10; halvings of one method share its runs."

@@ -8,9 +8,9 @@ from small_report import experiment_in, write_records
 from tcmax import __version__
 from tcmax.metrics.item_scores import ItemScores
 from tcmax.report import figures
-from tcmax.report.contents import Contents
 from tcmax.report.costs import costs
 from tcmax.report.readouts import readouts
+from tcmax.report.report_records import ReportRecords
 from tcmax.report.signature import signature
 from tcmax.report.suite import in_practice, standings, suite_scores
 from tcmax.report.suite_figures import gains, improvement, profiles, ranks
@@ -21,19 +21,21 @@ VARIANTS = ("joint", "unimodal", "tcmax")
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Contents, list[ItemScores]]:
+def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[ReportRecords, list[ItemScores]]:
     """Two datasets with six seeds."""
     root = tmp_path_factory.mktemp("suite")
     datasets = {"digits-halves": {"title": "Halves"}, "digits-noisy": {"title": "Noisy"}}
     encoder = {"encoder": {"name": "mlp", "hidden": [4]}}
     experiment = experiment_in(root, seeds="0-5", datasets={name: {**d, **encoder} for name, d in datasets.items()})
     results = write_records(root, experiment)
-    return Contents(experiment, results), [ItemScores.read(results / "small" / d / "items.parquet") for d in datasets]
+    return ReportRecords(experiment, results), [
+        ItemScores.read(results / "small" / d / "items.parquet") for d in datasets
+    ]
 
 
-def test_rank_sets_and_the_possible_best_are_those_of_the_ranking(two: tuple[Contents, list[ItemScores]]) -> None:
-    contents, items = two
-    table = standings(contents)
+def test_rank_sets_and_the_possible_best_are_those_of_the_ranking(two: tuple[ReportRecords, list[ItemScores]]) -> None:
+    records, items = two
+    table = standings(records)
     rows = {row.variant: row.cells for row in table.blocks[0].rows}
     told_apart = 0
     for k, of in enumerate(items):
@@ -48,12 +50,12 @@ def test_rank_sets_and_the_possible_best_are_those_of_the_ranking(two: tuple[Con
 
 
 def test_the_interquartile_mean_is_that_of_runs_above_their_datasets_mean(
-    two: tuple[Contents, list[ItemScores]],
+    two: tuple[ReportRecords, list[ItemScores]],
 ) -> None:
-    contents, items = two
+    records, items = two
     runs = {v: [of.matrix(v, "correct", "own").mean(axis=1) for of in items] for v in VARIANTS}
     centres = [np.mean([runs[v][k].mean() for v in VARIANTS]) for k in range(2)]
-    data = standings(contents).data
+    data = standings(records).data
     for variant in VARIANTS:
         values = sorted(np.concatenate([runs[variant][k] - centres[k] for k in range(2)]))
         row = data[(data["quantity"] == "interquartile mean") & (data["variant"] == variant)].iloc[0]
@@ -61,9 +63,9 @@ def test_the_interquartile_mean_is_that_of_runs_above_their_datasets_mean(
         assert row["low"] <= row["estimate"] <= row["high"]
 
 
-def test_the_matrix_and_the_profiles_count_runs(two: tuple[Contents, list[ItemScores]]) -> None:
-    contents, items = two
-    matrix, curves = improvement(contents), profiles(contents)
+def test_the_matrix_and_the_profiles_count_runs(two: tuple[ReportRecords, list[ItemScores]]) -> None:
+    records, items = two
+    matrix, curves = improvement(records), profiles(records)
     assert matrix is not None
     assert curves is not None
     first = matrix.data.set_index(["a", "b"]).loc[("tcmax", "joint"), "estimate"]
@@ -78,17 +80,19 @@ def test_the_matrix_and_the_profiles_count_runs(two: tuple[Contents, list[ItemSc
     assert all(part.is_monotonic_decreasing for _, part in by_variant)
 
 
-def test_the_diagram_says_what_a_suite_of_the_papers_size_could_show(two: tuple[Contents, list[ItemScores]]) -> None:
+def test_the_diagram_says_what_a_suite_of_the_papers_size_could_show(
+    two: tuple[ReportRecords, list[ItemScores]],
+) -> None:
     figure = ranks(two[0])
     assert figure is not None
     assert "14 variants on 5 datasets would have to differ by 8.9 of 13 ranks" in figure.caption
 
 
 def test_gains_are_differences_of_mean_accuracies_and_a_star_follows_holm(
-    two: tuple[Contents, list[ItemScores]], tmp_path: Path
+    two: tuple[ReportRecords, list[ItemScores]], tmp_path: Path
 ) -> None:
-    contents, items = two
-    reference, joint = gains(contents)
+    records, items = two
+    reference, joint = gains(records)
     assert [figure.title for figure in (reference, joint)] == [
         "Over Unimodal ensemble",
         "Over joint learning with the same head",
@@ -100,7 +104,7 @@ def test_gains_are_differences_of_mean_accuracies_and_a_star_follows_holm(
     assert set(zip(joint.data["a"], joint.data["b"], strict=True)) == {("tcmax", "joint")}
     accuracies = {
         d.id: {v: of.matrix(v, "correct", "own") for v in VARIANTS}
-        for d, of in zip(contents.datasets, items, strict=True)
+        for d, of in zip(records.datasets, items, strict=True)
     }
     drawn = set()
     for figure in (reference, joint):
@@ -122,7 +126,7 @@ def test_gains_are_differences_of_mean_accuracies_and_a_star_follows_holm(
 
 
 def test_a_gain_that_holm_does_not_decide_has_no_star(
-    two: tuple[Contents, list[ItemScores]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    two: tuple[ReportRecords, list[ItemScores]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def undecided(*asked: str) -> pd.DataFrame:
         return found(*asked).assign(p=0.001, p_adjusted=0.06)
@@ -133,14 +137,14 @@ def test_a_gain_that_holm_does_not_decide_has_no_star(
 
 
 def test_of_many_curves_the_first_the_reference_and_families_have_a_colour(
-    two: tuple[Contents, list[ItemScores]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    two: tuple[ReportRecords, list[ItemScores]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    contents = two[0]
-    plain = figures.training(contents, contents.datasets[0])
+    records = two[0]
+    plain = figures.training(records, records.datasets[0])
     assert plain is not None
     assert "Grey" not in plain.caption
     monkeypatch.setattr(figures, "MOST_CURVES", 2)
-    few = figures.training(contents, contents.datasets[0])
+    few = figures.training(records, records.datasets[0])
     assert few is not None
     assert "Grey: 1 further method, without bands" in few.caption
     assert few.data.equals(plain.data)
@@ -166,33 +170,33 @@ def test_practical_equality_is_asked_from_ten_datasets_on() -> None:
 
 def test_one_dataset_is_no_suite_and_few_seeds_have_no_interval(tmp_path: Path) -> None:
     experiment = experiment_in(tmp_path, seeds="0-3")
-    contents = Contents(experiment, write_records(tmp_path, experiment))
-    assert suite_scores(contents) == {}
-    assert improvement(contents) is None
-    assert gains(contents) == []
-    assert profiles(contents) is None
-    assert [group for group, _ in standings(contents).blocks[0].groups] == ["Halves"]
+    records = ReportRecords(experiment, write_records(tmp_path, experiment))
+    assert suite_scores(records) == {}
+    assert improvement(records) is None
+    assert gains(records) == []
+    assert profiles(records) is None
+    assert [group for group, _ in standings(records).blocks[0].groups] == ["Halves"]
 
 
-def test_every_number_can_print_its_line(two: tuple[Contents, list[ItemScores]]) -> None:
-    contents, items = two
-    data = table1(contents).data
+def test_every_number_can_print_its_line(two: tuple[ReportRecords, list[ItemScores]]) -> None:
+    records, items = two
+    data = table1(records).data
     assert data["signature"].is_unique
-    row = contents.estimate("digits-halves", "accuracy", "own", "tcmax")
+    row = records.estimate("digits-halves", "accuracy", "own", "tcmax")
     assert row is not None
     n = len(items[0].items)
     expected = ["metric:accuracy", "of:tcmax", "interval:95%", "population:seeds+items", "seeds:6", f"items:{n}"]
     assert set(expected) <= set(signature(row).split(" | "))
     assert "correction:none" in signature(row)
-    lines = comparisons(contents).data["signature"]
+    lines = comparisons(records).data["signature"]
     assert lines.str.contains(r"correction:holm \(each variant with unimodal", regex=True).any()
     assert lines.str.contains("pairing:paired").all()
     by_name = {
-        "readouts": readouts(contents).data,
-        "standings": standings(contents).data,
-        "selection": selection(contents).data,
-        "costs": costs(contents).data,
-        "verdicts": verdicts(contents).data.dropna(subset=["estimate"]),
+        "readouts": readouts(records).data,
+        "standings": standings(records).data,
+        "selection": selection(records).data,
+        "costs": costs(records).data,
+        "verdicts": verdicts(records).data.dropna(subset=["estimate"]),
     }
     for name, table in by_name.items():
         assert table["signature"].str.startswith("metric:").all(), name

@@ -271,7 +271,7 @@ IMAGES = {"left": (1, 4, 4), "right": (2, 4, 4)}
 
 def killed_after_three_epochs(experiment, cell, results, monkeypatch, done=0):
     """Train a block of four epochs until `done` runs are finished and the next ones are in their fourth epoch."""
-    within = jobs.Progress.within
+    within = jobs.ProgressLine.within
 
     def die(progress, share):
         if progress.done == done and share % 1 in (0.75, 0.5) and share > 0.5:  # 0.75 of one run, 1.5 of two
@@ -279,7 +279,7 @@ def killed_after_three_epochs(experiment, cell, results, monkeypatch, done=0):
         within(progress, share)
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs.Progress, "within", die)
+        patch.setattr(jobs.ProgressLine, "within", die)
         with pytest.raises(Killed):
             train_block(experiment, cell, 0, results)
 

@@ -13,7 +13,7 @@ from single import Run
 from tcmax.data.views import Feature, Flow, Frames, Sound, Stored
 from tcmax.errors import TcmaxError
 from tcmax.training import checkpoint, loading
-from tcmax.training.loading import Held, hold, part_of
+from tcmax.training.loading import Residence, hold, part_of
 
 CPU = torch.device("cpu")
 N = 51  # of the tiny dataset
@@ -63,8 +63,8 @@ def test_where_rows_are_held_changes_no_byte():
     dataset = clips(flow=True, sound=True)
     expected = all_of(part(dataset, "ram"))
     assert same(all_of(part(dataset, "mapped")), expected)
-    on_gpu = Held("gpu", {name: loading._on_gpu(CPU, one) for name, one in dataset.stored.items()})
-    assert same(all_of(dataclasses.replace(part(dataset), held=on_gpu)), expected)
+    on_gpu = Residence("gpu", {name: loading._on_gpu(CPU, one) for name, one in dataset.stored.items()})
+    assert same(all_of(dataclasses.replace(part(dataset), residence=on_gpu)), expected)
     assert {name: (value.dtype, value.shape) for name, value in expected.items()} == {
         "visual": (torch.float32, (26, 2, 3, 8, 8)),
         "flow": (torch.float32, (26, 6, 8, 8)),

@@ -14,7 +14,7 @@ import yaml
 from tcmax.commands.imports.mapping import Mapping, Named, load_mapping
 from tcmax.commands.imports.runs import Foreign, Key, Run, describe, read_runs
 from tcmax.errors import TcmaxError
-from tcmax.evidence.board import VALIDATION
+from tcmax.evidence.scoreboard import VALIDATION
 from tcmax.experiment.grid import Cell, load
 from tcmax.experiment.paths import run_folder
 from tcmax.experiment.yaml import read_yaml

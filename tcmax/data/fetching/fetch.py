@@ -22,7 +22,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from tcmax.console import Progress
+from tcmax.console import ProgressLine
 from tcmax.data import DATASETS, av_digits, crema_d_ratings, grid_letters, leaves100, mfeat, mosi, mvsa, newsgroups_m5
 from tcmax.data.base import Card, Dataset, data_root
 from tcmax.data.containers import gunzip, idx_array, tar_files
@@ -183,7 +183,7 @@ def fetch(
         raise TcmaxError(f"{name} cannot be downloaded by this command: {SOURCES_PAGE} says how to get its files.")
     with _alone(root) as downloads:
         needed = [found.file for found in check(name, root) if found.state != "ok"]
-        with Progress(f"fetch {name}", len(needed)) as progress:
+        with ProgressLine(f"fetch {name}", len(needed)) as progress:
             originals = _Originals(downloads, {**BASE_URLS, **(base_urls or {})}, progress, pause_seconds)
             for file in needed:
                 recipe.build[file](root, originals)
@@ -197,7 +197,7 @@ class _Originals:
 
     folder: Path
     base_urls: Mapping[str, Sequence[str]]
-    progress: Progress
+    progress: ProgressLine
     pause_seconds: float
 
     @contextlib.contextmanager

@@ -33,7 +33,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tcmax.console import Progress
+from tcmax.console import ProgressLine
 from tcmax.errors import TcmaxError
 from tcmax.records.files import atomic_path, explained, read_json, sha256, write_json, write_text
 
@@ -438,7 +438,7 @@ def _make_shards(
         assign(workers[-1])
 
     try:
-        with Progress(title, len(missing)) as progress:
+        with ProgressLine(title, len(missing)) as progress:
             for _ in range(min(effort.processes, len(missing))):
                 workers.append(start())
                 assign(workers[-1])

@@ -1,8 +1,8 @@
 """Encoders: one modality's input to a feature vector. One file per architecture, listed in ENCODERS."""
 
-from tcmax.registry import Entry, Table
+from tcmax.registry import Entry, NameTable
 
-ENCODERS = Table(
+ENCODERS = NameTable(
     kind="encoder",
     group="tcmax.encoders",
     entries={

@@ -1,8 +1,8 @@
 """Fusion heads: features of all modalities to unimodal and joint logits. One file per head, listed in HEADS."""
 
-from tcmax.registry import Entry, Table
+from tcmax.registry import Entry, NameTable
 
-HEADS = Table(
+HEADS = NameTable(
     kind="fusion head",
     group="tcmax.fusion",
     entries={

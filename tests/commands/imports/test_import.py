@@ -17,7 +17,7 @@ from tcmax.commands.imports.mapping import load_mapping
 from tcmax.commands.imports.write import import_results
 from tcmax.commands.why import why_text
 from tcmax.errors import TcmaxError
-from tcmax.evidence.board import Board
+from tcmax.evidence.scoreboard import Scoreboard
 from tcmax.experiment.grid import load
 from tcmax.metrics.item_scores import ItemScores
 from tcmax.records import kinds, parquet
@@ -105,7 +105,7 @@ def test_imported_logits_are_scored_like_trained_ones(scored):
 
 
 def test_the_better_of_two_variants_can_be_chosen_on_validation(scored):
-    board = Board(scored[0], "clips", scored[1])
+    board = Scoreboard(scored[0], "clips", scored[1])
     part = PART == "dev"
     by_hand = {s: float(np.mean(logits("b", s)[part].argmax(axis=1) == LABELS[part])) for s in (0, 1, 2)}
     assert board.validation("b") == pytest.approx(by_hand)
@@ -346,7 +346,7 @@ def test_a_diverged_run_is_named_and_read_both_ways(tmp_path, kind):
     rows = parquet.read(results / "theirs" / "evidence.parquet", kinds.EVIDENCE).to_pylist()
     (row,) = [row for row in rows if row["id"] == "clips|accuracy|own|a-vs-b|items|pair"]
     assert (row["n_seeds"], row["n_diverged"], row["pairing"]) == (2, 1, "paired")
-    assert Board(experiment, "clips", results).ran("b") == {0, 1, 2}
+    assert Scoreboard(experiment, "clips", results).ran("b") == {0, 1, 2}
     cannot = "they cannot be counted at chance: a run that diverged has no accuracy"
     assert f"diverged runs removed; {cannot if kind == 'runs' else 'counted at chance: '}" in row["notes"]
 

@@ -1,6 +1,6 @@
-"""Simulate every cell; write calibration/coverage.csv and its reading, README.md, beside it.
+"""Simulate every cell; write simulations/coverage.csv and its reading, README.md, beside it.
 
-`make calibration` takes 20 to 60 minutes on one core. Each cell has its own random stream, so the table does not
+`make simulations` takes 20 to 60 minutes on one core. Each cell has its own random stream, so the table does not
 depend on the number of workers.
 """
 
@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from tcmax.stats.calibration import CELLS, Row, calibrate, calibrate_families, calibrate_tests
+from tcmax.stats.error_rates import CELLS, Row, calibrate, calibrate_families, calibrate_tests
 
 
 def job(index: int, repetitions: int, resampled: int, seed: int) -> list[Row]:
-    """Cell `index`, then the tests, then the families."""
+    """SimulatedDesign `index`, then the tests, then the families."""
     rng = np.random.default_rng([seed, index])
     if index < len(CELLS):
         return calibrate(CELLS[index], repetitions, resampled, rng)
@@ -47,7 +47,7 @@ def page(rows: list[dict[str, str]]) -> str:
     lines = [
         "# Calibration",
         "",
-        "Written by `calibration/run.py` from `coverage.csv`; the model is in `tcmax/stats/simulate.py`, how to read",
+        "Written by `simulations/run.py` from `coverage.csv`; the model is in `tcmax/stats/simulate.py`, how to read",
         f"it in `docs/statistics.md`. Repetitions per row: {' or '.join(map(str, runs))}. Nominal coverage 95 %.",
         "",
         "## Intervals for the difference of two methods, coverage in %",

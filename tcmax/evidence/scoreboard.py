@@ -5,7 +5,7 @@ Both ask how good A is, and how much better A is than B. Three things are settle
 - a metric that is no mean over items (balanced accuracy, calibration error, a ratio of entropies) enters by its
   jackknife pseudo-values, whose mean is the metric; one that needs more than item scores enters as one value per run,
   which speaks for new seeds only;
-- a *contender* is one variant, or several of which the one with the best validation accuracy is taken within each seed;
+- an *arm* is one variant, or several of which the one with the best validation accuracy is taken within each seed;
 - a diverged run is read in two ways: *removed* with its pair, and *at chance*, as the constant forecast of the class
   frequencies, whose accuracy is that of the majority class.
 """
@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from tcmax.errors import TcmaxError
 from tcmax.evidence.pseudo_values import PSEUDO, balanced_accuracy, ece, ratio
 from tcmax.evidence.rows import ALPHA, shown
-from tcmax.evidence.scores import Compared, Contender, Floats, Pairing, Reading, Score
+from tcmax.evidence.scores import Arm, Compared, Floats, Pairing, Score, Treatment
 from tcmax.experiment.grid import Experiment
-from tcmax.experiment.looks import Plan, in_words, plan_of
+from tcmax.experiment.looks import LookPlan, in_words, plan_of
 from tcmax.metrics import METRICS, WHOLE_ITEM
 from tcmax.metrics.entropy import weak_and_strong
 from tcmax.metrics.item_scores import ItemScores
@@ -47,7 +47,7 @@ FORECAST = ("nll", "entropy", "confidence")  # columns of ITEM SCORES that tell 
 VALIDATION = "accuracy.val.own"  # the quantity of HISTORY by which the better of several variants is chosen
 
 
-class Board:
+class Scoreboard:
     """The scores of one dataset under one selection rule.
 
     groups: the groupings that intervals use, at most two. notes: what a reader should know about them. plan: the looks
@@ -61,7 +61,7 @@ class Board:
         results: Path,
         selection: str | None = None,
         *,
-        plan: Plan | None = None,
+        plan: LookPlan | None = None,
         folder: Path | None = None,
     ) -> None:
         self.experiment, self.dataset = experiment, dataset
@@ -180,31 +180,31 @@ class Board:
             return "mean over seeds and items"
         return "jackknife over items" if metric in PSEUDO else "mean over runs"
 
-    def diverged(self, contender: Contender) -> frozenset[int]:
-        """Seeds in which a contender has no finished run: those that diverged in all of its variants."""
-        return frozenset.intersection(*(frozenset(self.items.diverged(variant)) for variant in contender))
+    def diverged(self, arm: Arm) -> frozenset[int]:
+        """Seeds in which an arm has no finished run: those that diverged in all of its variants."""
+        return frozenset.intersection(*(frozenset(self.items.diverged(variant)) for variant in arm))
 
     def ran(self, variant: str) -> frozenset[int]:
         """Seeds that were run, finished or not."""
         return frozenset(self.items.seeds(variant)) | frozenset(self.items.diverged(variant))
 
-    def score(self, contender: Contender, metric: str, readout: str, reading: Reading = "removed") -> Score:
-        """The scores of a contender. Of several variants, those of the best one on validation in each seed; a seed
+    def score(self, arm: Arm, metric: str, readout: str, treatment: Treatment = "removed") -> Score:
+        """The scores of an arm. Of several variants, those of the best one on validation in each seed; a seed
         has diverged only where it did in all of them.
 
         Raises TcmaxError when the dataset has no such metric or read-out, and ValueError with the reason when the
         metric is not defined for these scores.
         """
-        members = [self._of_variant(label, metric, readout, reading) for label in contender]
+        members = [self._of_variant(label, metric, readout, treatment) for label in arm]
         if len(members) == 1:
             return members[0]
-        validation = [self.validation(label) for label in contender]
+        validation = [self.validation(label) for label in arm]
         ran = frozenset.intersection(*(member.ran for member in members))
-        diverged = tuple(sorted(self.diverged(contender) & ran))
-        rows, kept, runs, counts = [], [], [], dict.fromkeys(contender, 0)
+        diverged = tuple(sorted(self.diverged(arm) & ran))
+        rows, kept, runs, counts = [], [], [], dict.fromkeys(arm, 0)
         for seed in sorted(ran):
             finished = [k for k, member in enumerate(members) if seed not in member.diverged]
-            if not finished and reading == "removed":
+            if not finished and treatment == "removed":
                 continue
             among = finished or [0]
             best = among[0] if len(among) == 1 else max(among, key=lambda k: (validation[k][seed], -k))
@@ -212,17 +212,17 @@ class Board:
             rows.append(members[best].values[row])
             runs.append(members[best].runs[row])
             kept.append(seed)
-            counts[contender[best]] += 1
+            counts[arm[best]] += 1
         chosen = ", ".join(f"{label} {count}" for label, count in counts.items())
         notes = [f"chosen on validation within each seed: {chosen}"]
         notes += [note for member in members for note in member.notes]
-        if reading == "removed" and METRICS[metric].better is not None:
+        if treatment == "removed" and METRICS[metric].better is not None:
             notes += _optimism(metric, members, validation)
         return Score(tuple(kept), np.array(rows), ran, diverged, tuple(runs), tuple(notes))
 
-    def _of_variant(self, variant: str, metric: str, readout: str, reading: Reading) -> Score:
+    def _of_variant(self, variant: str, metric: str, readout: str, treatment: Treatment) -> Score:
         finished, diverged = self.items.seeds(variant), self.items.diverged(variant)
-        at_chance = reading == "at chance"
+        at_chance = treatment == "at chance"
         if at_chance and diverged and not self._known_at_chance(metric):
             raise ValueError(f"a run that diverged has no {metric}")
         return Score(
@@ -428,7 +428,7 @@ class Board:
         return replace(found, notes=(*_copies("runs", score.seeds, repeats), *found.notes))
 
     def against_itself(self, score: Score, name: str) -> SelfComparison:
-        """Halves of a contender's seeds against each other, six seeds or more in all: the true difference is zero."""
+        """Halves of an arm's seeds against each other, six seeds or more in all: the true difference is zero."""
         rng = generator("against itself", self.dataset, name)
         values = score.values[[*repeated_runs(score.runs).kept]]
         if len(values) < 2 * MIN_UNITS:

@@ -1,6 +1,6 @@
-"""Simulate rank correlations over a handful of variants; write calibration/association.csv beside it.
+"""Simulate rank correlations over a handful of variants; write simulations/association.csv beside it.
 
-    python calibration/association.py [--experiments 400] [--resamples 600]
+    python simulations/association.py [--experiments 400] [--resamples 600]
 
 Six variants have two scores with known true means, `gap` apart; item scores are normal with parts of seed, item and
 both. The truth is Kendall's tau of the true means. Where gaps are small against the noise, the estimated order is in

@@ -16,16 +16,16 @@ from tcmax.records.files import write_text
 from tcmax.report.figure import Canvas, Figure
 from tcmax.report.html import render
 from tcmax.report.numbers import fixed, show
-from tcmax.report.palette import MUTED, Look
-from tcmax.report.tables import Block, Cell, Column, Row, Table
+from tcmax.report.palette import MUTED, Style
+from tcmax.report.tables import Block, Column, Row, Table, TableCell
 from tcmax.stats.intervals import t_interval
 
 _HUES = sns.color_palette("colorblind").as_hex()
 LOOKS = (
-    Look(_HUES[3], "D", "-"),
-    Look(_HUES[0], "^", (0, (4, 1.5))),
-    Look(_HUES[2], "o", (0, (1, 1))),
-    Look(_HUES[1], "s", "-."),
+    Style(_HUES[3], "D", "-"),
+    Style(_HUES[0], "^", (0, (4, 1.5))),
+    Style(_HUES[2], "o", (0, (1, 1))),
+    Style(_HUES[1], "s", "-."),
 )
 SCORES = {"accuracy": ("proportion", None), "cross_entropy": ("nats", 4)}  # unit, and decimals if not the usual ones
 
@@ -81,8 +81,8 @@ def _table(name: str, title: str, caption: str, stub: str, columns: Sequence[Col
     return Table(name, title, caption, (Block(stub, (), tuple(columns), tuple(rows)),), pd.DataFrame(numbers))
 
 
-def _number(value: float, places: int = 4) -> Cell:
-    return Cell(fixed(value, places), order=float(value))
+def _number(value: float, places: int = 4) -> TableCell:
+    return TableCell(fixed(value, places), order=float(value))
 
 
 # --- optimum ----------------------------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ def _batch(data: pd.DataFrame, settings: dict[str, Any]) -> Section:
     for name in names:
         numbers = found.loc[name]
         size = sizes[name]
-        cells = [Cell(str(size[key]), order=float(size[key])) for key in ("batch_size", "classes")]
+        cells = [TableCell(str(size[key]), order=float(size[key])) for key in ("batch_size", "classes")]
         cells += [_number(numbers[key], 2) for key in keys]
         rows.append(Row(name, tuple(cells)))
     columns = (
@@ -236,7 +236,10 @@ def _prior(data: pd.DataFrame) -> Section:
     rows = [
         Row(
             f"{round(100 * float(x))} %",
-            tuple(Cell(show(v, None, None, "proportion").value, order=float(v), best=v == max(values)) for v in values),
+            tuple(
+                TableCell(show(v, None, None, "proportion").value, order=float(v), best=v == max(values))
+                for v in values
+            ),
         )
         for x, values in zip(wide.index, wide.to_numpy(), strict=True)
     ]
@@ -296,21 +299,21 @@ def _sample(data: pd.DataFrame, settings: dict[str, Any]) -> Section:
             str(row["quantity"]): float(row["population"]) for _, row in of_world.iterrows()
         }
         for size, at in of_world.groupby("rows", sort=False):
-            cells = [Cell(f"{int(at['n'].iloc[0]):,}", order=float(at["n"].iloc[0]))]
+            cells = [TableCell(f"{int(at['n'].iloc[0]):,}", order=float(at["n"].iloc[0]))]
             for quantity, (unit, places) in SCORES.items():
                 row = at[at["quantity"] == quantity].iloc[0]
                 shown = show(row["mean"], row["low"], row["high"], unit, True, places)
                 decided = row["low"] > 0 or row["high"] < 0
                 cells += [
-                    Cell(shown.value, order=float(row["mean"]), best=bool(decided and abs(row["mean"]) > 1e-9)),
-                    Cell(shown.interval, order=float(row["mean"])),
+                    TableCell(shown.value, order=float(row["mean"]), best=bool(decided and abs(row["mean"]) > 1e-9)),
+                    TableCell(shown.interval, order=float(row["mean"])),
                 ]
             rows.append(Row(f"{int(size):,}", tuple(cells), heading=world))
         if pd.notna(limits["accuracy"]):
-            cells = [Cell(order=None)]
+            cells = [TableCell(order=None)]
             for quantity, (unit, places) in SCORES.items():
                 text = show(limits[quantity], None, None, unit, True, places)
-                cells += [Cell(text.value, order=limits[quantity]), Cell()]
+                cells += [TableCell(text.value, order=limits[quantity]), TableCell()]
             rows.append(Row("without end", tuple(cells), heading=world))
     columns = (
         Column("samples"),

@@ -1,9 +1,9 @@
-"""Where the default interval is at its edge. Writes calibration/edges.csv.
+"""Where the default interval is at its edge. Writes simulations/edges.csv.
 
 Unequal groups, accuracies near 1, few items that tell, skewed seeds, heavy losses, calibration errors, and metrics that
 are no item means.
 
-    python calibration/edges.py [--repetitions 2000]
+    python simulations/edges.py [--repetitions 2000]
 
 takes about five minutes on one core. Every case has its own random stream. Nominal coverage 95 %.
 """

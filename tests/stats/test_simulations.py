@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from projects import ROOT
 
-FOLDER = ROOT / "calibration"
+FOLDER = ROOT / "simulations"
 
 
 @pytest.fixture
 def script(monkeypatch):
-    """Import a script of calibration/ as when it is run from there."""
+    """Import a script of simulations/ as when it is run from there."""
     monkeypatch.syspath_prepend(str(FOLDER))
     return importlib.import_module
 

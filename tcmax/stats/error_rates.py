@@ -24,7 +24,7 @@ from tcmax.stats.multiplicity import adjust, max_t
 from tcmax.stats.paired import mcnemar, sign_flip_items, sign_flip_seeds
 from tcmax.stats.simulate import Draw, Probit, draw
 
-__all__ = ["CELLS", "Cell", "Row", "calibrate", "calibrate_families", "calibrate_tests"]
+__all__ = ["CELLS", "Row", "SimulatedDesign", "calibrate", "calibrate_families", "calibrate_tests"]
 
 Floats = NDArray[np.float64]
 
@@ -34,7 +34,7 @@ RIVALS = 13  # the largest table this was written for has 14 variants
 
 
 @dataclass(frozen=True)
-class Cell:
+class SimulatedDesign:
     """A named design of two methods, whose runs that do not collapse differ by two points (0.5 near 99 %)."""
 
     regime: str
@@ -70,27 +70,27 @@ class Row:
     label: Literal["holds", "fails", ""]
 
 
-def _cells() -> Iterator[Cell]:
+def _cells() -> Iterator[SimulatedDesign]:
     two_points = Probit(3, 400, accuracies=(0.77, 0.75))
     seeds = replace(two_points, sd_seed=0.2, item_correlation=0.95)
     items = replace(two_points, sd_seed=0.03, item_correlation=0.5)
     for n_seeds, n_items in product((3, 5, 10, 20), (400, 4000)):
-        yield Cell("seed-dominated", replace(seeds, n_seeds=n_seeds, n_items=n_items))
-        yield Cell("item-dominated", replace(items, n_seeds=n_seeds, n_items=n_items))
+        yield SimulatedDesign("seed-dominated", replace(seeds, n_seeds=n_seeds, n_items=n_items))
+        yield SimulatedDesign("item-dominated", replace(items, n_seeds=n_seeds, n_items=n_items))
     speakers = replace(items, sd_group=0.8, sd_item=0.6)
-    yield Cell("91 speakers", replace(speakers, n_seeds=5, n_items=744, n_groups=91))
-    yield Cell("8 speakers", replace(speakers, n_seeds=5, n_items=400, n_groups=8))
+    yield SimulatedDesign("91 speakers", replace(speakers, n_seeds=5, n_items=744, n_groups=91))
+    yield SimulatedDesign("8 speakers", replace(speakers, n_seeds=5, n_items=400, n_groups=8))
     for n_seeds, n_items in ((5, 400), (10, 4000)):
-        yield Cell("collapsing seeds", replace(items, n_seeds=n_seeds, n_items=n_items, collapse=0.1))
+        yield SimulatedDesign("collapsing seeds", replace(items, n_seeds=n_seeds, n_items=n_items, collapse=0.1))
         sometimes = replace(items, n_seeds=n_seeds, n_items=n_items, collapse=(0.0, 0.1))
-        yield Cell("one method collapses", sometimes)
-    yield Cell(
+        yield SimulatedDesign("one method collapses", sometimes)
+    yield SimulatedDesign(
         "few discordant items",
         replace(items, n_seeds=5, accuracies=(0.99, 0.985), sd_seed=0.02, sd_item=8.0, item_correlation=0.999),
     )
 
 
-CELLS: tuple[Cell, ...] = tuple(_cells())
+CELLS: tuple[SimulatedDesign, ...] = tuple(_cells())
 
 
 @dataclass
@@ -109,7 +109,7 @@ class _Count:
         self.width += (high - low) / 2
 
 
-def calibrate(cell: Cell, repetitions: int, resampled: int, rng: np.random.Generator) -> list[Row]:
+def calibrate(cell: SimulatedDesign, repetitions: int, resampled: int, rng: np.random.Generator) -> list[Row]:
     """Coverage of every interval for the difference of two methods in one cell.
 
     repetitions   simulated experiments; the first `resampled` of them also run the bootstraps (1,000
@@ -182,7 +182,7 @@ def calibrate_tests(repetitions: int, rng: np.random.Generator) -> list[Row]:
         experiment = draw(one_run, rng)
         found = wilson(int(experiment.scores[0, 0].sum()), one_run.n_items)
         covered.add(found.low, found.high, float(experiment.truth_items[0]))
-    rows.append(_coverage_row(Cell("one run", one_run), "Wilson accuracy of one run", "items", covered))
+    rows.append(_coverage_row(SimulatedDesign("one run", one_run), "Wilson accuracy of one run", "items", covered))
     return rows
 
 
@@ -254,7 +254,7 @@ def _peeking(values: Floats) -> bool:
     return False
 
 
-def _coverage_row(cell: Cell, name: str, population: Population, c: _Count) -> Row:
+def _coverage_row(cell: SimulatedDesign, name: str, population: Population, c: _Count) -> Row:
     n = c.repetitions
     covered = 1 - (c.above + c.below) / n
     row = _row("coverage", name, population, cell.regime, cell.design, n, covered, 1 - ALPHA)

@@ -1,4 +1,4 @@
-"""A short version of `make calibration`: bands of four standard errors at the repetitions run here."""
+"""A short version of `make simulations`: bands of four standard errors at the repetitions run here."""
 
 import csv
 import importlib.util
@@ -10,8 +10,8 @@ import pytest
 from projects import ROOT
 from scipy.special import stdtrit
 
-from tcmax.stats.calibration import CELLS, Cell, calibrate, calibrate_families, calibrate_tests
 from tcmax.stats.crossed import Crossed, interval
+from tcmax.stats.error_rates import CELLS, SimulatedDesign, calibrate, calibrate_families, calibrate_tests
 
 
 def by_procedure(rows):
@@ -97,11 +97,11 @@ def test_the_worst_coverage_over_all_variance_ratios_is_94_percent(n_seeds, n_gr
 
 
 def test_the_script_writes_every_row_and_no_partial_file(tmp_path):
-    spec = importlib.util.spec_from_file_location("calibration_run", ROOT / "calibration" / "run.py")
+    spec = importlib.util.spec_from_file_location("simulations_run", ROOT / "simulations" / "run.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     small = [replace(c, design=replace(c.design, n_items=40, n_groups=None)) for c in CELLS[:1]]
-    assert isinstance(small[0], Cell)
+    assert isinstance(small[0], SimulatedDesign)
     rows = calibrate(small[0], 4, 2, np.random.default_rng([0, 0]))
     module.write(rows, tmp_path / "table.csv")
     with (tmp_path / "table.csv").open() as stream:

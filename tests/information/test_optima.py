@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from tcmax.information.theory import (
+from tcmax.information.optima import (
     Normals,
     Tables,
     accuracy,

@@ -47,7 +47,7 @@ class Ties:
 
 
 @dataclass(frozen=True)
-class DatasetContents:
+class DatasetRecords:
     """The records of one dataset. Every part may be missing."""
 
     id: str
@@ -91,7 +91,7 @@ class DatasetContents:
         return {str(variant): (int(of.sum()), len(of)) for variant, of in by_seed.groupby("variant", sort=False)}
 
 
-class Contents:
+class ReportRecords:
     """Everything a report shows, as data frames and look-ups."""
 
     def __init__(self, experiment: Experiment, results: Path) -> None:
@@ -129,7 +129,7 @@ class Contents:
             return None
         return _frame(path, kind)
 
-    def _dataset(self, dataset: str) -> DatasetContents:
+    def _dataset(self, dataset: str) -> DatasetRecords:
         experiment = self.experiment
         score = f"tcmax score {experiment.name} --dataset {dataset}"
         title = experiment.dataset_title(dataset)
@@ -146,7 +146,7 @@ class Contents:
         if items is not None and not items.is_file():
             self.missing.append(Missing(f"item scores on {title}", items, score))
             items = None
-        return DatasetContents(dataset, title, experiment.variants_on(dataset), facts, scores, history, items)
+        return DatasetRecords(dataset, title, experiment.variants_on(dataset), facts, scores, history, items)
 
     @property
     def n_seeds(self) -> str:

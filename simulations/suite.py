@@ -1,6 +1,6 @@
-"""Simulate summaries of a whole suite of datasets; write calibration/suite.csv beside it.
+"""Simulate summaries of a whole suite of datasets; write simulations/suite.csv beside it.
 
-    python calibration/suite.py [--suites 500] [--resamples 300]
+    python simulations/suite.py [--suites 500] [--resamples 300]
 
 Run scores are normal. A variant is `gain` standard deviations ahead of another one on every dataset; what each summary
 estimates then has a known value, against which its interval is scored.

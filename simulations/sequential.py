@@ -1,6 +1,6 @@
-"""Simulate rules that look before the end; write calibration/sequential.csv beside it.
+"""Simulate rules that look before the end; write simulations/sequential.csv beside it.
 
-    python calibration/sequential.py [--repetitions 50000] [--experiments 800]
+    python simulations/sequential.py [--repetitions 50000] [--experiments 800]
 
 Two parts. *seeds*: sequences of normal seed differences, with the true gain in standard deviations of one; a rule stops
 when it decides, or gives up where the far end of the 80 % interval could not be decided at the last look. *both*: whole

@@ -304,7 +304,7 @@ class CellRef:
 
 
 @dataclass(frozen=True)
-class Cell:
+class PrintedCell:
     """One printed cell. `value` is None where the table has a dash; n_items None where no size is known."""
 
     ref: CellRef
@@ -321,17 +321,17 @@ class PublishedTable:
 
     path: Path
     metadata: Metadata
-    cells: tuple[Cell, ...]
-    _index: Mapping[CellRef, Cell] = field(repr=False, compare=False)
+    cells: tuple[PrintedCell, ...]
+    _index: Mapping[CellRef, PrintedCell] = field(repr=False, compare=False)
 
-    def cell(self, method: str, dataset: str, column: str) -> Cell:
+    def cell(self, method: str, dataset: str, column: str) -> PrintedCell:
         """The cell at this place; a TcmaxError names the table and the place if there is none."""
         ref = CellRef(method, dataset, column)
         if ref not in self._index:
             raise TcmaxError(f"{self.path} has no cell for {ref}.")
         return self._index[ref]
 
-    def find(self, method: str, dataset: str, column: str) -> Cell | None:
+    def find(self, method: str, dataset: str, column: str) -> PrintedCell | None:
         """The cell at this place if it is there and holds a number."""
         cell = self._index.get(CellRef(method, dataset, column))
         return cell if cell is not None and cell.value is not None else None
@@ -347,9 +347,9 @@ class PublishedTable:
         return tuple(dict.fromkeys(cell.ref.dataset for cell in self.cells))
 
     @property
-    def blocks(self) -> dict[tuple[str, str], tuple[Cell, ...]]:
+    def blocks(self) -> dict[tuple[str, str], tuple[PrintedCell, ...]]:
         """The cells that are compared with each other: those of one (dataset, column), in row order."""
-        blocks: dict[tuple[str, str], tuple[Cell, ...]] = {}
+        blocks: dict[tuple[str, str], tuple[PrintedCell, ...]] = {}
         for cell in self.cells:
             key = (cell.ref.dataset, cell.ref.column)
             blocks[key] = (*blocks.get(key, ()), cell)
@@ -499,7 +499,7 @@ def load_table(path: Path, metadata: Path | Metadata | None = None) -> Published
             )
     if layout.n_seeds not in header and "n" in header:
         layout = layout.model_copy(update={"n_seeds": "n"})
-    cells: dict[CellRef, Cell] = {}
+    cells: dict[CellRef, PrintedCell] = {}
     for line, fields in rows:
         row = dict(zip(header, fields, strict=True))
         column = row[layout.column] if layout.column else (facts.metric.name if facts.metric else layout.value)
@@ -520,7 +520,7 @@ def load_table(path: Path, metadata: Path | Metadata | None = None) -> Published
                 "test items go into n_items."
             )
         size = facts.test_sizes.get(ref.dataset)
-        cells[ref] = Cell(
+        cells[ref] = PrintedCell(
             ref=ref,
             value=_printed(text.strip(), where),
             pm=pm,

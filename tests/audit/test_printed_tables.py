@@ -7,7 +7,7 @@ import pytest
 import yaml
 from projects import ROOT
 
-from tcmax.audit.tables import load_metadata, load_table
+from tcmax.audit.printed_tables import load_metadata, load_table
 from tcmax.errors import TcmaxError
 
 PUBLISHED = ROOT / "config" / "published"

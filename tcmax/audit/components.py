@@ -1,7 +1,7 @@
-"""From a claim to its parts: comparisons or associations on each dataset, or the same over datasets.
+"""From a claim to its components: comparisons or associations on each dataset, or the same over datasets.
 
-Every part is turned so that it reads d > margin: *less* and *smallest of* swap the sides, a negative association turns
-the sign.
+Every component is turned so that it reads d > margin: *less* and *smallest of* swap the sides, a negative association
+turns the sign.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ import numpy as np
 
 from tcmax.audit.schema import Claim, contrasts_of, variants_of
 from tcmax.audit.verdicts import AcrossDatasets, Difference, Estimand
-from tcmax.evidence.board import Board
 from tcmax.evidence.rows import BIASED
-from tcmax.evidence.scores import Compared, Contender, Pairing, Reading, contender_name
+from tcmax.evidence.scoreboard import Scoreboard
+from tcmax.evidence.scores import Arm, Compared, Pairing, Treatment, arm_name
 from tcmax.experiment.grid import Experiment
 from tcmax.seeding import generator
 from tcmax.stats.association import Resampled, resampled_tau
@@ -23,7 +23,7 @@ from tcmax.stats.sequential import earliest
 
 
 @dataclass(frozen=True)
-class Part:
+class Component:
     """One component of a claim: an estimand with its sizes, or the reason why there is none.
 
     key: the middle of its evidence ids, "<dataset>|<a>-vs-<b>". a, b: what is subtracted from what.
@@ -47,16 +47,18 @@ class Part:
     estimator: str = ""
 
 
-def parts_on(claim: Claim, experiment: Experiment, board: Board, reading: Reading) -> tuple[Part, ...]:
-    """The components of a claim on one dataset, under one reading of diverged runs."""
+def components_on(
+    claim: Claim, experiment: Experiment, board: Scoreboard, treatment: Treatment
+) -> tuple[Component, ...]:
+    """The components of a claim on one dataset, under one treatment of diverged runs."""
     if claim.relation == "association":
-        return (_association(claim, experiment, board, reading),)
+        return (_association(claim, experiment, board, treatment),)
     return tuple(
-        _comparison(claim, board, contrast, reading) for contrast in contrasts_of(claim, experiment, board.dataset)
+        _comparison(claim, board, contrast, treatment) for contrast in contrasts_of(claim, experiment, board.dataset)
     )
 
 
-def _comparison(claim: Claim, board: Board, contrast: tuple[Contender, Contender], reading: Reading) -> Part:
+def _comparison(claim: Claim, board: Scoreboard, contrast: tuple[Arm, Arm], treatment: Treatment) -> Component:
     metric = str(claim.metric)
     biased = BIASED.get(metric)
     sides = [
@@ -66,10 +68,10 @@ def _comparison(claim: Claim, board: Board, contrast: tuple[Contender, Contender
     if claim.relation in ("less", "smallest of"):
         sides.reverse()
     (a, a_readout), (b, b_readout) = sides
-    a_name, b_name = contender_name(a), contender_name(b)
+    a_name, b_name = arm_name(a), arm_name(b)
     same = a_readout == b_readout
     shown_a, shown_b = (a_name, b_name) if same else (f"{a_name} ({a_readout})", f"{b_name} ({b_readout})")
-    part = Part(
+    component = Component(
         name=f"{shown_a} minus {shown_b} on {board.dataset}",
         key=f"{board.dataset}|{a_name}-vs-{b_name}",
         dataset=board.dataset,
@@ -84,18 +86,18 @@ def _comparison(claim: Claim, board: Board, contrast: tuple[Contender, Contender
         notes=board.notes,
     )
     if biased is not None:
-        return replace(part, reason=biased)
+        return replace(component, reason=biased)
     try:
-        scores = [board.score(contender, metric, readout, reading) for contender, readout in sides]
+        scores = [board.score(arm, metric, readout, treatment) for arm, readout in sides]
     except ValueError as error:
-        return replace(part, reason=str(error))
+        return replace(component, reason=str(error))
     pairing: Pairing = "independent seeds" if claim.seed_pairing == "independent" else "paired"
     compared = board.difference(scores[0], scores[1], pairing)
     if isinstance(compared, str):
-        return replace(part, reason=compared)
+        return replace(component, reason=compared)
     c = compared.crossed
     return replace(
-        part,
+        component,
         estimand=Difference(c),
         compared=compared,
         n_seeds=c.n_seeds,
@@ -105,7 +107,7 @@ def _comparison(claim: Claim, board: Board, contrast: tuple[Contender, Contender
     )
 
 
-def _association(claim: Claim, experiment: Experiment, board: Board, reading: Reading) -> Part:
+def _association(claim: Claim, experiment: Experiment, board: Scoreboard, treatment: Treatment) -> Component:
     """Kendall's tau over variants, signed so that the claimed direction is positive."""
     assert claim.associated_with is not None
     variants = variants_of(claim, experiment, board.dataset)
@@ -113,7 +115,7 @@ def _association(claim: Claim, experiment: Experiment, board: Board, reading: Re
     quantities = [(str(claim.metric), claim.readout), (claim.associated_with.metric, claim.associated_with.readout)]
     named = [(metric, board.readout(metric, readout)) for metric, readout in quantities]
     label = f"tau({named[0][0]}, {named[1][0]})"
-    part = Part(
+    component = Component(
         name=f"{'-' if sign < 0 else ''}{label} over {len(variants)} variants on {board.dataset}",
         key=f"{board.dataset}|{named[0][0]}-with-{named[1][0]}",
         dataset=board.dataset,
@@ -128,29 +130,29 @@ def _association(claim: Claim, experiment: Experiment, board: Board, reading: Re
         notes=(f"sign turned: {claim.direction} {label} is the claim", *board.notes) if sign < 0 else board.notes,
     )
     try:
-        x, y = ([board.score((variant,), *quantity, reading) for variant in variants] for quantity in named)
+        x, y = ([board.score((variant,), *quantity, treatment) for variant in variants] for quantity in named)
     except ValueError as error:
-        return replace(part, reason=str(error))
+        return replace(component, reason=str(error))
     if len({score.ran for score in (*x, *y)}) > 1 and board.plan is None:
-        return replace(part, reason="the variants ran different seeds, which cannot be resampled together")
+        return replace(component, reason="the variants ran different seeds, which cannot be resampled together")
     seeds = [seed for seed in x[0].seeds if all(seed in score.seeds for score in (*x, *y))]
     if not seeds:
-        return replace(part, reason="no seed was finished by every variant")
+        return replace(component, reason="no seed was finished by every variant")
     if any(score.values.shape[1] != board.n_items for score in (*x, *y)):
-        return replace(part, reason="items cannot be resampled: the metric has one value per run")
+        return replace(component, reason="items cannot be resampled: the metric has one value per run")
     matrices = [np.stack([s.values[[s.seeds.index(seed) for seed in seeds]] for s in side]) for side in (x, y)]
     rng = generator("association", claim.id, board.dataset)
     found = resampled_tau(matrices[0], sign * matrices[1], board.groups, rng)
     found = replace(found, spending=board.spending(min(len(score.ran) for score in (*x, *y))))
     n_groups = found.units["items"] if board.groups else None
-    return replace(part, estimand=found, n_seeds=len(seeds), n_groups=n_groups)
+    return replace(component, estimand=found, n_seeds=len(seeds), n_groups=n_groups)
 
 
-def over_datasets(claim: Claim, parts: Sequence[Part], boards: Sequence[Board]) -> Part:
+def over_datasets(claim: Claim, components: Sequence[Component], boards: Sequence[Scoreboard]) -> Component:
     """The same comparison on several datasets as one: their average, or they as a sample of datasets."""
     general = claim.quantifier == "datasets in general"
-    where = f"{len(parts)} datasets in general" if general else f"average of {len(parts)} datasets"
-    first = parts[0]
+    where = f"{len(components)} datasets in general" if general else f"average of {len(components)} datasets"
+    first = components[0]
     whole = replace(
         first,
         name=f"{first.name.rsplit(' on ', 1)[0]}, {where}",
@@ -158,50 +160,50 @@ def over_datasets(claim: Claim, parts: Sequence[Part], boards: Sequence[Board]) 
         dataset=None,
         estimand=None,
         compared=None,
-        n_seeds=min(part.n_seeds for part in parts),
-        n_items=sum(part.n_items for part in parts),
+        n_seeds=min(component.n_seeds for component in components),
+        n_items=sum(component.n_items for component in components),
         n_groups=None,
-        n_diverged=max(part.n_diverged for part in parts),
-        notes=tuple(f"{part.dataset}: {note}" for part in parts for note in part.notes),
+        n_diverged=max(component.n_diverged for component in components),
+        notes=tuple(f"{component.dataset}: {note}" for component in components for note in component.notes),
     )
-    missing = next((part for part in parts if part.estimand is None), None)
+    missing = next((component for component in components if component.estimand is None), None)
     if missing is not None:
         return replace(whole, reason=f"{missing.dataset}: {missing.reason}")
-    estimands = [part.estimand for part in parts if part.estimand is not None]
+    estimands = [component.estimand for component in components if component.estimand is not None]
     if general:
         spending = earliest(estimand.spending for estimand in estimands)
         scale = max((each.crossed.scale for each in estimands if isinstance(each, Difference)), default=1.0)
         across = AcrossDatasets(tuple(estimand.estimate for estimand in estimands), spending, scale)
-        checks = [f"sign-flip floor over {len(parts)} datasets {2.0 ** (1 - len(parts)):g}"]
+        checks = [f"sign-flip floor over {len(components)} datasets {2.0 ** (1 - len(components)):g}"]
         if claim.relation != "equal":
             ranks = wilcoxon_datasets(np.array(across.values) - claim.margin, scale=scale)
-            checks.insert(0, f"Wilcoxon's signed ranks over {len(parts)} datasets p {ranks.p_value:.3g}")
+            checks.insert(0, f"Wilcoxon's signed ranks over {len(components)} datasets p {ranks.p_value:.3g}")
         if _same_items(boards):
             checks.append("all datasets hold the same items: they are no sample of datasets")
         estimator = "mean over datasets, Student's t"
         return replace(whole, estimand=across, estimator=estimator, notes=(*checks, *whole.notes))
-    if len(parts) == 1:
+    if len(components) == 1:
         return replace(whole, estimand=estimands[0], compared=first.compared)
     estimator = f"average over datasets, {first.estimator}"
     if isinstance(estimands[0], Resampled):
         return replace(whole, estimand=_average_of_draws(estimands), estimator=estimator)
-    crossed = _item_by_item(parts, boards)
+    crossed = _item_by_item(components, boards)
     if crossed is None:
         crossed = average([estimand.crossed for estimand in estimands if isinstance(estimand, Difference)])
     else:
         whole = replace(whole, n_items=crossed.n_items, notes=("the same items on every dataset", *whole.notes))
-    grouped = all(part.n_groups is not None for part in parts)
+    grouped = all(component.n_groups is not None for component in components)
     return replace(
         whole, estimand=Difference(crossed), estimator=estimator, n_groups=crossed.n_groups if grouped else None
     )
 
 
-def _same_items(boards: Sequence[Board]) -> bool:
+def _same_items(boards: Sequence[Scoreboard]) -> bool:
     first, *rest = (board.items.items for board in boards)
     return all(np.array_equal(first, items) for items in rest)
 
 
-def _item_by_item(parts: Sequence[Part], boards: Sequence[Board]) -> Crossed | None:
+def _item_by_item(components: Sequence[Component], boards: Sequence[Scoreboard]) -> Crossed | None:
     """The average over datasets that hold the same items, such as cuts of the same images: the mean of their scores,
     seed by seed and item by item, as one dataset. So what an item does to all of them at once is counted, which
     `average` takes as independent. None where the items or the numbers of runs differ.
@@ -209,7 +211,7 @@ def _item_by_item(parts: Sequence[Part], boards: Sequence[Board]) -> Crossed | N
     Seeds of different datasets share nothing, so which of them are averaged together is arbitrary and costs degrees of
     freedom at most. Equal ids of different items cost nothing else either: their covariance is then 0 on average.
     """
-    compared = [part.compared for part in parts if part.compared is not None]
+    compared = [component.compared for component in components if component.compared is not None]
     alike = {(each.pairing, each.a.shape, each.b.shape) for each in compared}
     if len(compared) < len(boards) or len(alike) > 1 or not _same_items(boards):
         return None
