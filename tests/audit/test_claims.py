@@ -219,7 +219,7 @@ def test_a_free_search_over_pairs_pays_for_every_pair(tmp_path):
     assert found["blocking"].startswith("a minus b on")
     against = judge({**search, "variants": ["a", "b"], "margin": 0.5})
     assert against["verdict"] == "contradicted"
-    assert against["reason"].startswith("no part holds, the nearest is")
+    assert against["reason"].startswith("no component holds, the nearest is")
 
 
 def test_the_largest_excludes_siblings_and_meets_every_rival(tmp_path):
