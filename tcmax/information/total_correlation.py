@@ -267,7 +267,7 @@ def total_correlation_loss(
     >>> from tcmax import total_correlation_loss
     >>> audio, video = torch.zeros(4, 3), torch.eye(4, 3)
     >>> print(f"{total_correlation_loss((audio, video), torch.tensor([0, 1, 2, -100]), ignore_index=-100):.4f} nats")
-    -0.5483 nats
+    -0.5472 nats
     """
     check_reduction(reduction)
     for name, table, check in (
@@ -653,7 +653,14 @@ def _in_chunks(log_sum: Callable[[int], Tensor], n_tuples: int, chunk_size: int)
         return log_sum(0)
     from torch.utils.checkpoint import checkpoint  # takes a second to import, and only this path needs it
 
-    parts = [checkpoint(log_sum, start, use_reentrant=False) for start in range(0, n_tuples, chunk_size)]
+    try:
+        parts = [checkpoint(log_sum, start, use_reentrant=False) for start in range(0, n_tuples, chunk_size)]
+    except RuntimeError as error:
+        if "saved tensor hooks" not in str(error):
+            raise
+        raise RuntimeError(
+            f"torch.func cannot differentiate tuples in chunks: pass chunk_size={n_tuples}, which is all of them"
+        ) from error
     return torch.stack(parts).logsumexp(0)
 
 
