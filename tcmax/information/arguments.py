@@ -24,7 +24,8 @@ _REFUSED_REDUCTIONS = {
 def shown(value: object) -> str:
     """A value in an error message: itself where it is short, else its kind and size."""
     if isinstance(value, Tensor):
-        return f"a {str(value.dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"
+        kind = str(value.dtype).removeprefix("torch.")
+        return f"{'an' if kind[0] == 'i' else 'a'} {kind} tensor of shape {tuple(value.shape)}"
     if value is None or isinstance(value, bool | int | float | str):
         return repr(value)
     if isinstance(value, Mapping | list | tuple) and not value:
@@ -139,7 +140,7 @@ def checked(inputs: Inputs, labels: Tensor, head: Head | None) -> tuple[dict[str
     what = "logits" if head is None else "features"
     if head is not None and not callable(head):
         raise ValueError(f"head is a function of features, not {shown(head)}")
-    if isinstance(inputs, tuple | list):
+    if isinstance(inputs, tuple | list) and inputs:
         inputs = {str(position): value for position, value in enumerate(inputs)}
         head = None if head is None else _positional(head)
     if not isinstance(inputs, Mapping) or not inputs:

@@ -78,6 +78,7 @@ def test_a_compiled_loss_has_the_gradient_of_the_eager_one(name: str) -> None:
     assert_compiled_equals_eager(FORMS[name], backend="eager", fullgraph=False)
 
 
+@pytest.mark.filterwarnings("ignore:Dynamo does not know")
 def test_drawing_tuples_breaks_a_graph_and_names_the_function_that_does_not() -> None:
     assert_compiled_equals_eager(in_a_larger_graph(drawing), backend="aot_eager")
     torch._dynamo.reset()
