@@ -9,7 +9,9 @@ said otherwise. All values are in nats:
 with k over all B^M tuples of rows (`exact`, Eq. 14), over a sample of distinct tuples (`sampled`, Eq. 15), or, for an
 additive head, summed over rows one modality at a time (`decoupled`, Eq. 16, cost O(M B C)). The forms agree to
 rounding. With weights, ignored rows or soft labels the batch stands for a law t of rows and labels, of which the above
-has mass 1/B at each (i, y_i): rows are recombined by their mass, and the second term is the mean under t. -L on a batch is neither a lower nor an upper bound on total correlation: docs/total-correlation.md.
+has mass 1/B at each (i, y_i): rows are recombined by their mass, and the second term is the mean under t.
+
+-L on a batch is neither a lower nor an upper bound on total correlation: docs/total-correlation.md.
 
 Numerics. Normalisers are log-sum-exps with the maximum subtracted, in float32 or wider whatever autocast is set to.
 Non-finite logits are neither masked nor refused: they give a non-finite loss, which a training loop must look at.
