@@ -24,7 +24,8 @@ _REFUSED_REDUCTIONS = {
 def shown(value: object) -> str:
     """A value in an error message: itself where it is short, else its kind and size."""
     if isinstance(value, Tensor):
-        return f"a {str(value.dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"
+        kind = str(value.dtype).removeprefix("torch.")
+        return f"{'an' if kind[0] == 'i' else 'a'} {kind} tensor of shape {tuple(value.shape)}"
     if value is None or isinstance(value, bool | int | float | str):
         return repr(value)
     if isinstance(value, Mapping | list | tuple) and not value:
@@ -65,15 +66,19 @@ def check_class_table(name: str, table: object) -> None:
 
 
 def check_class_log_prior(class_log_prior: Tensor) -> None:
-    """A table of log-probabilities."""
+    """A table of log-probabilities; a compiled graph does not look at values."""
     check_class_table("class_log_prior", class_log_prior)
+    if torch.compiler.is_compiling():
+        return
     if not abs(float(class_log_prior.detach().logsumexp(0))) < 1e-3:
         raise ValueError("class_log_prior holds log-probabilities, whose exponentials sum to one")
 
 
 def check_weight(weight: Tensor) -> None:
-    """A table of non-negative, finite weights, not all zero."""
+    """A table of non-negative, finite weights, not all zero; a compiled graph does not look at values."""
     check_class_table("weight", weight)
+    if torch.compiler.is_compiling():
+        return
     low, total = float(weight.detach().min()), float(weight.detach().sum())
     if not (low >= 0 and 0 < total < float("inf")):
         raise ValueError(f"weight holds finite weights of classes, none negative and not all zero, not {weight}")
@@ -135,7 +140,7 @@ def checked(inputs: Inputs, labels: Tensor, head: Head | None) -> tuple[dict[str
     what = "logits" if head is None else "features"
     if head is not None and not callable(head):
         raise ValueError(f"head is a function of features, not {shown(head)}")
-    if isinstance(inputs, tuple | list):
+    if isinstance(inputs, tuple | list) and inputs:
         inputs = {str(position): value for position, value in enumerate(inputs)}
         head = None if head is None else _positional(head)
     if not isinstance(inputs, Mapping) or not inputs:

@@ -8,7 +8,10 @@ said otherwise. All values are in nats:
 
 with k over all B^M tuples of rows (`exact`, Eq. 14), over a sample of distinct tuples (`sampled`, Eq. 15), or, for an
 additive head, summed over rows one modality at a time (`decoupled`, Eq. 16, cost O(M B C)). The forms agree to
-rounding. -L on a batch is neither a lower nor an upper bound on total correlation: docs/total-correlation.md.
+rounding. With weights, ignored rows or soft labels the batch stands for a law t of rows and labels, of which the above
+has mass 1/B at each (i, y_i): rows are recombined by their mass, and the second term is the mean under t.
+
+-L on a batch is neither a lower nor an upper bound on total correlation: docs/total-correlation.md.
 
 Numerics. Normalisers are log-sum-exps with the maximum subtracted, in float32 or wider whatever autocast is set to.
 Non-finite logits are neither masked nor refused: they give a non-finite loss, which a training loop must look at.
@@ -267,7 +270,7 @@ def total_correlation_loss(
     >>> from tcmax import total_correlation_loss
     >>> audio, video = torch.zeros(4, 3), torch.eye(4, 3)
     >>> print(f"{total_correlation_loss((audio, video), torch.tensor([0, 1, 2, -100]), ignore_index=-100):.4f} nats")
-    -0.5483 nats
+    -0.5472 nats
     """
     check_reduction(reduction)
     for name, table, check in (
@@ -449,18 +452,18 @@ def _additive(logits: Sequence[Tensor], reference: Tensor | float, cells: Tensor
     cells: t, (..., B, C), the mass of each row and class, in all one. log_mass: log q, (..., B); None leaves it out.
     """
     if log_mass is None:
-        columns = [_log_sum_of_rows(each) for each in logits]
+        columns = [_log_sum_exp(each, (-2,)) for each in logits]
     else:
-        columns = [_log_sum_of_rows(each + log_mass.unsqueeze(-1)) for each in logits]
+        columns = [_log_sum_exp(each + log_mass.unsqueeze(-1), (-2,)) for each in logits]
     return (reduce(torch.add, columns) + reference).logsumexp(-1) - _matched(reduce(torch.add, logits), cells)
 
 
-def _log_sum_of_rows(values: Tensor) -> Tensor:
-    """log sum_j exp of (..., B, C): `logsumexp`, but columns that are -inf throughout have derivatives of zero."""
-    top = values.detach().amax(-2, keepdim=True).nan_to_num(0.0, 0.0, 0.0)
-    sums = (values - top).exp().sum(-2)
+def _log_sum_exp(values: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """`logsumexp` over axes, but where all is -inf (a masked class, tuples without mass) derivatives are zero."""
+    top = values.detach().amax(axes, keepdim=True).nan_to_num(0.0, 0.0, 0.0)
+    sums = (values - top).exp().sum(axes, keepdim=True)
     empty = sums == 0
-    return (top.squeeze(-2) + sums.where(~empty, 1).log()).masked_fill(empty, -math.inf)
+    return (top + sums.where(~empty, 1).log()).masked_fill(empty, -math.inf).squeeze(axes)
 
 
 def _matched(joint: Tensor, cells: Tensor) -> Tensor:
@@ -636,9 +639,9 @@ def _streamed(
     def log_sum(start: int) -> Tensor:
         index = rows(start, min(start + chunk_size, n_tuples))
         scores = joint_on(inputs, index, head, len(row_shape) - 1) + log_reference
-        if log_mass is not None:
-            scores = scores + _mass_of_tuples(log_mass, index).unsqueeze(-1)
-        return scores.logsumexp((-2, -1))
+        if log_mass is None:
+            return scores.logsumexp((-2, -1))
+        return _log_sum_exp(scores + _mass_of_tuples(log_mass, index).unsqueeze(-1), (-2, -1))
 
     n_tuples = batch**n_modalities if tuples is None else tuples.shape[-2]
     log_z = _in_chunks(log_sum, n_tuples, chunk_size)
@@ -653,7 +656,14 @@ def _in_chunks(log_sum: Callable[[int], Tensor], n_tuples: int, chunk_size: int)
         return log_sum(0)
     from torch.utils.checkpoint import checkpoint  # takes a second to import, and only this path needs it
 
-    parts = [checkpoint(log_sum, start, use_reentrant=False) for start in range(0, n_tuples, chunk_size)]
+    try:
+        parts = [checkpoint(log_sum, start, use_reentrant=False) for start in range(0, n_tuples, chunk_size)]
+    except RuntimeError as error:
+        if "saved tensor hooks" not in str(error):
+            raise
+        raise RuntimeError(
+            f"torch.func cannot differentiate tuples in chunks: pass chunk_size={n_tuples}, which is all of them"
+        ) from error
     return torch.stack(parts).logsumexp(0)
 
 

@@ -94,10 +94,11 @@ def test_golden_value_of_mismatched_pairs_only() -> None:
     assert loss.item() == pytest.approx(-0.7962486272005671, abs=1e-12)
 
 
-def test_readme_example_prints_what_it_says() -> None:
-    tests = [test for test in doctest.DocTestFinder().find(TCMaxLoss, "TCMaxLoss") if test.examples]
-    assert [test.name for test in tests] == ["TCMaxLoss"]
-    assert doctest.DocTestRunner().run(tests[0]).failed == 0
+def test_examples_print_what_they_say() -> None:
+    tests = [test for test in doctest.DocTestFinder().find(total_correlation, "") if test.examples]
+    assert {test.name.strip(".") for test in tests} >= {"TCMaxLoss", "total_correlation_loss"}
+    for test in tests:
+        assert doctest.DocTestRunner().run(test).failed == 0
 
 
 def test_constant_head_gives_zero() -> None:
@@ -204,12 +205,21 @@ def test_loss_can_be_used_twice_and_scaled() -> None:
     torch.testing.assert_close(gradients(loss, logits), once, rtol=0, atol=0)
 
 
-def test_differentiating_twice_fails_loudly_where_it_would_be_wrong() -> None:
-    """The decoupled form keeps a gradient, not a graph; the enumeration has one and agrees with finite differences."""
+@pytest.mark.parametrize("form", [decoupled, exact])
+def test_second_derivatives_pass_finite_differences(form) -> None:
+    """The decoupled form keeps a gradient, which is a constant: whoever differentiates it gets the formula instead."""
     logits, labels = random_batch(3, 2, 2)
-    with pytest.raises(RuntimeError, match="differentiable once"):
-        torch.autograd.grad(decoupled(logits, labels), logits["m0"], create_graph=True)
-    assert torch.autograd.gradgradcheck(lambda a, v: exact({"a": a, "v": v}, labels), tuple(logits.values()))
+    log_prior = torch.tensor([0.3, 0.7], dtype=torch.float64).log().requires_grad_()
+    assert torch.autograd.gradgradcheck(
+        lambda a, v, prior: form({"a": a, "v": v}, labels, class_log_prior=prior), (*logits.values(), log_prior)
+    )
+
+
+@pytest.mark.parametrize("form", [decoupled, exact])
+def test_the_reference_law_receives_its_gradient(form) -> None:
+    logits, labels = random_batch(3, 2, 2)
+    log_prior = torch.tensor([0.3, 0.7], dtype=torch.float64).log().requires_grad_()
+    assert torch.autograd.gradcheck(lambda prior: form(logits, labels, class_log_prior=prior), log_prior)
 
 
 def test_a_tensor_used_by_two_modalities_receives_both_gradients() -> None:
@@ -630,5 +640,5 @@ def test_class_prior_travels_with_the_module() -> None:
     log_prior = torch.tensor([0.25, 0.75]).log()
     loss = TCMaxLoss(label_reference="empirical", class_log_prior=log_prior)
     assert torch.equal(loss.state_dict()["class_log_prior"], log_prior)
-    assert total_correlation.JOINT not in loss.state_dict()
+    assert list(loss.state_dict()) == ["class_log_prior"]
     assert "empirical" in repr(loss)
