@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import ValidationError, field_validator, model_validator
 
 from tcmax.audit.checks import number
 from tcmax.audit.printed_tables import PrintedCell, PublishedTable, load_table
 from tcmax.audit.rounding import PrintedNumber, parse_printed
 from tcmax.audit.schema import Source
 from tcmax.errors import TcmaxError
-from tcmax.experiment.yaml import explain, read_yaml
+from tcmax.experiment.yaml import Strict, explain, read_yaml
 from tcmax.records.files import sha256
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -51,20 +51,14 @@ _USES: dict[str, frozenset[str]] = {
 }
 
 
-class _Strict(BaseModel):
-    """Unknown keys and silent type conversions are errors."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class Beside(_Strict):
+class Beside(Strict):
     """The other column of an association."""
 
     table: str
     column: str
 
 
-class PaperClaim(_Strict):
+class PaperClaim(Strict):
     """One sentence about printed numbers. The meaning of every key is in docs/audit.md.
 
     subject, rivals: row labels of the table. "all earlier" stands for the rows that are not the authors' own, and
@@ -205,7 +199,7 @@ def load_paper_claims(path: Path) -> PaperClaims:
         try:
             claim = PaperClaim.model_validate(dict(entry))
         except ValidationError as error:
-            raise TcmaxError(str(explain(error, path)).replace(f"{path}: ", f"{path}: {where}.", 1)) from None
+            raise explain(error, path, where) from None
         if any(claim.id == other.id for other in found):
             raise TcmaxError(f"{path}: {where}: this id occurs twice.")
         problem = _problem(claim, tables)

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from tcmax.errors import TcmaxError
 from tcmax.evidence.scores import Arm
 from tcmax.experiment.grid import Experiment
-from tcmax.experiment.yaml import explain, read_yaml
+from tcmax.experiment.yaml import Strict, explain, read_yaml
 from tcmax.metrics import METRICS
 from tcmax.records.files import sha256
 
@@ -53,13 +53,7 @@ _STRUCTURE = frozenset(
 )
 
 
-class _Strict(BaseModel):
-    """Unknown keys and silent type conversions are errors."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class Source(_Strict):
+class Source(Strict):
     """Where the sentence stands, and whether the words are the document's own."""
 
     document: str
@@ -67,14 +61,14 @@ class Source(_Strict):
     wording: Literal["quoted", "paraphrased"] = "quoted"
 
 
-class Quantity(_Strict):
+class Quantity(Strict):
     """A metric and the read-out it is taken from; no read-out means the variant's own joint prediction."""
 
     metric: str
     readout: str | None = None
 
 
-class Claim(_Strict):
+class Claim(Strict):
     """One claim. The meaning of every key is in docs/add-a-claim.md.
 
     subject, rivals: variants; a list inside `rivals`, or a list as `subject`, is one arm, the best of these on
@@ -127,11 +121,6 @@ class Claim(_Strict):
         if isinstance(value, list):
             return tuple(tuple(rival) if isinstance(rival, list) else (rival,) for rival in value)
         return value
-
-    @field_validator("margin", "alpha", "smallest_gain", mode="before")
-    @classmethod
-    def _integers_are_numbers(cls, value: Any) -> Any:
-        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     @field_validator("selection", mode="before")
     @classmethod
@@ -264,7 +253,7 @@ def load_claims(path: Path, experiment: Experiment) -> Claims:
         try:
             claim = Claim.model_validate(dict(entry))
         except ValidationError as error:
-            raise TcmaxError(str(explain(error, path)).replace(f"{path}: ", f"{path}: {where}.", 1)) from None
+            raise explain(error, path, where) from None
         if any(claim.id == other.id for other in found):
             raise TcmaxError(f"{path}: {where}: this id occurs twice.")
         problem = _unknown(claim, experiment)

@@ -170,6 +170,18 @@ def imported(config: Path, results: Path) -> dict[str, str]:
     return found
 
 
+def check_claims(experiment: Experiment) -> None:
+    """Read the claims file that an experiment names, so that a mistake in it is met before anything is trained.
+
+    Raises TcmaxError naming the file, the claim and the key.
+    """
+    path = paths.claims_path(experiment)
+    if path is not None:
+        from tcmax.audit.schema import load_claims
+
+        load_claims(path, experiment)
+
+
 def with_import(experiment: Experiment, results: Path) -> Experiment:
     """The experiment; TcmaxError where it was imported and its results are gone."""
     record = results / experiment.name / "import.json"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tcmax.commands.analyse import check_claims
 from tcmax.errors import TcmaxError
 from tcmax.experiment.grid import Cell, Experiment
 from tcmax.experiment.looks import in_words
@@ -123,7 +124,8 @@ def _mebibytes(experiment: Experiment, folds: int, data: Any) -> float | None:
 
 
 def plan_text(experiment: Experiment, results: Path) -> str:
-    """The plan as a table and a summary."""
+    """The plan as a table and a summary. Raises TcmaxError for a mistake in the claims file, too."""
+    check_claims(experiment)
     plans = plan(experiment, results)
     width = max(len(entry.variant) for entry in plans)
     lines = []

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from tcmax.experiment.settings import Count
-from tcmax.experiment.yaml import explain, read_yaml
+from tcmax.experiment.yaml import Strict, explain, read_yaml
 from tcmax.records import kinds, parquet, provenance
 from tcmax.seeding import derive, generator
 
@@ -22,39 +22,33 @@ CONFIG = Path("config/theory.yaml")
 REFERENCES = ("uniform", "empirical")
 
 
-class _Strict(BaseModel):
-    """Unknown keys and silent type conversions are errors."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class OptimumSettings(_Strict):
+class OptimumSettings(Strict):
     """Ascent of the loss on whole laws. laws: title -> counts[audio][video][label]."""
 
     steps: Count
     laws: dict[str, list[Counts]]
 
 
-class BatchSize(_Strict):
+class BatchSize(Strict):
     batch_size: Count
     classes: Count
 
 
-class BatchSettings(_Strict):
+class BatchSettings(Strict):
     """What batches allow; labels are drawn uniformly, `repetitions` times."""
 
     repetitions: Count
     datasets: dict[str, BatchSize]
 
 
-class PriorSettings(_Strict):
+class PriorSettings(Strict):
     """Rules of prediction where classes are unequal. of_20: rows of the first class among 20."""
 
     steps: Count
     of_20: list[int]
 
 
-class WorldSettings(_Strict):
+class WorldSettings(Strict):
     """A world to sample from: tables with the likelihoods of `world`, or normal features where `separations` say."""
 
     prior: list[float] | None = None
@@ -63,7 +57,7 @@ class WorldSettings(_Strict):
     stratified: bool = False
 
 
-class SampleSettings(_Strict):
+class SampleSettings(Strict):
     """Additive TCMax against the unimodal ensemble; the keys are explained in config/theory.yaml."""
 
     sizes: list[Count]
@@ -76,7 +70,7 @@ class SampleSettings(_Strict):
     worlds: dict[str, WorldSettings]
 
 
-class TheorySettings(_Strict):
+class TheorySettings(Strict):
     """config/theory.yaml. world: modality -> counts[label][value], independent given the label."""
 
     name: str

@@ -109,6 +109,12 @@ class Experiment:
         known = options.features is not None or dataset in DATASETS
         return None if known and all(encoder.name in ENCODERS for encoder in options.all_encoders) else options.needs
 
+    def dataset_id(self, dataset: str) -> str:
+        """What seeds and run keys know a dataset by: its id, whichever alias the file writes; the label of a user's own
+        feature file, and of a dataset that is lacking."""
+        own = self.settings.datasets[dataset].features is not None
+        return dataset if own or dataset not in DATASETS else DATASETS.canonical(dataset)
+
     def n_folds(self, dataset: str) -> int:
         """Folds of a dataset, known without its data: from the config, or counted in a feature file."""
         if self.settings.datasets[dataset].features is not None:
@@ -132,11 +138,7 @@ class Experiment:
         try:
             return TrainingSettings.model_validate(merged)
         except ValidationError as error:
-            raise TcmaxError(
-                str(explain(error, self.path)).replace(
-                    f"{self.path}: ", f"{self.path}: datasets.{dataset}.training.", 1
-                )
-            ) from None
+            raise explain(error, self.path, f"datasets.{dataset}.training") from None
 
     def encoder_of(self, dataset: str, modality: str) -> PartSettings:
         """The encoder of one modality."""

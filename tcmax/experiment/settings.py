@@ -4,23 +4,19 @@ import re
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from tcmax.experiment.yaml import Listed, Strict
 
 SELECTIONS = ("last", "best_val", "best_test_oracle")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 Count = Annotated[int, Field(ge=1)]
 
 
-class _Settings(BaseModel):
-    """Unknown keys and silent type conversions are errors."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class PartSettings(_Settings):
+class PartSettings(Strict):
     """A named part (encoder, head) and its own parameters, which the part itself checks."""
 
-    model_config = ConfigDict(extra="allow", strict=True, frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow")
     name: str
 
     @property
@@ -28,7 +24,7 @@ class PartSettings(_Settings):
         return dict(self.model_extra or {})
 
 
-class TrainingSettings(_Settings):
+class TrainingSettings(Strict):
     """Optimisation: the paper's optimiser (SGD, momentum 0.9, weight decay 1e-4) unless a config says otherwise."""
 
     epochs: Count
@@ -36,21 +32,11 @@ class TrainingSettings(_Settings):
     learning_rate: Annotated[float, Field(gt=0)]
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    lr_drop_epochs: tuple[Count, ...] = ()
+    lr_drop_epochs: Annotated[tuple[Count, ...], Listed] = ()
     lr_drop_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
 
-    @field_validator("lr_drop_epochs", mode="before")
-    @classmethod
-    def _from_yaml_list(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
 
-    @field_validator("learning_rate", "momentum", "weight_decay", "lr_drop_factor", mode="before")
-    @classmethod
-    def _integers_are_numbers(cls, value: Any) -> Any:
-        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-class DatasetSettings(_Settings):
+class DatasetSettings(Strict):
     """How one dataset is trained on.
 
     features: a user's own feature file instead of a named dataset (docs/bring-your-own-features.md).
@@ -67,21 +53,16 @@ class DatasetSettings(_Settings):
     encoders: dict[str, PartSettings] = Field(default_factory=dict)
     folds: Count = 1
     training: dict[str, Any] = Field(default_factory=dict)
-    variants: tuple[str, ...] | None = None
+    variants: Annotated[tuple[str, ...], Listed] | None = None
     needs: str | None = None
     title: str | None = None
-
-    @field_validator("variants", mode="before")
-    @classmethod
-    def _from_yaml_list(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
 
     @property
     def all_encoders(self) -> list[PartSettings]:
         return [encoder for encoder in (self.encoder, *self.encoders.values()) if encoder is not None]
 
 
-class VariantSettings(_Settings):
+class VariantSettings(Strict):
     """A row of a table: method + head + fidelity + named switches + the method's own parameters.
 
     tuning_trials: how many settings were tried on validation items to arrive at these parameters. Comparisons are fair
@@ -103,7 +84,7 @@ class VariantSettings(_Settings):
         return {"name": value} if isinstance(value, str) else value
 
 
-class SequentialSettings(_Settings):
+class SequentialSettings(Strict):
     """Seeds are added look by look, and only for variants of pairs that are still open (docs/statistics.md).
 
     looks: numbers of seeds at which pairs are looked at, fixed beforehand; the last one is the whole seed list.
@@ -129,7 +110,7 @@ class SequentialSettings(_Settings):
         return looks
 
 
-class ExperimentSettings(_Settings):
+class ExperimentSettings(Strict):
     """One experiment file, config/<name>.yaml.
 
     sequential: looks after which seeds are added, in place of all seeds at once.
@@ -169,11 +150,6 @@ class ExperimentSettings(_Settings):
         if not match:
             raise ValueError('seeds are a list of non-negative integers or a range such as "0-11"')
         return tuple(range(int(match[1]), int(match[2]) + 1))
-
-    @field_validator("checkpoint_seconds", mode="before")
-    @classmethod
-    def _integers_are_numbers(cls, value: Any) -> Any:
-        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     @field_validator("datasets", mode="before")
     @classmethod

@@ -4,10 +4,24 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Strict as StrictHere
 
 from tcmax.errors import TcmaxError
 from tcmax.records.files import explained
+
+
+class Strict(BaseModel):
+    """What a file holds: unknown keys, silent type conversions and numbers that are none are errors.
+
+    A whole number may stand for a real one. A list of YAML becomes the tuple that `Listed` declares.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+# A tuple whose entries are strict, given as a list: Annotated[tuple[int, ...], Listed].
+Listed = StrictHere(False)
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -40,10 +54,9 @@ def read_yaml(path: Path) -> Any:
         raise TcmaxError(f"{path}: {where}{getattr(error, 'problem', None) or error}.") from error
 
 
-def explain(error: ValidationError, path: Path) -> TcmaxError:
-    """The first finding of a validation error as one sentence with file and key path."""
+def finding(error: ValidationError) -> tuple[str, str]:
+    """The first finding of a validation error: the path of its key, and what is wrong with the value that was given."""
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = "unknown key"
@@ -51,4 +64,12 @@ def explain(error: ValidationError, path: Path) -> TcmaxError:
         message = "this key is missing"
     given = first.get("input")
     shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) and "key" not in message else ""
-    return TcmaxError(f"{path}: {where + ': ' if where else ''}{message[0].lower() + message[1:]}{shown}.")
+    return ".".join(str(part) for part in first["loc"]), f"{message[0].lower() + message[1:]}{shown}"
+
+
+def explain(error: ValidationError, path: Path, under: str = "") -> TcmaxError:
+    """The first finding of a validation error as one sentence with file and key path; under: the keys above it."""
+    key, message = finding(error)
+    # What a whole mapping is refused for begins with the key that it blames.
+    text = f"{key}: {message}" if key else message
+    return TcmaxError(f"{path}: {under + '.' if under else ''}{text}.")

@@ -123,7 +123,11 @@ class Method(nn.Module):
         return False
 
     def check(self, model: MultimodalClassifier) -> None:
-        """Raise ValueError when this method cannot train this model."""
+        """Raise ValueError when this method cannot train this model. Changes nothing."""
+
+    def bind(self, model: MultimodalClassifier) -> None:
+        """Take from the model, which passed `check`, what the method keeps of it: buffers as wide as its features,
+        copies, a bound method of its head. Called once, before the first step and before a checkpoint is restored."""
 
     def begin_epoch(self, model: MultimodalClassifier, train: TrainPart, progress: Progress) -> None:
         """Refresh what the method keeps between epochs; the model comes and stays in training mode."""

@@ -85,6 +85,8 @@ class GBlending(Method):
     def check(self, model: MultimodalClassifier) -> None:
         if not isinstance(model.head, ConcatMSH):
             raise ValueError("G-Blending needs a joint head and separate unimodal ones: use the head concat-msh")
+
+    def bind(self, model: MultimodalClassifier) -> None:
         # Two copies stand for all: with Concat-MSH the unimodal losses share no parameter, so that one copy trained on
         # their sum holds every modality trained alone.
         self.alone, self.together = deepcopy(model), deepcopy(model)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 from math import log
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
@@ -100,6 +100,9 @@ class MCR(Method):
             )
         if hyper.decoding_weight and head.decoder is None:
             raise ValueError("decoding_weight needs the parameter `decoder` of the head concat-aux, a hidden width")
+
+    def bind(self, model: MultimodalClassifier) -> None:
+        head = cast(ConcatAuxiliary, model.head)
         # Bound methods, so that the head does not become a part of this module.
         self.head, self.auxiliary_logits = head.forward, head.auxiliary_logits
         self.decode = None if head.decoder is None else head.decoder.forward

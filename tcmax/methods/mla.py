@@ -49,9 +49,10 @@ class MLA(Method):
     def check(self, model: MultimodalClassifier) -> None:
         if not isinstance(model.head, SharedHead):
             raise ValueError("MLA trains one classifier shared by all modalities: use the head shared-head")
-        # The projector is as wide as the features, which only the model knows. Registered before any checkpoint is
-        # restored, so that an interrupted run continues with it.
-        weight = model.head.linear.weight
+
+    def bind(self, model: MultimodalClassifier) -> None:
+        # The projector is as wide as the features, which only the model knows.
+        weight = cast(SharedHead, model.head).linear.weight
         identity = torch.eye(weight.shape[-1], dtype=weight.dtype, device=weight.device)
         self.register_buffer("projector", identity)
 

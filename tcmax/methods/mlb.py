@@ -13,7 +13,7 @@ are the slices of the joint layer. The classes of the authors' code cannot be co
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -60,8 +60,10 @@ class MLB(Method):
             raise ValueError("MLB balances modalities, so it needs at least two")
         if not isinstance(model.head, ConcatAuxiliary):
             raise ValueError("MLB needs unimodal heads beside a Concat head: use the head concat-aux")
+
+    def bind(self, model: MultimodalClassifier) -> None:
         # A bound method, so that the head does not become a part of this module.
-        self.auxiliary_logits = model.head.auxiliary_logits
+        self.auxiliary_logits = cast(ConcatAuxiliary, model.head).auxiliary_logits
 
     def loss(self, outputs: Outputs, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         joint = cross_entropy(outputs.logits["joint"], batch.labels)

@@ -158,6 +158,10 @@ class OGMGEOPM(OPM):
         super().check(model)
         self.hook.check(model)
 
+    def bind(self, model: MultimodalClassifier) -> None:
+        super().bind(model)
+        self.hook.bind(model)
+
     def modulate(
         self, model: MultimodalClassifier, outputs: Outputs, batch: Batch, progress: Progress
     ) -> dict[str, Tensor]:

@@ -76,7 +76,9 @@ class PMR(Method):
     def check(self, model: MultimodalClassifier) -> None:
         if len(model.modalities) < 2:
             raise ValueError("PMR compares modalities, so it needs at least two")
-        # As wide as the features, which only the model knows. Registered before any checkpoint is restored.
+
+    def bind(self, model: MultimodalClassifier) -> None:
+        # As wide as the features, which only the model knows.
         weight = next(model.parameters())
         for name, encoder in model.encoder.items():
             width = cast(Encoder, encoder).width

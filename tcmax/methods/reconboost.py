@@ -13,7 +13,7 @@ start. Overrides `loss` and `step`. An encoder is updated in N (M + 1) of every 
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from torch import Tensor
 
@@ -60,8 +60,10 @@ class ReconBoost(Method):
             raise ValueError("ReconBoost boosts a modality against the others, so it needs at least two")
         if not isinstance(model.head, SharedMLP):
             raise ValueError("ReconBoost shares one perceptron among the modalities: use the head shared-mlp")
+
+    def bind(self, model: MultimodalClassifier) -> None:
         # A bound method, so that the head does not become a part of this module.
-        self.ensemble = model.head.ensemble
+        self.ensemble = cast(SharedMLP, model.head).ensemble
 
     def boosted(self, epoch: int) -> tuple[str | None, str | None]:
         """(modality of phase 1, the one of the stage before) in an epoch; the first is None in phase 2."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 from tcmax.experiment.paths import claims_hash, run_folder
 from tcmax.records.locks import run_lock
 from tcmax.records.manifests import MANIFEST_VERSION
+from tcmax.registry import NameTable
 from tcmax.training.datasets import load_dataset, module_of, module_of_data
 
 CHECKPOINT = "checkpoint.pt"
@@ -53,14 +54,30 @@ def code_of(experiment: Experiment, dataset: str, variant: str) -> dict[str, str
     return provenance.training_code(modules)
 
 
+def _canonical(table: NameTable, part: dict[str, Any]) -> dict[str, Any]:
+    """A part under its id; under the name that is written where nothing installed provides it yet."""
+    return {**part, "name": table.canonical(part["name"]) if part["name"] in table else part["name"]}
+
+
 def block_key(experiment: Experiment, cell: Cell, block: int) -> str:
     """What a block depends on besides the data: Snakemake reruns its job when this changes."""
     settings = experiment.settings
+    variant = settings.variants[cell.variant].model_dump(exclude={"title", "family", "tuning_trials"})
+    dataset = settings.datasets[cell.dataset].model_dump(exclude={"title", "variants", "folds", "needs"})
     return provenance.digest(
         {
             "seeds": experiment.blocks[block],
-            "variant": settings.variants[cell.variant].model_dump(exclude={"title", "family", "tuning_trials"}),
-            "dataset": settings.datasets[cell.dataset].model_dump(exclude={"title", "variants", "folds", "needs"}),
+            "variant": {
+                **variant,
+                "method": METHODS.canonical(variant["method"]),
+                "head": variant["head"] and _canonical(HEADS, variant["head"]),
+            },
+            "dataset": {
+                **dataset,
+                "id": experiment.dataset_id(cell.dataset),
+                "encoder": dataset["encoder"] and _canonical(ENCODERS, dataset["encoder"]),
+                "encoders": {name: _canonical(ENCODERS, part) for name, part in dataset["encoders"].items()},
+            },
             "training": experiment.training_on(cell.dataset).model_dump(),
             "precision": settings.precision,
             "half_precision_logits": settings.half_precision_logits,

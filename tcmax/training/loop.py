@@ -122,6 +122,7 @@ class Runs:
             self.method.check(self.model)
         except ValueError as error:
             raise TcmaxError(f"variant {spec.variant!r} on {spec.dataset}: {error}.") from error
+        self.method.bind(self.model)
         for module in self.method.modules() if self.lead else ():
             for name, buffer in module.named_buffers(recurse=False):
                 setattr(module, name, buffer.expand(*self.lead, *buffer.shape).clone())

@@ -1,19 +1,21 @@
 """A run with nothing left to look up: what the loop builds from, and what the run key hashes."""
 
 import dataclasses
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cache
+from typing import Annotated, Any
 
 import torch
+from pydantic import ValidationError, create_model
 
 from tcmax.data.base import Dataset, Fold, file_order_cut
 from tcmax.errors import TcmaxError
 from tcmax.experiment.grid import Experiment
 from tcmax.experiment.settings import PartSettings
 from tcmax.experiment.switches import PROTOCOL, resolve
+from tcmax.experiment.yaml import Listed, Strict, finding
 from tcmax.methods import METHODS
 from tcmax.methods.base import Method, Setting
 from tcmax.models.classifier import MultimodalClassifier, initialise
@@ -26,7 +28,8 @@ from tcmax.models.fusion import HEADS
 class RunSpec:
     """One (dataset, fold, variant) with all defaults filled in; a seed makes it a run.
 
-    encoders: modality -> (id, parameters). head, method: (id, parameters), parameters as dataclass instances.
+    dataset: the id, whatever alias the experiment writes. encoders: modality -> (id, parameters). head, method: (id,
+    parameters), parameters as dataclass instances.
     """
 
     dataset: str
@@ -123,7 +126,7 @@ def resolve_run(experiment: Experiment, dataset: Dataset, name: str, fold: int, 
                 f"{name} has {', '.join(dataset.modalities)}."
             )
     return RunSpec(
-        dataset=name,
+        dataset=experiment.dataset_id(name),
         fold=fold,
         variant=variant,
         method=method,
@@ -174,52 +177,33 @@ def _part(table: Any, settings: PartSettings, where: str) -> tuple[str, Any]:
 
 
 def fill(parameters: type, given: Mapping[str, Any], where: str) -> Any:
-    """An instance of a parameter dataclass from config values; unknown keys and wrong types are TcmaxErrors."""
-    fields = {field.name: field for field in dataclasses.fields(parameters)}
-    hints = typing.get_type_hints(parameters)
-    values = {}
-    for name, value in given.items():
-        if name not in fields:
-            known = ", ".join(fields) or "none"
-            raise TcmaxError(f"{where}: unknown parameter {name!r}; known: {known}.")
-        try:
-            values[name] = _coerce(value, hints[name])
-        except (TypeError, ValueError):
-            wanted = getattr(hints[name], "__name__", None) or str(hints[name]).replace("typing.", "")
-            raise TcmaxError(f"{where}.{name}: expected {wanted}, got {value!r}.") from None
+    """An instance of a parameter dataclass from config values, checked against its annotations (`yaml.Strict`).
+
+    Raises TcmaxError naming the key for an unknown parameter, another type, NaN or infinity, and what the dataclass
+    itself refuses.
+    """
+    declared = _declared(parameters)
+    unknown = [name for name in given if name not in declared.model_fields]
+    if unknown:
+        known = ", ".join(declared.model_fields) or "none"
+        raise TcmaxError(f"{where}: unknown parameter {unknown[0]!r}; known: {known}.")
     try:
-        return parameters(**values)
-    except TypeError as error:
-        raise TcmaxError(f"{where}: {error}.") from None
-    except ValueError as error:
+        checked = declared.model_validate(dict(given))
+        return parameters(**{name: getattr(checked, name) for name in given})
+    except ValidationError as error:
+        key, message = finding(error)
+        raise TcmaxError(f"{where}.{key}: {message}.") from None
+    except (TypeError, ValueError) as error:
         raise TcmaxError(f"{where}: {error}.") from None
 
 
-def _coerce(value: Any, hint: Any) -> Any:
-    """`value` as the annotated type, without surprising conversions: a whole number may stand for a float."""
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        for option in typing.get_args(hint):
-            try:
-                return _coerce(value, option)
-            except (TypeError, ValueError):
-                continue
-        raise TypeError
-    if origin is Literal:
-        if value not in typing.get_args(hint):
-            raise ValueError
-        return value
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise TypeError
-        inner = typing.get_args(hint)[0]
-        return tuple(_coerce(entry, inner) for entry in value)
-    if hint is type(None) or hint is None:
-        if value is not None:
-            raise TypeError
-        return None
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not hint:
-        raise TypeError
-    return value
+@cache
+def _declared(parameters: type) -> type[Strict]:
+    """The fields of a parameter dataclass as a model that checks them."""
+    hints = typing.get_type_hints(parameters, include_extras=True)
+    fields: dict[str, Any] = {}
+    for field in dataclasses.fields(parameters):
+        hint = hints[field.name]
+        # Defaults are the dataclass's own; here a missing parameter is merely not checked.
+        fields[field.name] = (Annotated[hint, Listed] if typing.get_origin(hint) is tuple else hint, None)
+    return create_model(parameters.__name__, __base__=Strict, **fields)

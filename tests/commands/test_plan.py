@@ -1,7 +1,10 @@
 """The plan: how many runs and jobs, what is finished as the experiment now stands, how long and how much disk."""
 
+import dataclasses
+
 import pytest
 import tiny
+import yaml
 
 from tcmax.commands import plan
 from tcmax.commands.plan import plan_text
@@ -126,3 +129,13 @@ def test_facts_that_change_no_number_change_no_key():
 )
 def test_durations_are_told_in_a_readable_unit(seconds, text):
     assert plan._duration(seconds) == text
+
+
+def test_a_mistake_in_the_claims_file_is_met_before_anything_is_trained(tmp_path):
+    (tmp_path / "claims").mkdir()
+    experiment = dataclasses.replace(tiny.experiment(claims="c.yaml", variants=TWO), path=tmp_path / "tiny.yaml")
+    claim = {"id": "typo", "text": "x", "source": {"document": "d", "section": "1"}, "origin": "published"}
+    claim |= {"subject": "joint", "rivals": "unimodel", "metric": "accuracy", "relation": "greater"}
+    (tmp_path / "claims" / "c.yaml").write_text(yaml.safe_dump({"claims": [claim]}))
+    with pytest.raises(TcmaxError, match=r"c\.yaml: claims\.typo\.rivals: there is no variant 'unimodel'"):
+        plan_text(experiment, tmp_path)

@@ -39,6 +39,7 @@ def parts(variant, dataset=None, encoder=None, seed=0, **changes):
     spec = resolve_run(experiment, dataset, "tiny", 0, "v")
     model, method = spec.build_model(dataset, seed), spec.build_method(dataset)
     method.check(model)
+    method.bind(model)
     return model, method, dataset
 
 

@@ -391,7 +391,7 @@ def test_the_lock_dies_with_its_process(tmp_path, holder):
     process.join()
     assert (folder / ".lock").read_text() == str(process.pid)  # the file stays, the lock does not
     train_block(tiny.experiment(), JOINT, 0, tmp_path)
-    assert (folder / ".lock").read_text() == str(os.getpid())
+    assert (folder / ".lock").read_text() == ""  # released
 
 
 def test_other_runs_of_the_block_are_not_locked(tmp_path, holder):
@@ -493,3 +493,19 @@ def test_the_claims_file_is_remembered_as_it_was(tmp_path, monkeypatch):
     shutil.rmtree(tmp_path / FOLDER)
     train_block(experiment, JOINT, 0, tmp_path)
     assert read_json(tmp_path / FOLDER / "seed_0" / "sidecar.json")["claims_sha256"] == sha256(claims)
+
+
+def test_an_alias_trains_to_the_bytes_and_the_keys_of_its_id(tmp_path):
+    digits = {"encoder": {"name": "mlp", "hidden": [4]}, "training": {"epochs": 1}}
+    written = {}
+    for name, head in (("law-xor", "concat"), ("XOR", "Concat")):
+        experiment = tiny.experiment(
+            datasets={name: digits}, variants={"v": {"method": "joint", "head": head}}, seeds=[1]
+        )
+        cell = Cell(name, 0, "v")
+        manifest = train_block(experiment, cell, 0, tmp_path)
+        folder = manifest.parent / "seed_1"
+        table = parquet.read(folder / "predictions_last.parquet", kinds.PREDICTIONS)
+        record = read_json(folder / "run.json")
+        written[name] = record["run_key"], jobs.block_key(experiment, cell, 0), parquet.logits(table, "joint").tobytes()
+    assert written["law-xor"] == written["XOR"]

@@ -64,10 +64,13 @@ MISTAKES = [
     ),
     (
         {"datasets": {"tiny": {"encoder": {"name": "mlp", "hidden": 4}}}},
-        r"datasets\.tiny\.encoder\.hidden: expected tuple.*, got 4",
+        r"datasets\.tiny\.encoder\.hidden: input should be a valid tuple \(got 4\)",
     ),
     ({"datasets": {"tiny": {"encoder": {"name": "mlp", "hidden": []}}}}, r"datasets\.tiny\.encoder: hidden must list"),
-    ({"datasets": {"tiny": {"encoder": {"name": "mlp", "hidden": [True]}}}}, r"encoder\.hidden: expected"),
+    (
+        {"datasets": {"tiny": {"encoder": {"name": "mlp", "hidden": [True]}}}},
+        r"encoder\.hidden\.0: input should be a valid integer \(got True\)",
+    ),
     (
         {"datasets": {"tiny": {"encoder": {"name": "mlp"}, "encoders": {"lefft": {"name": "mlp"}}}}},
         r"datasets\.tiny\.encoders: there is no modality 'lefft'; tiny has left, right\.",
@@ -121,7 +124,7 @@ def test_a_whole_number_may_stand_for_a_real_one_and_nothing_else_is_converted()
     filled = fill(OGMParameters, {"alpha": 1, "last_epoch": None}, "here")
     assert (filled.alpha, type(filled.alpha), filled.last_epoch) == (1.0, float, None)
     for bad in ({"alpha": True}, {"alpha": "1"}, {"first_epoch": 1.0}, {"first_epoch": None}, {"ratio": 3}):
-        with pytest.raises(TcmaxError, match=r"here\.\w+: expected"):
+        with pytest.raises(TcmaxError, match=r"here\.\w+: input should be "):
             fill(OGMParameters, bad, "here")
 
 
@@ -137,3 +140,11 @@ def test_building_a_model_leaves_the_global_generator_untouched():
     before = torch.get_rng_state()
     resolve().build_model(tiny.dataset(), 0)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_parameter_that_is_no_finite_number_is_refused_before_training(value):
+    with pytest.raises(
+        TcmaxError, match=r"variants\.v\.parameters\.alpha: input should be a finite number \(got -?(nan|inf)\)"
+    ):
+        check_parts(tiny.experiment(variants={"v": {"method": "ogm", "parameters": {"alpha": value}}}))

@@ -17,7 +17,9 @@ RESULTS = Path("results")
 def experiment_called(name):
     """A validated experiment; bad input ends Snakemake with the sentence the command line would print."""
     try:
-        return analyse.with_import(grid.load(name), RESULTS)
+        chosen = analyse.with_import(grid.load(name), RESULTS)
+        analyse.check_claims(chosen)
+        return chosen
     except errors.TcmaxError as error:
         sys.exit(f"tcmax: error: {error}")
 

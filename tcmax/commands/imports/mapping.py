@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from tcmax.errors import TcmaxError
-from tcmax.experiment.yaml import explain, read_yaml
+from tcmax.experiment.yaml import Strict, explain, read_yaml
 from tcmax.metrics import METRICS
 from tcmax.metrics.readout import JOINT_READOUTS
 
@@ -19,13 +19,7 @@ _RESERVED = frozenset({"own", "all", *JOINT_READOUTS}) - {"joint"}
 Content = Literal["predictions", "items", "scores"]
 
 
-class _Strict(BaseModel):
-    """Unknown keys and silent type conversions are errors."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class Columns(_Strict):
+class Columns(Strict):
     """Their name for each column of ours. What a file's name says (`files`) needs no column."""
 
     dataset: str | None = None
@@ -40,7 +34,7 @@ class Columns(_Strict):
     n_items: str | None = None
 
 
-class Variant(_Strict):
+class Variant(Strict):
     """How a variant is called here: its label in files and claims, its title in tables, its family of siblings."""
 
     label: str | None = None
@@ -48,7 +42,7 @@ class Variant(_Strict):
     family: str | None = None
 
 
-class Mapping(_Strict):
+class Mapping(Strict):
     """One import. Exactly one of `logits`, `columns.correct` or `columns.prediction`, and `values` says what there is.
 
     files      paths or patterns relative to the mapping file; {variant}, {seed}, {dataset}, {fold} and {split} in a
@@ -64,9 +58,9 @@ class Mapping(_Strict):
     files: tuple[str, ...]
     dataset: str | None = None
     columns: Columns = Columns()
-    groups: dict[str, str] = {}
-    logits: dict[str, str] = {}
-    values: dict[str, str] = {}
+    groups: dict[str, str] = Field(default_factory=dict)
+    logits: dict[str, str] = Field(default_factory=dict)
+    values: dict[str, str] = Field(default_factory=dict)
     scale: Literal["logits", "probabilities"] = "logits"
     unit: Literal["proportion", "percent"] = "proportion"
     precision: Literal["float16", "float32"] | None = None
@@ -74,8 +68,8 @@ class Mapping(_Strict):
     n_items: Annotated[int, Field(ge=1)] | None = None
     selection: Literal["last", "best_val"] = "last"
     missing_seeds: Literal["refused", "allowed"] = "refused"
-    diverged: dict[str, tuple[Annotated[int, Field(ge=0)], ...]] = {}
-    variants: dict[str, Variant] = {}
+    diverged: dict[str, tuple[Annotated[int, Field(ge=0)], ...]] = Field(default_factory=dict)
+    variants: dict[str, Variant] = Field(default_factory=dict)
     reference_variant: str | None = None
     claims: str | None = None
     licence: str = "not stated"

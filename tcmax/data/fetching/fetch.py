@@ -7,7 +7,6 @@ are already right are never touched, so a broken download is continued by the sa
 
 import contextlib
 import csv
-import fcntl
 import hashlib
 import io
 import sys
@@ -35,6 +34,7 @@ from tcmax.data.media.clips import ACTOR_FOLDS, CLIP_SETS, SPLITS, card_of, clip
 from tcmax.data.media.store import MANIFEST, Store
 from tcmax.errors import TcmaxError
 from tcmax.records.files import atomic_path, explained, write_bytes, write_text
+from tcmax.records.locks import locked
 
 # Where the originals lie, by the key under which `fetch` takes other addresses (a mirror of yours). Each list is tried
 # in order. MNIST's own site no longer serves the files; these are the copies that PyTorch and TensorFlow use.
@@ -558,14 +558,7 @@ def _alone(root: Path) -> Iterator[Path]:
     """The folder of partial downloads below `root`, held by one process at a time and removed when empty."""
     folder = root / ".downloads"
     lock = folder / "lock"
-    with explained("write", folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        stream = lock.open("w")
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise TcmaxError(f"another fetch is at work in {root}; wait for it to end.") from error
+    with locked(lock, f"another fetch is at work in {root}; wait for it to end."):
         try:
             yield folder
         finally:

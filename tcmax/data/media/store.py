@@ -16,7 +16,6 @@ numbers whatever fails. The process of an item that kills it, or takes too long,
 
 import contextlib
 import csv
-import fcntl
 import hashlib
 import io
 import json
@@ -36,6 +35,7 @@ import numpy as np
 from tcmax.console import ProgressLine
 from tcmax.errors import TcmaxError
 from tcmax.records.files import atomic_path, explained, read_json, sha256, write_json, write_text
+from tcmax.records.locks import locked
 
 VERSION = 1
 MANIFEST, SKIPPED, SHARDS = "manifest.json", "skipped.csv", "shards"
@@ -270,12 +270,7 @@ def _alone(folder: Path) -> Iterator[None]:
     """Hold the store for writing; the lock dies with the process."""
     with explained("write", folder):
         (folder / SHARDS).mkdir(parents=True, exist_ok=True)
-        stream = (folder / ".lock").open("w")
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise TcmaxError(f"another process is preparing {folder}; wait for it to end.") from error
+    with locked(folder / ".lock", f"another process is preparing {folder}; wait for it to end."):
         yield
 
 
