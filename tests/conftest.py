@@ -1,5 +1,6 @@
 """Shared by all tests: one thread, and the tiny dataset under a name that configs can use."""
 
+import gc
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported anywhere
@@ -10,6 +11,9 @@ from hypothesis import settings
 from tcmax.data import DATASETS
 from tcmax.registry import Entry
 
+# What is imported to collect the tests lives as long as they do: the garbage collector never looks at it.
+gc.disable()
+
 # An example may take long on a machine that does other things too: no test is timed.
 settings.register_profile("tcmax", deadline=None)
 settings.load_profile("tcmax")
@@ -19,6 +23,11 @@ settings.load_profile("tcmax")
 def installed_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """The dataset "tiny", as if a package had added it."""
     monkeypatch.setitem(DATASETS.entries, "tiny", Entry("tiny:dataset"))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -40,10 +40,8 @@ def test_every_class_has_its_share_of_every_part(dataset):
 
 def test_rows_that_are_equal_in_all_views_share_an_image_and_a_part(dataset, root):
     with np.load(root / FILE.file) as stored:
-        rows = [
-            b"".join(stored[view][row].tobytes() for view in ("pix", "fou", "fac", "zer", "kar", "mor"))
-            for row in range(2_000)
-        ]
+        views = [stored[view] for view in ("pix", "fou", "fac", "zer", "kar", "mor")]  # each is read once
+    rows = [b"".join(view[row].tobytes() for view in views) for row in range(2_000)]
     seen, pairs = {}, []
     for row, content in enumerate(rows):
         if content in seen:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import scipy.linalg
 import scipy.stats
-import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from statsmodels.regression.linear_model import OLS
+from statsmodels.tools import add_constant
 
 from tcmax.stats.crossed import (
     Crossed,
@@ -129,9 +130,9 @@ def test_without_groups_the_parts_are_mean_squares_of_a_two_way_layout():
     design = np.column_stack(
         [(seeds.ravel()[:, None] == np.arange(1, 6)), (items.ravel()[:, None] == np.arange(1, 25))]
     )
-    full = sm.OLS(d.ravel(), sm.add_constant(design.astype(float))).fit()
-    only_items = sm.OLS(d.ravel(), sm.add_constant(design[:, 5:].astype(float))).fit()
-    only_seeds = sm.OLS(d.ravel(), sm.add_constant(design[:, :5].astype(float))).fit()
+    full = OLS(d.ravel(), add_constant(design.astype(float))).fit()
+    only_items = OLS(d.ravel(), add_constant(design[:, 5:].astype(float))).fit()
+    only_seeds = OLS(d.ravel(), add_constant(design[:, :5].astype(float))).fit()
     c = crossed(d)
     assert c.e == pytest.approx(full.mse_resid / d.size)
     assert c.a == pytest.approx((only_items.ssr - full.ssr) / 5 / d.size)
@@ -165,7 +166,7 @@ def test_group_variances_are_cluster_robust_ones():
     speaker, sentence = np.repeat(np.arange(12), 25), np.tile(np.repeat(np.arange(5), 5), 12)
     rng = np.random.default_rng(9)
     d = normal(4, (3, 300)) + rng.standard_normal(12)[speaker] + rng.standard_normal(5)[sentence]
-    model = sm.OLS(d.mean(axis=0), np.ones(300))
+    model = OLS(d.mean(axis=0), np.ones(300))
     one = model.fit(cov_type="cluster", cov_kwds={"groups": speaker}).cov_params()[0, 0]
     two = model.fit(cov_type="cluster", cov_kwds={"groups": np.column_stack([speaker, sentence])}).cov_params()[0, 0]
     assert crossed(d, speaker).b == pytest.approx(one, rel=1e-9)

@@ -6,13 +6,20 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision.transforms import functional, transforms
 
 from tcmax.data.media import decoding
 from tcmax.data.views import CROP_TRIES, DRAWS_PER_CROP, crop_boxes
 from tcmax.training import augment
 
 RANDOM = np.random.default_rng(5)
+
+
+@pytest.fixture(scope="module")
+def transforms():
+    """Torchvision's, which take as long to import as torch."""
+    from torchvision import transforms
+
+    return transforms
 
 
 def longhand_box(uniform, height, width):
@@ -29,7 +36,7 @@ def longhand_box(uniform, height, width):
     return (height - h) // 2, (width - w) // 2, h, w
 
 
-def test_boxes_are_those_of_the_papers_transform_on_a_square_clip():
+def test_boxes_are_those_of_the_papers_transform_on_a_square_clip(transforms):
     uniform = RANDOM.random((2_000, DRAWS_PER_CROP))
     boxes = crop_boxes(uniform, np.ones(2_000), 96)
     assert boxes.tolist() == [list(longhand_box(row, 96, 96)) for row in uniform.tolist()]
@@ -62,7 +69,7 @@ def test_without_a_fitting_draw_the_crop_is_the_largest_central_one():
 
 @pytest.mark.parametrize("resize", [augment.resized_each, augment.resized_together])
 @pytest.mark.parametrize("size", [64, 40])  # enlarged only; made smaller too
-def test_pixels_are_within_one_level_of_torchvisions_crop_and_flip(resize, size):
+def test_pixels_are_within_one_level_of_torchvisions_crop_and_flip(transforms, resize, size):
     frames = torch.from_numpy(RANDOM.integers(0, 256, (12, 64, 64, 3), dtype=np.uint8))
     boxes = torch.from_numpy(crop_boxes(RANDOM.random((12, DRAWS_PER_CROP)), np.ones(12), 64))
     boxes[0] = torch.tensor([0, 0, 64, 64])
@@ -71,8 +78,8 @@ def test_pixels_are_within_one_level_of_torchvisions_crop_and_flip(resize, size)
     found = resize(frames, boxes, mirrored, size)
     assert (found.shape, found.dtype) == ((12, size, size, 3), torch.uint8)
     for frame, box, flip, ours in zip(frames, boxes.tolist(), mirrored, found, strict=True):
-        picture = functional.resized_crop(Image.fromarray(frame.numpy()), *box, [size, size])
-        expected = np.asarray(functional.hflip(picture) if flip else picture)
+        picture = transforms.functional.resized_crop(Image.fromarray(frame.numpy()), *box, [size, size])
+        expected = np.asarray(transforms.functional.hflip(picture) if flip else picture)
         assert np.abs(ours.numpy().astype(int) - expected).max() <= 1
 
 
@@ -83,10 +90,10 @@ def test_a_crop_of_the_whole_frame_at_its_own_size_is_the_frame():
         assert torch.equal(resize(frames, whole, no, 8), torch.stack([frames[0], frames[1].flip(1)]))
 
 
-def test_levels_are_normalised_as_by_torchvision():
+def test_levels_are_normalised_as_by_torchvision(transforms):
     frames = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1).expand(1, 16, 16, 3)
-    picture = functional.to_tensor(frames[0].numpy())
-    expected = functional.normalize(picture, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    picture = transforms.functional.to_tensor(frames[0].numpy())
+    expected = transforms.functional.normalize(picture, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     for dtype in (torch.float32, torch.float64):
         found = augment.normalised(frames, dtype)
         assert found.dtype == dtype

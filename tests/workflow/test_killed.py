@@ -8,6 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from projects import TINY, contents, copy_project, environment, run, snakemake
 
 LONG = TINY.replace("name: tiny", "name: long").replace("epochs: 2", "epochs: 40").replace("claims: tiny.yaml\n", "")
@@ -26,13 +27,14 @@ def progress_of(project: Path) -> int:
     return max((path.stat().st_mtime_ns for path in files), default=0)
 
 
-def test_a_run_killed_at_ten_random_moments_gives_the_same_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_run_killed_at_random_moments_gives_the_same_bytes(tmp_path: Path, kills: int) -> None:
     whole, killed = copy_project(tmp_path / "whole"), copy_project(tmp_path / "killed")
     for project in (whole, killed):
         (project / "config" / "long.yaml").write_text(LONG)
     run(whole, *TRAIN)
     moments = random.Random(20)
-    for _ in range(10):
+    for _ in range(kills):
         process = start_training(killed)
         seen, steps = progress_of(killed), moments.randint(1, 6)
         deadline = time.monotonic() + 60

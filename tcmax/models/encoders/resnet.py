@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import resnet18
 
 from tcmax.models.encoders.base import Encoder
 
@@ -32,6 +31,8 @@ class ResNet18(Encoder):
             raise ValueError(
                 f"needs inputs (channels, height, width) or (frames, channels, height, width), not {shape}"
             )
+        from torchvision.models import resnet18  # takes as long to import as torch itself
+
         network = resnet18(weights=None)
         network.conv1 = nn.Conv2d(shape[-3], 64, kernel_size=7, stride=2, padding=3, bias=False)
         for module in network.modules():

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torchvision.models import resnet18
 
 from tcmax.models.classifier import initialise
 from tcmax.models.encoders import ENCODERS
@@ -102,6 +101,8 @@ def test_widths_must_be_positive(widths):
 
 def test_resnet18_is_torchvisions_with_any_number_of_channels():
     encoder = ResNet18((3, 64, 64), ResNet18Parameters()).double().eval()
+    from torchvision.models import resnet18  # which only this test needs, and which takes seconds
+
     theirs = resnet18(weights=None, num_classes=1).double().eval()
     theirs.fc = torch.nn.Identity()
     ours = iter(encoder.state_dict().values())
