@@ -12,6 +12,7 @@ import typer
 
 from tcmax import __version__
 from tcmax.errors import TcmaxError
+from tcmax.records import arithmetic
 
 app = typer.Typer(
     name="tcmax",
@@ -425,6 +426,7 @@ def _experiment(name: str, parts: bool = False):  # type: ignore[no-untyped-def]
 def main() -> None:
     """Entry point: a TcmaxError becomes one sentence and exit status 2."""
     try:
+        arithmetic.fix()  # before any command loads torch or numpy
         app()
     except TcmaxError as error:
         print(f"tcmax: error: {error}", file=sys.stderr)

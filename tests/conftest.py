@@ -1,8 +1,10 @@
-"""Shared by all tests: one thread, and the tiny dataset under a name that configs can use."""
+"""Shared by all tests: the portable arithmetic, and the tiny dataset under a name that configs can use."""
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported anywhere
+from tcmax.records import arithmetic
+
+arithmetic.fix()  # before torch and numpy are imported anywhere
 
 import pytest
 from hypothesis import settings
