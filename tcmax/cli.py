@@ -223,6 +223,32 @@ def report(
 
 
 @app.command()
+def verify(
+    experiment: ExperimentName,
+    write: Annotated[bool, typer.Option("--write", help="Make these results the reference instead.")] = False,
+    identical: Annotated[
+        bool, typer.Option("--identical", help="Exit with status 1 unless the bytes are identical.")
+    ] = False,
+    results: Results = Path("results"),
+    reports: Reports = Path("reports"),
+) -> None:
+    """Compare results with the committed reference, config/reference/EXPERIMENT.json.
+
+    Exit status 0: identical bytes, or equal to rounding; 1: same verdicts, other numbers; 3: other verdicts.
+    """
+    from tcmax.commands import verify
+
+    loaded = _experiment(experiment)
+    if write:
+        typer.echo(verify.write_reference(loaded, results, reports))
+        return
+    found = verify.verify(loaded, results, reports)
+    typer.echo(found.text)
+    if found.status(identical):
+        raise typer.Exit(found.status(identical))
+
+
+@app.command()
 def theory(
     laws: Annotated[Path, typer.Argument(help="Laws to compute on.")] = Path("config/theory.yaml"),
     results: Results = Path("results"),

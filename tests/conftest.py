@@ -6,11 +6,11 @@ from tcmax.records import arithmetic
 
 arithmetic.fix()  # before torch and numpy are imported anywhere
 
-import pytest
-from hypothesis import settings
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
-from tcmax.data import DATASETS
-from tcmax.registry import Entry
+from tcmax.data import DATASETS  # noqa: E402
+from tcmax.registry import Entry  # noqa: E402
 
 # An example may take long on a machine that does other things too: no test is timed.
 settings.register_profile("tcmax", deadline=None)

@@ -34,12 +34,12 @@ _VARIABLES = {
     "ARROW_USER_SIMD_LEVEL": "AVX2",
 }
 # One thread: how a sum is cut into threads changes how it is rounded.
-_THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 # What would change a path beside those above. Numpy refuses to load where this one and its counterpart are both set.
 _REMOVED = ("NPY_ENABLE_CPU_FEATURES", "MKL_ENABLE_INSTRUCTIONS", "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE")
 # What numpy chooses among, from 2.4 on and before. It disregards a name it does not know, with a warning.
-_NUMPY_FEATURES = ("X86_V3", "X86_V4", "AVX512_ICL", "AVX512_SPR")
-_NUMPY_FEATURES_BEFORE = "AVX2 FMA3 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR".split()
+_NUMPY_FEATURES = "X86_V3 X86_V4 AVX512_ICL AVX512_SPR"
+_NUMPY_FEATURES_BEFORE = "AVX2 FMA3 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR"
 _FLAGS = ("avx2", "fma")
 _CPUINFO = Path("/proc/cpuinfo")
 # As the libraries name what they use: MKL by the number of its branch, OpenBLAS by the first processor with a kernel.
@@ -82,10 +82,10 @@ def variables() -> dict[str, str]:
     try:
         version = metadata.version("numpy")
         if tuple(int(part) for part in version.split(".")[:2]) < (2, 4):
-            features = tuple(_NUMPY_FEATURES_BEFORE)
+            features = _NUMPY_FEATURES_BEFORE
     except (metadata.PackageNotFoundError, ValueError):
         pass
-    return {**_VARIABLES, **_THREADS, "NPY_DISABLE_CPU_FEATURES": " ".join(features)}
+    return {**_VARIABLES, **_THREADS, "NPY_DISABLE_CPU_FEATURES": features}
 
 
 def fix() -> None:
@@ -105,9 +105,8 @@ def fix() -> None:
 
 def paths() -> dict[str, str]:
     """Library -> the path it really uses, of those that are loaded; asked of the libraries, not of the environment."""
-    arrow = sys.modules.get("pyarrow")
-    arrow_path = {"Arrow": str(arrow.runtime_info().simd_level)} if hasattr(arrow, "runtime_info") else {}
-    return {**_torch_paths(), **_numpy_paths(), **arrow_path}
+    arrow: Any = sys.modules.get("pyarrow")
+    return {**_torch_paths(), **_numpy_paths(), **({"Arrow": str(arrow.runtime_info().simd_level)} if arrow else {})}
 
 
 def _torch_paths() -> dict[str, str]:
@@ -154,9 +153,7 @@ def _loaded(name: str) -> ctypes.CDLL | None:
 def differences() -> list[str]:
     """How the libraries that are loaded depart from the portable arithmetic; empty where they do not."""
     used = paths()
-    return [
-        f"{library} uses {path}, not {_WANTED[library]}" for library, path in used.items() if path != _WANTED[library]
-    ]
+    return [f"{name} uses {path}, not {_WANTED[name]}" for name, path in used.items() if path != _WANTED[name]]
 
 
 def mode() -> str:
@@ -177,8 +174,8 @@ def check() -> None:
             else "call tcmax.records.arithmetic.fix() before torch and numpy are imported"
         )
         warnings.warn(
-            f"this process does not compute in the arithmetic {PORTABLE}: {'; '.join(found)}. Runs will agree with those of other machines to "
-            f"rounding only and are kept apart from them; {remedy}, or set {CHOICE}={NATIVE}.",
+            f"this process does not compute in {PORTABLE} arithmetic: {'; '.join(found)}. Its runs agree with those "
+            f"of other machines to rounding only and are kept apart from them; {remedy}, or set {CHOICE}={NATIVE}.",
             stacklevel=3,
         )
 
