@@ -175,12 +175,13 @@ def compare(reference: Mapping[str, Any], found: Mapping[str, Any], path: Path) 
     parts = [part for part in ("predictions", "files") if reference[part] != found[part]]
     unlike = [*_unlike(reference, found), *_differing(reference, found)]
     verdicts = len(found["verdicts"])
+    moved = _moved({**reference["values"], **_bounds(reference)}, {**found["values"], **_bounds(found)})
     if changed:
+        unlike = [*filter(None, [moved]), *unlike]
         line = (
             f"{len(changed)} of {len(set(reference['verdicts']) | set(found['verdicts']))} verdicts differ from {path}"
         )
         return Verification("other verdicts", f"{name}: other verdicts. {line}:", (*changed, *unlike))
-    moved = _moved({**reference["values"], **_bounds(reference)}, {**found["values"], **_bounds(found)})
     if moved:
         line = f"All {verdicts} verdicts are those of {path}; {moved}."
         return Verification(
@@ -191,7 +192,7 @@ def compare(reference: Mapping[str, Any], found: Mapping[str, Any], path: Path) 
             f"No estimate or bound is farther than {ROUNDING:g} (relative) from {path}; {verdicts} verdicts are equal."
         )
         return Verification("equal to rounding", f"{name}: equal to rounding. {line}", tuple(unlike))
-    counted = f"{len(found['predictions'])} datasets, {len(found['files'])} tables and figures, {verdicts} verdicts"
+    counted = f"{len(found['predictions'])} datasets, {len(found['files'])} tables and figures and {verdicts} verdicts"
     return Verification("identical bytes", f"{name}: identical bytes. Predictions of {counted} are those of {path}.")
 
 
