@@ -110,7 +110,7 @@ def _run_reasons(folder: Path, record: dict[str, Any], results: Path) -> list[st
     ]
     half = {"half_precision_logits": experiment.settings.half_precision_logits}
     reasons += provenance.changes({"half_precision_logits": record["half_precision_logits"]}, half, "setting")
-    computed, current_mode = record.get("arithmetic", "not recorded"), arithmetic.mode()
+    computed, current_mode = arithmetic.of_processor(record.get("arithmetic", "not recorded")), arithmetic.mode()
     if computed != current_mode:
         reasons.append(f"its arithmetic was {computed}, is {current_mode}")
     if record["data"] != dataset.fingerprint():

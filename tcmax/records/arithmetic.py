@@ -219,24 +219,35 @@ def _torch_probe(torch: Any, values: Any) -> bytes:
         torch.set_num_threads(threads)
 
 
-def record() -> dict[str, Any]:
-    """What provenance keeps: the mode in force, the paths in use and the probe."""
-    return {"mode": mode(), "paths": paths(), "probe": probe()}
+def record(device: str | None = None) -> dict[str, Any]:
+    """What provenance keeps: the mode in force, the paths in use and the probe. device: the GPU that computed."""
+    return {"mode": f"{mode()} on {device}" if device else mode(), "paths": paths(), "probe": probe()}
+
+
+def of_processor(recorded: str) -> str:
+    """A recorded mode without the GPU."""
+    return recorded.partition(" on ")[0]
 
 
 def described(recorded: Mapping[str, Any] | None) -> str:
     """A record in words; of files from before there was one, that there is none."""
     if not recorded:
-        return "arithmetic not recorded"
+        return "not recorded"
     used = ", ".join(f"{library} {path}" for library, path in recorded["paths"].items())
-    return f"arithmetic {recorded['mode'].split()[0]} ({used}; probe {recorded['probe']})"
+    return f"{recorded['mode']} ({used}; probe {recorded['probe']})"
 
 
 def refuse_mixed(runs: Iterable[tuple[str, str | None]], where: str) -> None:
-    """Raise TcmaxError where runs, each a name and its recorded mode, were not all computed in one arithmetic."""
+    """Raise TcmaxError where runs, each a name and its recorded mode, were not all computed in one arithmetic.
+
+    Whoever asks for the native arithmetic may mix: then provenance and report say of each run how it was computed.
+    """
     first: dict[str, str] = {}
     for name, recorded in runs:
         first.setdefault(recorded or "not recorded", name)
-    if len(first) > 1:
-        found = "; ".join(f"{recorded}, as {name}" for recorded, name in first.items())
-        raise TcmaxError(f"{where} mixes runs of different arithmetic ({found}); train them again in one.")
+    if len(first) > 1 and asked() == PORTABLE:
+        found = "; ".join(f"{recorded}: {name}" for recorded, name in first.items())
+        raise TcmaxError(
+            f"{where} mixes runs of different arithmetic ({found}). Train them again in one, or take them as they are "
+            f"with {CHOICE}={NATIVE}."
+        )

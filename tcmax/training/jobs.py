@@ -276,7 +276,7 @@ def _train(
         "residence": residence.place,
         "versions": provenance.versions(),
         "hardware": provenance.hardware(),
-        "arithmetic": arithmetic.record(),
+        "arithmetic": arithmetic.record(_gpu(device)),
         "claims_sha256": claims_hash(context.experiment),
     }
     for seed, key, path, result in zip(seeds, keys, saved, results, strict=True):
@@ -322,7 +322,7 @@ def _write_run(context: Context, seed: int, key: str, result: "RunResult", sidec
         "seed": seed,
         "settings": context.spec.resolved(),
         "half_precision_logits": context.experiment.settings.half_precision_logits,
-        "arithmetic": arithmetic.mode(),
+        "arithmetic": sidecar["arithmetic"]["mode"],
         "data": context.fingerprint,
         "code": context.code,
         "facts": describe(context.spec, context.dataset),
@@ -361,6 +361,15 @@ def _storable(values: Any, dtype: Any) -> Any:
 
     limit = np.finfo(dtype).max
     return np.clip(values, -limit, limit).astype(dtype)
+
+
+def _gpu(device: Any) -> str | None:
+    """The name of the GPU that computes, if one does."""
+    if device.type != "cuda":
+        return None
+    import torch
+
+    return str(torch.cuda.get_device_name(device))
 
 
 def _peak_memory_mib(device: Any) -> float:

@@ -163,7 +163,7 @@ def test_without_a_reference_or_results_it_says_what_is_missing(
     Path("config/reference/tiny.json").write_text("{}")
     with pytest.raises(TcmaxError, match="is no reference of version 1"):
         verify.verify(experiment, Path("results"), Path("reports"))
-    with pytest.raises(TcmaxError, match="does not exist"):
+    with pytest.raises(TcmaxError, match=r"cannot read results/tiny/tiny/fold_0/joint/block_0\.json"):
         verify.write_reference(experiment, Path("results"), Path("reports"))
 
 

@@ -142,11 +142,16 @@ def test_numpy_is_told_the_features_that_its_version_knows(monkeypatch: pytest.M
     assert set(arithmetic.variables()["NPY_DISABLE_CPU_FEATURES"].split()) >= dispatched
 
 
-def test_runs_of_different_arithmetic_are_refused_together() -> None:
+def test_runs_of_different_arithmetic_are_refused_together(monkeypatch: pytest.MonkeyPatch) -> None:
     arithmetic.refuse_mixed([("a", "portable-1"), ("b", "portable-1")], "digits")
     arithmetic.refuse_mixed([("a", None), ("b", None)], "imported")
-    with pytest.raises(TcmaxError, match=r"digits mixes runs of .*portable-1, as a; native 12, as b"):
-        arithmetic.refuse_mixed([("a", "portable-1"), ("b", "native 12"), ("c", "portable-1")], "digits")
+    for other in ("native 12", "portable-1 on a GPU", None):
+        mixed = [("a", "portable-1"), ("b", other), ("c", "portable-1")]
+        with pytest.raises(TcmaxError, match=rf"digits mixes runs of .*portable-1: a; {other or 'not recorded'}: b"):
+            arithmetic.refuse_mixed(mixed, "digits")
+        with monkeypatch.context() as chosen:
+            chosen.setenv("TCMAX_ARITHMETIC", "native")
+            arithmetic.refuse_mixed(mixed, "digits")
 
 
 def test_every_analysis_output_records_it(tmp_path) -> None:
@@ -156,8 +161,11 @@ def test_every_analysis_output_records_it(tmp_path) -> None:
     sidecar = provenance.read_sidecar(output)
     assert sidecar is not None
     assert sidecar["arithmetic"] == arithmetic.record()
-    assert arithmetic.described(sidecar["arithmetic"]).startswith(f"arithmetic {arithmetic.mode().split()[0]} (")
-    assert arithmetic.described(None) == "arithmetic not recorded"
+    assert arithmetic.described(sidecar["arithmetic"]).startswith(f"{arithmetic.mode()} (")
+    assert arithmetic.described(None) == "not recorded"
+    on_gpu = arithmetic.record("Some GPU 7")
+    assert on_gpu["mode"] == f"{arithmetic.mode()} on Some GPU 7"
+    assert arithmetic.of_processor(on_gpu["mode"]) == arithmetic.mode()
 
 
 def test_doctor_says_what_this_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
