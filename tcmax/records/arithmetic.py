@@ -174,8 +174,8 @@ def check() -> None:
             else "call tcmax.records.arithmetic.fix() before torch and numpy are imported"
         )
         warnings.warn(
-            f"this process does not compute in {PORTABLE} arithmetic: {'; '.join(found)}. Its runs agree with those "
-            f"of other machines to rounding only and are kept apart from them; {remedy}, or set {CHOICE}={NATIVE}.",
+            f"this process does not compute in {PORTABLE} arithmetic: {'; '.join(found)}. Its runs round otherwise "
+            f"than those of other machines and are kept apart from them; {remedy}, or set {CHOICE}={NATIVE}.",
             stacklevel=3,
         )
 
