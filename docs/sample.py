@@ -47,7 +47,8 @@ def with_table(readme: str, tables: Path) -> str:
 
 
 def main() -> None:
-    files = [REPORT / "report.html", REPORT / "paper.pdf", *(REPORT / "tables").glob("*")]
+    files = [REPORT / "report.html", REPORT / "paper.pdf", *(REPORT / "tables").glob("*.csv")]
+    files += (REPORT / "tables").glob("*.tex")
     files += [REPORT / "figures" / f"{name}_{DATASET}.png" for name in FIGURES]
     missing = [str(path) for path in files if not path.is_file()]
     if missing:
