@@ -8,13 +8,13 @@ CORES ?= all
 BIN := $(CURDIR)/.venv/bin
 STAMP := .venv/.installed
 
-# The rules of the DAG call `tcmax`; one thread per process keeps bytes independent of the machine.
+# The rules of the DAG call `tcmax`, which fixes threads and code paths itself (docs/arithmetic.md).
 export PATH := $(BIN):$(PATH)
 export OMP_NUM_THREADS := 1
 # Compiled bytecode is kept: without it every job would compile torch's sources again, seconds each time.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup reproduce test test-slow lint format smoke benchmarks simulations docs clean
+.PHONY: help setup reproduce reference test test-slow lint format smoke benchmarks simulations docs clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ —/'
@@ -32,6 +32,14 @@ $(STAMP): requirements.lock pyproject.toml
 reproduce: $(STAMP) ## Run an experiment (EXPERIMENT=quick) through the DAG and write its report.
 	snakemake --cores $(CORES) --config experiment=$(EXPERIMENT)
 	@echo "Report: reports/$(EXPERIMENT)/report.html"
+	@test ! -f config/reference/$(EXPERIMENT).json || tcmax verify $(EXPERIMENT)
+
+reference: $(STAMP) ## Make config/reference, docs/sample-report and README's table anew, after a change of numbers.
+	snakemake --cores $(CORES) --config experiment=smoke
+	snakemake --cores $(CORES) --config experiment=quick
+	tcmax verify smoke --write
+	tcmax verify quick --write
+	python docs/sample.py
 
 test: $(STAMP) ## Run the tests (under 10 minutes on 2 cores, no network).
 	pytest -n 2 --dist loadfile -m "not slow"
@@ -58,6 +66,7 @@ benchmarks: $(STAMP) ## Measure speed and memory as ratios.
 	python benchmarks/loading.py
 	python benchmarks/resampling.py
 	python benchmarks/stage.py
+	python benchmarks/arithmetic.py
 
 simulations: $(STAMP) ## Simulate coverage and error rates of every procedure (about an hour).
 	python simulations/run.py

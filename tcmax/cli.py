@@ -12,6 +12,7 @@ import typer
 
 from tcmax import __version__
 from tcmax.errors import TcmaxError
+from tcmax.records import arithmetic
 
 app = typer.Typer(
     name="tcmax",
@@ -222,6 +223,32 @@ def report(
 
 
 @app.command()
+def verify(
+    experiment: ExperimentName,
+    write: Annotated[bool, typer.Option("--write", help="Make these results the reference instead.")] = False,
+    identical: Annotated[
+        bool, typer.Option("--identical", help="Exit with status 1 unless the bytes are identical.")
+    ] = False,
+    results: Results = Path("results"),
+    reports: Reports = Path("reports"),
+) -> None:
+    """Compare results with the committed reference, config/reference/EXPERIMENT.json.
+
+    Exit status 0: identical bytes, or equal to rounding; 1: same verdicts, other numbers; 3: other verdicts.
+    """
+    from tcmax.commands import verify
+
+    loaded = _experiment(experiment)
+    if write:
+        typer.echo(verify.write_reference(loaded, results, reports))
+        return
+    found = verify.verify(loaded, results, reports)
+    typer.echo(found.text)
+    if found.status(identical):
+        raise typer.Exit(found.status(identical))
+
+
+@app.command()
 def theory(
     laws: Annotated[Path, typer.Argument(help="Laws to compute on.")] = Path("config/theory.yaml"),
     results: Results = Path("results"),
@@ -425,6 +452,7 @@ def _experiment(name: str, parts: bool = False):  # type: ignore[no-untyped-def]
 def main() -> None:
     """Entry point: a TcmaxError becomes one sentence and exit status 2."""
     try:
+        arithmetic.fix()  # before any command loads torch or numpy
         app()
     except TcmaxError as error:
         print(f"tcmax: error: {error}", file=sys.stderr)

@@ -1,15 +1,17 @@
-"""Shared by all tests: one thread, and the tiny dataset under a name that configs can use."""
+"""Shared by all tests: the portable arithmetic, and the tiny dataset under a name that configs can use."""
 
 import gc
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported anywhere
+from tcmax.records import arithmetic
 
-import pytest
-from hypothesis import settings
+arithmetic.fix()  # before torch and numpy are imported anywhere
 
-from tcmax.data import DATASETS
-from tcmax.registry import Entry
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+from tcmax.data import DATASETS  # noqa: E402
+from tcmax.registry import Entry  # noqa: E402
 
 # What is imported to collect the tests lives as long as they do: the garbage collector never looks at it.
 gc.disable()

@@ -11,7 +11,7 @@ from tcmax.experiment import paths
 from tcmax.experiment.grid import Cell, Experiment
 from tcmax.experiment.looks import manifests_of
 from tcmax.experiment.yaml import read_yaml
-from tcmax.records import provenance
+from tcmax.records import arithmetic, provenance
 from tcmax.records.files import read_json
 
 
@@ -148,7 +148,7 @@ def stage_key(stage: str, experiment: Experiment) -> str:
         "discrepancies": "tcmax.audit.discrepancies",
         "report": "tcmax.report.build",
     }
-    return provenance.digest([provenance.stage_code(modules[stage]), _labels(experiment)])
+    return provenance.digest([provenance.stage_code(modules[stage]), _labels(experiment), arithmetic.asked()])
 
 
 def theory_key() -> str:

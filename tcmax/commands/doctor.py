@@ -6,7 +6,7 @@ from importlib import metadata
 from importlib.util import find_spec
 
 from tcmax.data.base import data_root
-from tcmax.records import provenance
+from tcmax.records import arithmetic, provenance
 
 # What a missing package takes away, and how to get it.
 _PARTS = {
@@ -26,6 +26,7 @@ def doctor_text() -> str:
     lines = ["Versions"]
     lines += [f"  {name:<13} {version}" for name, version in {**provenance.versions(), **_more_versions()}.items()]
     lines += ["Devices", *(f"  {line}" for line in _devices())]
+    lines += ["Arithmetic", *(f"  {line}" for line in _arithmetic())]
     root = data_root()
     lines += ["Data", f"  TCMAX_DATA    {root or 'not set'}"]
     lines += [f"  TCMAX_SOURCES {os.environ.get('TCMAX_SOURCES') or 'not set'}"]
@@ -57,6 +58,14 @@ def _devices() -> list[str]:
         properties = torch.cuda.get_device_properties(index)
         lines.append(f"cuda:{index}        {properties.name}, {properties.total_memory / 2**30:.0f} GiB")
     return lines if torch.cuda.is_available() else [*lines, "cuda          none visible"]
+
+
+def _arithmetic() -> list[str]:
+    """What the libraries that training and statistics load compute in."""
+    used = arithmetic.record()
+    lines = [f"mode          {used['mode']}", *(f"{library:<13} {path}" for library, path in used["paths"].items())]
+    reason = arithmetic.lacking()
+    return [*lines, f"NOT {arithmetic.PORTABLE}: {reason}"] if reason else lines
 
 
 def _missing(data: bool) -> list[str]:

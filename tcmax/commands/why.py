@@ -5,7 +5,7 @@ from typing import Any
 
 from tcmax.errors import TcmaxError
 from tcmax.experiment.grid import load
-from tcmax.records import provenance
+from tcmax.records import arithmetic, provenance
 from tcmax.records.files import read_json, sha256
 from tcmax.training import datasets, jobs
 
@@ -77,6 +77,7 @@ def _run_text(folder: Path, file: Path, results: Path) -> str:
         "trained": f"{sidecar.get('started')}, {sidecar.get('seconds')} s on {sidecar.get('device')}",
         "versions": _flat(sidecar.get("versions", {})),
         "hardware": _flat(sidecar.get("hardware", {})),
+        "arithmetic": arithmetic.described(sidecar.get("arithmetic")),
     }
     return _lines(str(file), facts, _run_reasons(folder, record, results))
 
@@ -109,6 +110,9 @@ def _run_reasons(folder: Path, record: dict[str, Any], results: Path) -> list[st
     ]
     half = {"half_precision_logits": experiment.settings.half_precision_logits}
     reasons += provenance.changes({"half_precision_logits": record["half_precision_logits"]}, half, "setting")
+    computed, current_mode = arithmetic.of_processor(record.get("arithmetic", "not recorded")), arithmetic.mode()
+    if computed != current_mode:
+        reasons.append(f"its arithmetic was {computed}, is {current_mode}")
     if record["data"] != dataset.fingerprint():
         reasons.append("the data has another fingerprint")
     return reasons
@@ -184,6 +188,7 @@ def _analysis_text(file: Path, sidecar: dict[str, Any]) -> str:
         "inputs": f"{len(sidecar['inputs'])} files",
         "versions": _flat(sidecar["versions"]),
         "hardware": _flat(sidecar["hardware"]),
+        "arithmetic": arithmetic.described(sidecar.get("arithmetic")),
     }
     reasons = []
     for name, recorded in sidecar["inputs"].items():

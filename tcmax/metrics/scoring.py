@@ -30,7 +30,7 @@ from tcmax.metrics.divergence import js_divergence, js_pairwise, to_bits
 from tcmax.metrics.entropy import entropy, entropy_ratio, logit_scale, weak_and_strong
 from tcmax.metrics.readout import JOINT_READOUTS, energy_weighted, energy_weights, entropy_gated
 from tcmax.metrics.softmax import Forecast, Logits, checked, forecast_of
-from tcmax.records import kinds, parquet
+from tcmax.records import arithmetic, kinds, parquet
 from tcmax.records.files import atomic_path, read_json, sha256
 
 Floats = NDArray[np.float64]
@@ -54,6 +54,7 @@ class _Run:
     seed: int
     run_key: str
     diverged: bool
+    arithmetic: str | None  # None for runs made elsewhere
     files: dict[str, tuple[Path, str]]  # name -> path, sha256
 
     def __str__(self) -> str:
@@ -182,6 +183,7 @@ class _Grid:
             runs[cell] = run
         if not runs:
             raise TcmaxError("there is no run to score: the block manifests list none.")
+        arithmetic.refuse_mixed(((str(run), run.arithmetic) for run in runs.values()), datasets[0])
         variants = tuple(dict.fromkeys(variant for variant, _, _ in runs))
         seeds = {variant: sorted({seed for label, seed, _ in runs if label == variant}) for variant in variants}
         folds = sorted({fold for _, _, fold in runs})
@@ -234,6 +236,7 @@ def _listed(manifest: Path) -> list[_Run]:
                 seed=entry["seed"],
                 run_key=entry["run_key"],
                 diverged=entry["status"] == "diverged",
+                arithmetic=entry.get("arithmetic"),
                 files={name: (manifest.parent / at["path"], at["sha256"]) for name, at in entry["files"].items()},
             )
             for entry in content["runs"]

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tcmax import __version__
+from tcmax.records import arithmetic
 from tcmax.records.files import read_json, sha256, write_json
 
 # Packages whose code can change a trained number. Everything else may be edited without retraining.
@@ -221,6 +222,7 @@ def write_stage(outputs: Path | Sequence[Path], stage: str, module: str, inputs:
         "settings": settings,
         "versions": versions(),
         "hardware": hardware(),
+        "arithmetic": arithmetic.record(),
         "command": ["tcmax", *sys.argv[1:]],
         "written": now(),
     }

@@ -11,7 +11,7 @@ from tcmax.experiment.grid import Experiment
 from tcmax.experiment.looks import in_words, record_path
 from tcmax.experiment.paths import claims_path
 from tcmax.experiment.switches import SWITCHES
-from tcmax.records import parquet
+from tcmax.records import arithmetic, parquet, provenance
 from tcmax.records.files import read_json, sha256
 from tcmax.report.costs import Timings, timings
 from tcmax.report.numbers import count, joined
@@ -58,6 +58,7 @@ class Trust:
     variants: tuple[tuple[str, str, str, str, str], ...]
     software: tuple[str, ...]
     hardware: tuple[str, ...]
+    arithmetic: tuple[str, ...]
     signatures: tuple[str, ...]
     claims_sha256: str
     claims_changed: bool | None
@@ -68,7 +69,7 @@ class Trust:
 def trust(records: ReportRecords) -> Trust:
     """Collect it from the records, the run folders and the experiment."""
     experiment = records.experiment
-    software, hardware = _machines(records)
+    software, hardware, used = _machines(records)
     verdicts, claims = records.verdicts, claims_path(experiment)
     judged = verdicts is not None and not verdicts.empty
     changed = verdicts["claims_changed_after_training"].iloc[0] if verdicts is not None and judged else None
@@ -84,6 +85,7 @@ def trust(records: ReportRecords) -> Trust:
         variants=tuple(_variant(experiment, label) for label in experiment.settings.variants),
         software=software,
         hardware=hardware,
+        arithmetic=used,
         signatures=_signatures(records),
         claims_sha256=judged_sha256,
         claims_changed=None if changed is None or pd.isna(changed) else bool(changed),
@@ -147,10 +149,12 @@ def _first_run(records: ReportRecords, variant: str) -> dict[str, Any] | None:
     return None
 
 
-def _machines(records: ReportRecords) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Distinct software versions and machines of the runs; empty where runs left no sidecar."""
+def _machines(records: ReportRecords) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Distinct software versions, machines and arithmetic of the runs (empty where runs left no sidecar), the last also
+    of the evidence."""
     software: dict[str, int] = {}
     hardware: dict[str, int] = {}
+    used: dict[str, int] = {}
     for dataset in records.datasets:
         for path in sorted((records.folder / dataset.id).glob("fold_*/*/seed_*/sidecar.json")):
             sidecar = read_json(path)
@@ -162,13 +166,17 @@ def _machines(records: ReportRecords) -> tuple[tuple[str, ...], tuple[str, ...]]
             device = f"{sidecar.get('device', 'cpu')} on {where}"
             software[versions] = software.get(versions, 0) + 1
             hardware[device] = hardware.get(device, 0) + 1
+            computed = f"Arithmetic of the runs: {arithmetic.described(sidecar.get('arithmetic'))}"
+            used[computed] = used.get(computed, 0) + 1
 
     def counted(found: dict[str, int]) -> tuple[str, ...]:
         if len(found) == 1:
             return tuple(found)
         return tuple(f"{text} ({count(n, 'run')})" for text, n in found.items())
 
-    return counted(software), counted(hardware)
+    evidence = provenance.read_sidecar(records.folder / "evidence.parquet") or {}
+    analysed = f"Arithmetic of the analysis: {arithmetic.described(evidence.get('arithmetic'))}"
+    return counted(software), counted(hardware), (*counted(used), analysed)
 
 
 def _calibration(records: ReportRecords) -> tuple[str, ...]:

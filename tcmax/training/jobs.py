@@ -21,7 +21,7 @@ from tcmax.experiment.grid import Cell, Experiment
 from tcmax.methods import METHODS
 from tcmax.models.encoders import ENCODERS
 from tcmax.models.fusion import HEADS
-from tcmax.records import kinds, parquet, provenance
+from tcmax.records import arithmetic, kinds, parquet, provenance
 from tcmax.records.files import read_json, sha256, write_json
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def block_key(experiment: Experiment, cell: Cell, block: int) -> str:
             "training": experiment.training_on(cell.dataset).model_dump(),
             "precision": settings.precision,
             "half_precision_logits": settings.half_precision_logits,
+            "arithmetic": arithmetic.asked(),
             "code": code_of(experiment, cell.dataset, cell.variant),
         }
     )
@@ -104,6 +105,7 @@ class Context:
                 **self.spec.resolved(),
                 "seed": seed,
                 "half_precision_logits": self.experiment.settings.half_precision_logits,
+                "arithmetic": arithmetic.mode(),
                 "data": self.fingerprint,
                 "code": self.code,
             }
@@ -136,9 +138,11 @@ def train_block(experiment: Experiment, cell: Cell, block: int, results: Path) -
     if cell.dataset not in experiment.settings.datasets:
         known = ", ".join(experiment.settings.datasets)
         raise TcmaxError(f"{experiment.path}: there is no dataset {cell.dataset!r}; known: {known}.")
+    arithmetic.fix()  # of what is not loaded yet
     from tcmax.training.loading import hold
     from tcmax.training.loop import pick_device, train_side_by_side
 
+    arithmetic.check()
     dataset = load_dataset(experiment, cell.dataset)
     device = pick_device(experiment.settings.device)
     fingerprint = dataset.fingerprint()
@@ -222,6 +226,7 @@ def _entry(record: dict[str, Any]) -> dict[str, Any]:
     return {
         "seed": seed,
         "run_key": record["run_key"],
+        "arithmetic": record["arithmetic"],
         "status": record["status"],
         "epoch": record["diverged_epoch"],
         "files": files,
@@ -271,6 +276,7 @@ def _train(
         "residence": residence.place,
         "versions": provenance.versions(),
         "hardware": provenance.hardware(),
+        "arithmetic": arithmetic.record(_gpu(device)),
         "claims_sha256": claims_hash(context.experiment),
     }
     for seed, key, path, result in zip(seeds, keys, saved, results, strict=True):
@@ -316,6 +322,7 @@ def _write_run(context: Context, seed: int, key: str, result: "RunResult", sidec
         "seed": seed,
         "settings": context.spec.resolved(),
         "half_precision_logits": context.experiment.settings.half_precision_logits,
+        "arithmetic": sidecar["arithmetic"]["mode"],
         "data": context.fingerprint,
         "code": context.code,
         "facts": describe(context.spec, context.dataset),
@@ -354,6 +361,15 @@ def _storable(values: Any, dtype: Any) -> Any:
 
     limit = np.finfo(dtype).max
     return np.clip(values, -limit, limit).astype(dtype)
+
+
+def _gpu(device: Any) -> str | None:
+    """The name of the GPU that computes, if one does."""
+    if device.type != "cuda":
+        return None
+    import torch
+
+    return str(torch.cuda.get_device_name(device))
 
 
 def _peak_memory_mib(device: Any) -> float:

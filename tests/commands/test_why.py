@@ -144,7 +144,7 @@ def test_a_table_shares_the_provenance_of_its_reports_page(tmp_path, monkeypatch
     for path in (page, table):
         path.write_text("x")
     provenance.write_stage(page, "report", "tcmax.stats.crossed", [], {})
-    assert "stage     report" in why_text(table, RESULTS)
+    assert "stage       report" in why_text(table, RESULTS)
 
 
 def test_prepared_data_says_where_it_comes_from(block):

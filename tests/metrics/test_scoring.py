@@ -594,6 +594,16 @@ def test_logits_that_are_not_finite_are_refused(tmp_path: Path) -> None:
         rescore(manifests)
 
 
+def test_runs_that_were_computed_in_different_arithmetic_are_not_scored_together(tmp_path: Path) -> None:
+    manifests = write_runs(tmp_path, selections=("last",))
+    for manifest in manifests:
+        sealed_again(manifest, lambda content: [run.update(arithmetic="portable-1") for run in content["runs"]])
+    rescore(manifests)
+    sealed_again(manifests[1], lambda content: content["runs"][2].update(arithmetic="native 77"))
+    with pytest.raises(TcmaxError, match=r"mixes runs of different arithmetic .*; native 77: .*, b, seed 2\)"):
+        rescore(manifests)
+
+
 def test_a_run_without_one_of_the_selection_rules_is_named(tmp_path: Path) -> None:
     manifests = write_runs(tmp_path, selections=("last", "best_val"))
     sealed_again(manifests[1], lambda content: content["runs"][2]["files"].pop("predictions_best_val"))

@@ -11,7 +11,8 @@ import pytest
 from small_report import CLAIMS, VARIANTS, experiment_in, write_records
 
 from tcmax.experiment.grid import Experiment
-from tcmax.records import kinds, parquet
+from tcmax.records import arithmetic, kinds, parquet, provenance
+from tcmax.records.files import write_json
 from tcmax.report.build import build_report
 from tcmax.report.cards import cards, headline, tally, titled
 from tcmax.report.report_records import ReportRecords
@@ -251,3 +252,23 @@ def test_methods_are_held_against_themselves(tmp_path: Path) -> None:
     first, second = trust(ReportRecords(changed, results)).self_control
     assert "told apart in 4 of 30 halvings (13.3 %, 5 % allowed; " in first
     assert second == "Most often TCMax-Concat on Halves: 3 of 10; halvings of one method share its runs."
+
+
+def test_the_arithmetic_of_runs_and_analysis_is_shown(tmp_path: Path) -> None:
+    changed = experiment_in(tmp_path, claims=None)
+    results = write_records(tmp_path, changed)
+    evidence = results / "small" / "evidence.parquet"
+    provenance.write_stage(evidence, "compare", "tcmax.stats.crossed", [], {})
+    for seed, mode in enumerate(("portable-1", "portable-1", "native 77")):
+        recorded = {"mode": mode, "paths": {"torch": "AVX2"}, "probe": "77"}
+        folder = results / "small" / "digits-halves" / "fold_0" / "joint" / f"seed_{seed}"
+        write_json(folder / "sidecar.json", {"arithmetic": recorded})
+    analysed = provenance.read_sidecar(evidence)
+    assert analysed is not None
+    assert trust(ReportRecords(changed, results)).arithmetic == (
+        "Arithmetic of the runs: portable-1 (torch AVX2; probe 77) (2 runs)",
+        "Arithmetic of the runs: native 77 (torch AVX2; probe 77) (1 run)",
+        f"Arithmetic of the analysis: {arithmetic.described(analysed['arithmetic'])}",
+    )
+    build_report(changed, results, tmp_path / "report", None)
+    assert "native 77 (torch AVX2; probe 77) (1 run)" in (tmp_path / "report" / "report.html").read_text()

@@ -178,7 +178,7 @@ def key(dataset=None, cell=JOINT, seed=0, **changes):
     return context.run_key(seed)
 
 
-def test_everything_that_changes_the_numbers_is_in_the_run_key():
+def test_everything_that_changes_the_numbers_is_in_the_run_key(monkeypatch):
     data = tiny.dataset()
     altered = data.inputs["left"].copy()
     altered[0, 0] += 1
@@ -195,8 +195,11 @@ def test_everything_that_changes_the_numbers_is_in_the_run_key():
         "code": key(pin_code="v1"),
         **{name: key(training=tiny.training(**{name: value})) for name, value in TRAINING.items()},
     }
-    keys = [key(), *changed.values()]
+    keys, block = [key(), *changed.values()], jobs.block_key(tiny.experiment(), JOINT, 0)
+    monkeypatch.setenv("TCMAX_ARITHMETIC", "native")
+    keys.append(key())
     assert len(set(keys)) == len(keys)
+    assert block != jobs.block_key(tiny.experiment(), JOINT, 0)
 
 
 TRAINING = {
