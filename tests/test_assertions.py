@@ -29,10 +29,10 @@ HERE = Path(__file__).name
 ASSERTIONS: dict[int, tuple[str, tuple[str, ...]]] = {
     1: (
         "joint logits are the sum of the unimodal ones in additive heads, half of it in the released ShareHead",
-        ("models/fusion/test_heads.py", "models/fusion/test_heads_prototype.py"),
+        ("models/fusion/test_heads.py", "models/fusion/test_prototype.py"),
     ),
     2: ("the released ShareHead trains TCMax on twice the logits it tests", ("models/fusion/test_heads.py",)),
-    3: ("FiLM, Gated and BiGated have a direction, and a switch for it", ("models/fusion/test_heads_nonadditive.py",)),
+    3: ("FiLM, Gated and BiGated have a direction, and a switch for it", ("models/fusion/test_nonadditive.py",)),
     4: ("scaling logits changes divergence, entropy and log-loss, not accuracy; calibration undoes it", (HERE,)),
     5: ("entropy and gating are finite for logits of 200", ("methods/test_mla.py", "methods/test_qmf.py", HERE)),
     6: ("exact, decoupled and completely sampled TCMax agree", ("information/test_total_correlation.py",)),
@@ -79,14 +79,14 @@ ASSERTIONS: dict[int, tuple[str, tuple[str, ...]]] = {
     27: ("PMR's prototypes: absent classes, and no held-out rows", ("methods/test_pmr.py",)),
     28: (
         "hooks skip frozen parts; absent and zero gradients differ",
-        ("methods/test_state_and_hooks.py", "methods/test_mla.py", "methods/test_mmpareto.py"),
+        ("methods/test_base.py", "methods/test_mla.py", "methods/test_mmpareto.py"),
     ),
     29: ("the kept best model is a copy, and an alias in the release", ("training/test_protocol.py",)),
     30: ("every run reports the last, the best validated and the best tested epoch", ("training/test_protocol.py",)),
     31: ("what released lists share between their parts", ("data/test_released_lists.py",)),
     35: (
         "a seed gives the same alone and after another",
-        ("methods/test_state_and_hooks.py", "methods/test_pmr.py", "methods/test_g_blending.py"),
+        ("methods/test_base.py", "methods/test_pmr.py", "methods/test_g_blending.py"),
     ),
     36: ("quantiles from a library, no interval from one seed, Holm, and the noise of a test set", (HERE,)),
     37: (
