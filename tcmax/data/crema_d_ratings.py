@@ -85,7 +85,8 @@ def load(root: Path | None = None) -> Dataset:
 
     def shares(modality: str) -> np.ndarray:
         votes = np.array([[int(row[f"{modality}_{letter}"]) for letter in letters] for row in rows], dtype=np.float64)
-        return (votes / votes.sum(axis=1, keepdims=True)).astype(np.float32)
+        result: np.ndarray = (votes / votes.sum(axis=1, keepdims=True)).astype(np.float32)
+        return result
 
     part = np.array([int(row["actor_fold"]) for row in rows])
     dataset = Dataset(

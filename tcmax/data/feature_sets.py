@@ -133,7 +133,8 @@ def standardised(array: np.ndarray, train: np.ndarray) -> np.ndarray:
     mean, spread = values[train].mean(axis=0), values[train].std(axis=0)
     varying = np.ptp(values[train], axis=0) > 0
     scores = np.divide(values - mean, spread, out=np.zeros_like(values), where=varying)
-    return (np.rint(scores.clip(-LARGEST, LARGEST) * STEPS) / STEPS).astype(np.float32)
+    result: np.ndarray = (np.rint(scores.clip(-LARGEST, LARGEST) * STEPS) / STEPS).astype(np.float32)
+    return result
 
 
 def with_facts(dataset: Dataset, *facts: str) -> Dataset:

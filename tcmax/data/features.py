@@ -185,7 +185,8 @@ def _column(path: Path, key: str, column: Any) -> np.ndarray:
         flat = pc.list_flatten(column)
         if flat.null_count:
             raise TcmaxError(f"{path}: {key!r} has {flat.null_count} empty values.")
-        return flat.to_numpy().reshape(len(column), -1)
+        result: np.ndarray = flat.to_numpy().reshape(len(column), -1)
+        return result
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
         return np.array(column.to_pylist(), dtype=str)
     values: np.ndarray = column.to_numpy()

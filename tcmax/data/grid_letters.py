@@ -87,14 +87,16 @@ def with_noise(speech: np.ndarray, snr_db: float) -> np.ndarray:
     """
     noise = generator("data", "grid-letters", "noise").standard_normal(speech.shape)
     amplitude = np.sqrt((speech**2).mean(axis=1, keepdims=True) / (noise**2).mean(axis=1, keepdims=True))
-    return speech + noise * amplitude * 10 ** (-snr_db / 20)
+    result: np.ndarray = speech + noise * amplitude * 10 ** (-snr_db / 20)
+    return result
 
 
 def _scaled(video: np.ndarray) -> np.ndarray:
     """Clips (N, ...) uint8, each with its own mean and standard deviation taken out; rounded to 1/STEPS."""
     pixels = video.reshape(len(video), -1).astype(np.float64)
     pixels = (pixels - pixels.mean(axis=1, keepdims=True)) / pixels.std(axis=1, keepdims=True)
-    return (np.rint(pixels * STEPS) / STEPS).astype(np.float32).reshape(video.shape)
+    result: np.ndarray = (np.rint(pixels * STEPS) / STEPS).astype(np.float32).reshape(video.shape)
+    return result
 
 
 quiet, noise_5db, noise_0db, noise_minus5db = (partial(load, snr_db) for snr_db in (None, 5.0, 0.0, -5.0))

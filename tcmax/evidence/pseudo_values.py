@@ -57,4 +57,5 @@ def ratio(numerator: Floats, denominator: Floats) -> Floats:
 
 def _shifted(whole: Floats, left_out: Floats) -> Floats:
     """θ − (I − 1)(θ₍₋ᵢ₎ − mean θ₍₋ⱼ₎): jackknife pseudo-values whose mean is θ."""
-    return whole - (left_out.shape[1] - 1) * (left_out - left_out.mean(axis=1, keepdims=True))
+    result: Floats = whole - (left_out.shape[1] - 1) * (left_out - left_out.mean(axis=1, keepdims=True))
+    return result

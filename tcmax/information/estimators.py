@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from tcmax.information.total_correlation import Head, cap, joint_logits, joint_on
+from tcmax.information.arguments import Head
+from tcmax.information.total_correlation import cap, joint_logits, joint_on
 
 # --- Values of scores on rows of P, joint (n_P,), and on rows of Q, product (n_Q,) ------------------------------------
 
@@ -235,7 +236,8 @@ class ConcatCritic(nn.Module):
         self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, rows: dict[str, Tensor]) -> Tensor:
-        return self.layers(torch.cat(list(rows.values()), dim=-1))
+        result: Tensor = self.layers(torch.cat(list(rows.values()), dim=-1))
+        return result
 
 
 # --- Held-out estimate ------------------------------------------------------------------------------------------------

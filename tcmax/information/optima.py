@@ -94,13 +94,17 @@ def fit_critic(
     tables = [torch.randn(size, generator=generator, dtype=torch.float64).requires_grad_() for size in sizes]
 
     def additive_loss() -> Tensor:
-        return bound({name: table[z] for (name, z), table in zip(features.items(), tables, strict=True)}, labels)
+        result: Tensor = bound(
+            {name: table[z] for (name, z), table in zip(features.items(), tables, strict=True)}, labels
+        )
+        return result
 
     def head(chosen: dict[str, Tensor]) -> Tensor:
         return tables[0][tuple(chosen.values())]
 
     def any_loss() -> Tensor:
-        return bound(features, labels, head=head)
+        result: Tensor = bound(features, labels, head=head)
+        return result
 
     values = -descend(additive_loss if additive else any_loss, tables, steps, RATE)
     with torch.no_grad():

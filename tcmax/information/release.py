@@ -11,7 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tcmax.information.total_correlation import Head, cap, distinct_tuples, joint_logits, joint_on
+from tcmax.information.arguments import Head
+from tcmax.information.total_correlation import cap, distinct_tuples, joint_logits, joint_on
 from tcmax.models.axes import Generators, drawn
 
 

@@ -391,7 +391,7 @@ def decoupled(
     offset = offset - len(values) * math.log(batch)
     if not torch.compiler.is_compiling():  # a compiler fuses plain operations itself
         try:
-            loss: Tensor = _Decoupled.apply(labels, offset, *values)
+            loss: Tensor = _Decoupled.apply(labels, offset, *values)  # type: ignore[no-untyped-call]
             return loss
         except RuntimeError:
             # On a processor indexing has checked the range: only name what it found. What else fails is a transform

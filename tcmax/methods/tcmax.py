@@ -17,8 +17,9 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from tcmax.information.arguments import Head
 from tcmax.information.release import release_loss
-from tcmax.information.total_correlation import Head, TCMaxLoss, decompose
+from tcmax.information.total_correlation import TCMaxLoss, decompose
 from tcmax.methods.base import Batch, Method, Progress, Setting
 from tcmax.models.classifier import MultimodalClassifier, Outputs
 from tcmax.models.fusion.base import total

@@ -16,7 +16,8 @@ def predict(logits: Logits) -> NDArray[np.intp]:
     Of several equal maxima the first class wins, as in the training frameworks: exact ties are rare in single
     precision, yet a model that has collapsed to constant logits then names class 0. Raises ValueError for NaN.
     """
-    return checked(logits).argmax(axis=-1)
+    result: NDArray[np.intp] = checked(logits).argmax(axis=-1)
+    return result
 
 
 def accuracy(predicted: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:

@@ -37,7 +37,8 @@ def brier(logits: Logits, labels: ArrayLike) -> NDArray[np.float64]:
     errors = forecast_of(logits).p.copy()
     index = _label_index(errors, labels)
     errors[..., np.arange(len(index)), index] -= 1.0
-    return np.einsum("...c,...c->...", errors, errors)
+    result: NDArray[np.float64] = np.einsum("...c,...c->...", errors, errors)
+    return result
 
 
 def confidence(logits: Logits) -> NDArray[np.float64]:
@@ -45,7 +46,8 @@ def confidence(logits: Logits) -> NDArray[np.float64]:
 
     Raises ValueError for NaN or infinite logits. Oracle: scipy.special.softmax.
     """
-    return np.exp(forecast_of(logits).log_p.max(axis=-1))
+    result: NDArray[np.float64] = np.exp(forecast_of(logits).log_p.max(axis=-1))
+    return result
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ def js_divergence(logits: Logits) -> NDArray[np.float64]:
     highest = log_p.max(axis=0)
     log_q = highest + np.log(np.exp(log_p - highest).sum(axis=0)) - math.log(len(log_p))
     divergence = np.einsum("m...c,m...c->...", forecast.p, log_p - log_q) / len(log_p)
-    return np.clip(divergence, 0.0, js_bound(len(log_p)))  # rounding leaves the range by an ulp
+    result: NDArray[np.float64] = np.clip(divergence, 0.0, js_bound(len(log_p)))  # rounding leaves the range by an ulp
+    return result
 
 
 def js_pairwise(logits: Logits) -> NDArray[np.float64]:

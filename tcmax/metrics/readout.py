@@ -58,4 +58,5 @@ def energy_weighted(logits: Logits) -> NDArray[np.float64]:
 
 
 def _weighted(weights: NDArray[np.float64], forecast: Forecast) -> NDArray[np.float64]:
-    return np.einsum("m...,m...c->...c", weights, forecast.logits)
+    result: NDArray[np.float64] = np.einsum("m...,m...c->...c", weights, forecast.logits)
+    return result

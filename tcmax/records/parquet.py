@@ -186,7 +186,8 @@ def logits(table: pa.Table, readout: str) -> np.ndarray:
     """(N, C) float32 logits of a read-out in a PREDICTIONS table."""
     column = table.column(f"logits_{readout}").combine_chunks()
     values = column.flatten().to_numpy(zero_copy_only=False)
-    return values.reshape(len(column), column.type.list_size).astype(np.float32)
+    result: np.ndarray = values.reshape(len(column), column.type.list_size).astype(np.float32)
+    return result
 
 
 def readouts(table_or_names: pa.Table | Sequence[str]) -> list[str]:

@@ -83,7 +83,8 @@ def calibration_test(
 
     def errors(answers: Floats) -> Floats:
         gap = claimed - answers
-        return _excess(n, gap @ member, gap**2 @ member).sum(axis=-1) / len(claimed)
+        result: Floats = _excess(n, gap @ member, gap**2 @ member).sum(axis=-1) / len(claimed)
+        return result
 
     observed = float(errors(right))
     hits, done, rows = 0, 0, max(1, BLOCK // len(claimed))

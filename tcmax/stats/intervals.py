@@ -199,4 +199,5 @@ def _bca_probabilities(probabilities: Floats, estimate: float, replicates: Float
     spread = float(np.sum(centred**2)) ** 1.5
     acceleration = float(np.sum(centred**3)) / (6 * spread) if spread > 0 else 0.0
     shifted = bias + ndtri(probabilities)
-    return ndtr(bias + shifted / (1 - acceleration * shifted))
+    result: Floats = ndtr(bias + shifted / (1 - acceleration * shifted))
+    return result

@@ -125,14 +125,17 @@ def _half_widths(c: Crossed, alpha: float) -> Floats:
         df = source[0][1] if len(source) == 1 else _over(total**2, sum(v**2 / df for v, df in source))
         same = df[:1] if np.ptp(df) == 0 else df
         widths.append(stdtrit(np.clip(same, 1e-3, LARGE_DF), 1 - alpha / 2) * np.sqrt(total) / len(parts))
-    return np.max(widths, axis=0)
+    result: Floats = np.max(widths, axis=0)
+    return result
 
 
 def _mean_square(uniform: Floats, df: float) -> Floats:
     """χ²_df / df from uniform numbers."""
-    if df >= LARGE_DF:
-        return np.maximum(1 + ndtri(uniform) * math.sqrt(2 / df), 0.0)
-    return gammaincinv(df / 2, uniform) * 2 / df
+    large = df >= LARGE_DF
+    result: Floats = (
+        np.maximum(1 + ndtri(uniform) * math.sqrt(2 / df), 0.0) if large else gammaincinv(df / 2, uniform) * 2 / df
+    )
+    return result
 
 
 def _over(top: Floats, bottom: Floats) -> Floats:
@@ -145,7 +148,8 @@ def _points(dimensions: int) -> Floats:
     designs have equal power."""
     from scipy.stats.qmc import Sobol
 
-    return Sobol(dimensions, scramble=False).random(POINTS) + 0.5 / POINTS
+    result: Floats = Sobol(dimensions, scramble=False).random(POINTS) + 0.5 / POINTS
+    return result
 
 
 def detectable_gain(

@@ -99,4 +99,5 @@ def _shared(rng: np.random.Generator, methods: int, size: int, correlation: floa
         raise ValueError(f"a correlation between methods lies in 0..1, got {correlation}")
     common = rng.standard_normal(size)
     own = rng.standard_normal((methods, size))
-    return np.sqrt(correlation) * common + np.sqrt(1 - correlation) * own
+    result: Floats = np.sqrt(correlation) * common + np.sqrt(1 - correlation) * own
+    return result

@@ -259,7 +259,8 @@ class Rows:
                 if self.epoch is not None or view.side != view.stored_side:
                     boxes, mirrored = drawn.boxes[name].flatten(0, 1), drawn.mirrored[name].flatten()
                     frames = resized_crops(frames, boxes, mirrored, view.side)
-                return normalised(frames, self.dtype).unflatten(0, values.shape[:2])
+                result: Tensor = normalised(frames, self.dtype).unflatten(0, values.shape[:2])
+                return result
             case Flow():
                 return fields(values, drawn.mirrored[name], view.side, view.transposed, self.dtype)
             case Sound():

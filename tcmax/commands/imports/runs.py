@@ -489,7 +489,8 @@ def _logits(file: _File, mapping: Mapping, read_out: str, classes: tuple[str, ..
     if mapping.scale == "probabilities":
         if not shares:
             raise TcmaxError(f"{file.path}: {name!r} ({key}) holds no probabilities: they lie in [0, 1] and sum to 1.")
-        return np.log(np.maximum(values, np.finfo(values.dtype).tiny))
+        result: Array = np.log(np.maximum(values, np.finfo(values.dtype).tiny))
+        return result
     if shares:
         raise TcmaxError(f"{file.path}: {name!r} ({key}) looks like probabilities; say `scale: probabilities`.")
     return values

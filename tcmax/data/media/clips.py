@@ -274,7 +274,8 @@ def _each_once(listed: Listed) -> tuple[Fold, ...]:
             times[part][listed.clips[row]] == 1 and not any(listed.clips[row] in times[other] for other in later)
             for row in fold.part(part)
         ]
-        return fold.part(part)[np.array(once, dtype=bool)]
+        result: np.ndarray = fold.part(part)[np.array(once, dtype=bool)]
+        return result
 
     return (Fold(**{part: kept(part) for part in PARTS}),)
 

@@ -248,7 +248,8 @@ def tiled(samples: np.ndarray) -> np.ndarray:
     longest = TILED_SECONDS * STFT_RATE_HZ
     if len(samples) < longest:
         samples = np.tile(samples, 1 + longest // len(samples))
-    return np.clip(samples[:longest], -1.0, 1.0)
+    result: np.ndarray = np.clip(samples[:longest], -1.0, 1.0)
+    return result
 
 
 def tiled_crop(samples: np.ndarray, start: int) -> np.ndarray:

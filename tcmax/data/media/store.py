@@ -205,7 +205,8 @@ class Store:
 
     def dtype(self, array: str) -> np.dtype:
         """Of an array."""
-        return np.dtype(self.manifest["arrays"][array]["dtype"])
+        result: np.dtype = np.dtype(self.manifest["arrays"][array]["dtype"])
+        return result
 
     def content(self, array: str) -> str:
         """SHA-256 over the recorded checksums of an array's files: equal for equal rows in shards of equal size."""
@@ -329,7 +330,8 @@ def _unchanged(make: Maker, row: int, item: Mapping[str, Any]) -> bool:
     try:
         sources = make.sources(row)
         if "failed" in item:
-            return _content(sources) == item["sources"]
+            result: bool = _content(sources) == item["sources"]
+            return result
         return {name: path.stat().st_size for name, path in sources.items()} == {
             name: written["bytes"] for name, written in item["sources"].items()
         }

@@ -47,4 +47,5 @@ class CNN(Encoder):
         self.width = parameters.channels[-1]
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.layers(inputs).mean(dim=(-2, -1))
+        result: Tensor = self.layers(inputs).mean(dim=(-2, -1))
+        return result

@@ -43,7 +43,8 @@ class Head(nn.Module):
 
     def joint(self, terms: Mapping[str, Tensor]) -> Tensor:
         """Joint logits (..., B, C) from `terms`, which may come from different rows for different modalities."""
-        return self(terms)["joint"]
+        result: Tensor = self(terms)["joint"]
+        return result
 
 
 def by_modality(logits: Mapping[str, Tensor]) -> dict[str, Tensor]:

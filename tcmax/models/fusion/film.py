@@ -53,7 +53,8 @@ class FiLM(NonAdditive):
     def joint(self, terms: Mapping[str, Tensor]) -> Tensor:
         modulation = total({name: terms[name] for name in self.conditioners})
         scale, shift = modulation.chunk(2, dim=-1)
-        return self.classifier(scale * terms[self.target] + shift)
+        result: Tensor = self.classifier(scale * terms[self.target] + shift)
+        return result
 
 
 def target_of(widths: Mapping[str, int], named: str | None, first_conditions: bool) -> str:
