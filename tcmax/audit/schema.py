@@ -82,6 +82,7 @@ class Claim(Strict):
     source: Source
     origin: Literal["published", "written before", "written after"]
     proxy_for: str | None = None
+    printed_table: str | None = None
 
     testable: bool = True
     reason: str | None = None
@@ -217,13 +218,6 @@ class Claim(Strict):
             raise ValueError("margin_reason: a negative margin (non-inferiority) needs a reason fixed beforehand")
         if self.smallest_gain is not None and self.smallest_gain <= self.margin:
             raise ValueError("smallest_gain: a gain of interest lies above the margin")
-
-    @property
-    def cited(self) -> str:
-        """Document, section, and what the claim stands in for, in one line."""
-        paraphrased = " (paraphrased)" if self.source.wording == "paraphrased" else ""
-        proxy = f", proxy for {self.proxy_for}" if self.proxy_for else ""
-        return f"{self.source.document}, {self.source.section}{paraphrased}{proxy}"
 
 
 @dataclass(frozen=True)

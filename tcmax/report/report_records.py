@@ -3,7 +3,7 @@
 Missing records are no error: the page says which file is missing and which command makes it. Damaged ones are.
 """
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -105,12 +105,17 @@ class ReportRecords:
             "evidence.parquet", kinds.EVIDENCE, "intervals and comparisons", f"tcmax compare {name}"
         )
         self.verdicts: pd.DataFrame | None = None
-        self.claim_evidence: pd.DataFrame | None = None
         self.multiverse: pd.DataFrame | None = None
+        self.judged: list[dict[str, Any]] = []  # rows of VERDICTS
+        self.components: dict[str, dict[str, Any]] = {}  # id -> row of claim evidence
         if experiment.settings.claims is not None:
             command = f"tcmax audit claims {name}"
             self.verdicts = self._read("verdicts.parquet", kinds.VERDICTS, "verdicts", command)
-            self.claim_evidence = self._read("claim_evidence.parquet", kinds.EVIDENCE, "claim evidence", command)
+            if self.verdicts is not None:
+                self.judged = parquet.read(self.folder / "verdicts.parquet", kinds.VERDICTS).to_pylist()
+            path = self._find("claim_evidence.parquet", "claim evidence", command)
+            if path is not None:
+                self.components = {row["id"]: row for row in parquet.read(path, kinds.EVIDENCE).to_pylist()}
             again = f"tcmax audit multiverse {name}"
             self.multiverse = self._read("multiverse.parquet", kinds.MULTIVERSE, "verdicts under other choices", again)
         self.flip_evidence: pd.DataFrame | None = None
@@ -122,12 +127,17 @@ class ReportRecords:
             self.discrepancies = self._read("discrepancies.parquet", kinds.DISCREPANCIES, what, command)
         self.datasets = tuple(self._dataset(dataset) for dataset in experiment.settings.datasets)
 
-    def _read(self, name: str, kind: kinds.Kind, what: str, command: str) -> pd.DataFrame | None:
+    def _find(self, name: str, what: str, command: str) -> Path | None:
+        """The path of a record, or None, and then it is missed."""
         path = self.folder / name
-        if not path.is_file():
-            self.missing.append(Missing(what, path, command))
-            return None
-        return _frame(path, kind)
+        if path.is_file():
+            return path
+        self.missing.append(Missing(what, path, command))
+        return None
+
+    def _read(self, name: str, kind: kinds.Kind, what: str, command: str) -> pd.DataFrame | None:
+        path = self._find(name, what, command)
+        return None if path is None else _frame(path, kind)
 
     def _dataset(self, dataset: str) -> DatasetRecords:
         experiment = self.experiment
@@ -179,19 +189,10 @@ class ReportRecords:
                 found |= dict.fromkeys(self.experiment.title(v) for v in cut)
         return tuple(found)
 
-    def deciding(self, verdict: pd.Series) -> pd.Series | None:
-        """The evidence row that a verdict prints; None where nothing could be estimated."""
-        if self.claim_evidence is None or pd.isna(verdict["estimate"]):
-            return None
-        e = self.claim_evidence
-        rows = e[e["id"].isin(set(verdict["evidence"])) & (e["population"] == verdict["population"])]
-        rows = rows[~rows["id"].str.endswith("|at chance") & (rows["estimate"] == verdict["estimate"])]
-        return None if rows.empty else rows.iloc[0]
-
     def comparisons(self, dataset: str, metric: str, readout: str, role: str, population: str = "both") -> pd.DataFrame:
         """Evidence rows of a family of comparisons; role: "reference", "best rival" or "pair"."""
         return self._families.get(
-            (dataset, metric, readout, role, population), pd.DataFrame(columns=[*kinds.EVIDENCE.columns, "role"])
+            (dataset, metric, readout, role, population), pd.DataFrame(columns=[*kinds.EVIDENCE.columns])
         )
 
     @cached_property
@@ -234,19 +235,10 @@ class ReportRecords:
 
 
 def _frame(path: Path, kind: kinds.Kind) -> pd.DataFrame:
-    """A record as plain columns, None where text is missing; evidence rows also say which family they are in."""
+    """A record as plain columns, None where text is missing."""
     frame = parquet.read(path, kind).to_pandas()
     for name in frame.columns:
         if not pd.api.types.is_numeric_dtype(frame[name].dtype):
             column = frame[name].astype(object)
             frame[name] = column.where(column.notna(), None)
-    if kind is kinds.EVIDENCE:
-        frame["role"] = [_role(row) for row in zip(frame["kind"], frame["id"], strict=True)]
     return frame
-
-
-def _role(row: Iterable[str]) -> str:
-    kind, identity = row
-    if kind == "estimate":
-        return "estimate"
-    return next((role for role in ("best rival", "pair") if identity.endswith(f"|{role}")), "reference")

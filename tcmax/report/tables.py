@@ -5,13 +5,15 @@ A `Table` holds the same content twice: `blocks` as a reader meets it (text, tie
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from tcmax.audit import wording
 from tcmax.experiment.grid import Experiment
 from tcmax.metrics import METRICS
 from tcmax.report.latex import Latex, environment, escape
@@ -447,18 +449,17 @@ def _comparison_record(dataset: str, role: str, row: pd.Series) -> dict[str, obj
 
 def verdicts(records: ReportRecords) -> Table:
     """One row per claim: the verdict for new seeds and items, the one for new seeds, and the deciding number."""
-    assert records.verdicts is not None
-    rows, lines = [], []
-    for _, verdict in records.verdicts.iterrows():
-        deciding = records.deciding(verdict)
-        lines.append("" if deciding is None else signature(deciding))
+    rows, data = [], []
+    for verdict in records.judged:
+        record = _verdict_record(verdict, records.components.get(verdict["deciding"]))
         cells = (
             TableCell(verdict["text"]),
-            TableCell(verdict["verdict"], tone=verdict["verdict"], note=verdict["reason"], best=True),
+            TableCell(verdict["verdict"], tone=verdict["verdict"], note=str(record["reason"]), best=True),
             TableCell(verdict["verdict_seeds"] or "–", tone=verdict["verdict_seeds"] or ""),
-            TableCell(deciding_number(verdict), order=_order(verdict["estimate"]), note=lines[-1]),
+            TableCell(deciding_number(verdict), order=_order(verdict["estimate"]), note=str(record["signature"])),
         )
         rows.append(Row(verdict["claim"], cells))
+        data.append(record)
     block = Block(
         stub="Claim",
         groups=(),
@@ -471,20 +472,37 @@ def verdicts(records: ReportRecords) -> Table:
         rows=tuple(rows),
         stub_width=0.19,
     )
-    testable = int((records.verdicts["verdict"] != "not testable").sum())
-    levels = records.verdicts.loc[records.verdicts["verdict"] != "not testable", "alpha"]
-    expected = float(levels.sum()) / 2
+    alphas = [verdict["alpha"] for verdict in records.judged if verdict["verdict"] != "not testable"]
+    testable, expected = len(alphas), sum(alphas) / 2
     caption = (
         "Verdicts on the claims. Verdict: for the claim's population, by default new seeds and new test items; seeds "
         "only: for new seeds on this test set. Decisions are one-sided at half the alpha; intervals are two-sided. "
         f"{testable} of {len(rows)} claims are testable here; were none of them true, {expected:.3g} at most would "
         f"be supported by chance on average. {held_fixed(records)}"
     )
-    data = records.verdicts.drop(columns=["evidence"]).assign(signature=lines)
-    return Table("verdicts", "Claims and verdicts", caption, (block,), data)
+    return Table("verdicts", "Claims and verdicts", caption, (block,), pd.DataFrame(data))
 
 
-def deciding_number(verdict: pd.Series) -> str:
+def _verdict_record(verdict: Mapping[str, Any], deciding: Mapping[str, Any] | None) -> dict[str, object]:
+    """A verdict for programs: its values, and its sentences with the labels of the experiment file."""
+    names = (
+        "claim text document section proxy_for origin quantifier relation population verdict verdict_seeds estimate "
+        "low high margin unit alpha n_seeds n_items n_groups deciding n_components claims_sha256 "
+        "claims_changed_after_training"
+    )
+    estimated = deciding is not None and verdict["estimate"] is not None
+    return {
+        **{name: verdict[name] for name in names.split()},
+        "component": "" if deciding is None else wording.component(verdict, deciding),
+        "reason": wording.reason(verdict, deciding),
+        "needed": verdict["data_needed"] or wording.needed(verdict),
+        "influence": wording.influence(verdict),
+        "line": wording.line(verdict, deciding),
+        "signature": signature(deciding) if estimated and deciding is not None else "",
+    }
+
+
+def deciding_number(verdict: Mapping[str, Any]) -> str:
     """ "d = +0.31 pp [−0.40, 1.02], margin 0" as a claim's card and table print it; a dash where there is none."""
     if pd.isna(verdict["estimate"]):
         return "–"
