@@ -18,8 +18,7 @@ from tcmax.experiment.looks import plan_of, seeds_asked
 from tcmax.records import kinds, parquet
 from tcmax.records.files import read_json
 from tcmax.report.numbers import count
-from tcmax.stats.multiplicity import adjust
-from tcmax.stats.ranking import letter_display
+from tcmax.stats.ranking import tie_groups
 
 JOINT = ("own", "all")  # the variant's own joint prediction; metrics of the whole item
 
@@ -215,23 +214,20 @@ class ReportRecords:
         estimates = {v: self.estimate(dataset, metric, readout, v) for v in variants}
         sign = -1.0 if better == "lower" else 1.0
         variants.sort(key=lambda v: -sign * (0.0 if (row := estimates[v]) is None else float(row["estimate"])))
-        differ = [[False] * len(variants) for _ in variants]
-        beaten_by: dict[str, dict[str, float]] = {v: {} for v in variants}
+        place = {variant: k for k, variant in enumerate(variants)}
+        beats = np.full((len(variants), len(variants)), np.nan)
+        differ = np.zeros(beats.shape, dtype=bool)
         columns = (pairs[name] for name in ("a", "b", "p_adjusted", "alpha", "p_greater", "p_less"))
         for a, b, p_adjusted, alpha, a_wins, b_wins in zip(*columns, strict=True):
-            i, j = variants.index(a), variants.index(b)
-            differ[i][j] = differ[j][i] = bool(p_adjusted <= alpha)
-            beaten_by[b][a], beaten_by[a][b] = (b_wins, a_wins) if better == "lower" else (a_wins, b_wins)
-        alpha = float(pairs["alpha"].iloc[0])
-        best = frozenset(v for v, p in beaten_by.items() if not adjust(p, f"rivals of {v}").rejected(alpha / 2))
-        letters = dict(zip(variants, letter_display(differ), strict=True))
+            i, j = place[a], place[b]
+            differ[i, j] = differ[j, i] = p_adjusted <= alpha
+            beats[i, j], beats[j, i] = (b_wins, a_wins) if better == "lower" else (a_wins, b_wins)
+        found = tie_groups(variants, beats, differ, float(pairs["alpha"].iloc[0]))
+        letters = dict(zip(variants, found.letters, strict=True))
         if better is None:
             return Ties(letters, frozenset(), {})
-        above = [
-            [differ[i][j] and beaten_by[w][v] < 0.5 for j, w in enumerate(variants)] for i, v in enumerate(variants)
-        ]
-        ranks = {v: (1 + sum(row[k] for row in above), len(variants) - sum(above[k])) for k, v in enumerate(variants)}
-        return Ties(letters, best, ranks)
+        ranks = zip(variants, zip(found.rank_low, found.rank_high, strict=True), strict=True)
+        return Ties(letters, frozenset(found.top), dict(ranks))
 
 
 def _frame(path: Path, kind: kinds.Kind) -> pd.DataFrame:
