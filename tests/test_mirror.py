@@ -50,7 +50,7 @@ TESTED_IN = {
     "records/kinds": ("records/test_parquet.py",),
     "records/locks": ("training/test_jobs.py", "data/media/test_store.py", "data/fetching/test_fetch.py"),
     "records/manifests": ("training/test_jobs.py",),
-    "report/cards": ("report/test_page.py",),
+    "report/cards": ("report/test_deciding.py", "report/test_page.py"),
     "report/discrepancies": ("audit/test_discrepancies.py",),
     "report/figures": ("report/test_build.py", "report/test_matrix.py"),
     "report/html": ("report/test_page.py",),

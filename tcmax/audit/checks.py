@@ -10,10 +10,17 @@ from scipy import stats
 
 from tcmax.audit.emphasis import check_marks
 from tcmax.audit.findings import Finding, Strength
-from tcmax.audit.grim import grim, grim_power, halfwidth_reachable, reachable_if_rounded_first, recovered_denominator
-from tcmax.audit.noise import break_even_discordance, break_even_seed_sd, gap_noise
-from tcmax.audit.printed_tables import PrintedCell, PublishedTable
-from tcmax.audit.rounding import Interval, PrintedNumber, check_derived, parse_printed, printed_order
+from tcmax.audit.grim import (
+    Denominator,
+    grim,
+    grim_power,
+    halfwidth_reachable,
+    reachable_if_rounded_first,
+    recovered_denominator,
+)
+from tcmax.audit.noise import GapNoise, break_even_discordance, break_even_seed_sd, gap_noise
+from tcmax.audit.printed_tables import CellRef, DenominatorQuestion, PrintedCell, PublishedTable
+from tcmax.audit.rounding import Interval, Order, PrintedNumber, check_derived, parse_printed, printed_order
 from tcmax.audit.summaries import Spread, SummaryTest, paired_bounds, seed_sd, welch, welch_range
 from tcmax.stats.power import exaggeration
 
@@ -78,90 +85,139 @@ def judged_pairs(table: PublishedTable) -> tuple[Pair, ...]:
     return tuple(pairs)
 
 
-def check_gaps(table: PublishedTable) -> list[Finding]:
-    """Each judged gap beside the noise of its test items, and the seed spread at which it would vanish."""
-    findings = []
-    for pair in judged_pairs(table):
-        better, other = pair.better, pair.other
-        metric = table.metric(better.ref.column)
-        higher, lower = (better, other) if metric.better == "higher" else (other, better)
-        order = printed_order(number(higher), number(lower))
-        places = max(number(better).decimals, number(other).decimals, 0)
-        gap = pair.printed_gap
-        numbers = {
-            "gap": gap,
-            "gap_low": float(pair.gap.low),
-            "gap_high": float(pair.gap.high),
-            "own_rows": pair.siblings,
+@dataclass(frozen=True)
+class ItemNoise:
+    """A gap beside the binomial noise of its test items.
+
+    n_items: test items of both rows; scale: of the metric, 100 for percent. source: where their number is from, as the
+    end of a sentence. largest: the gap at the edge of what rounding leaves, as a proportion; widest: the break-even
+    discordance there.
+    """
+
+    noise: GapNoise
+    n_items: int
+    scale: int
+    source: str
+    largest: float
+    widest: float
+
+
+@dataclass(frozen=True)
+class JudgedGap:
+    """A judged pair with what its print allows: the printed order, the noise of items (None where that cannot be
+    computed), and the common seed sd at which a Welch test breaks even (None without several runs on both sides)."""
+
+    pair: Pair
+    order: Order
+    strength: Strength
+    items: ItemNoise | None
+    seed_sd: float | None
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """What was computed, by name."""
+        gap = self.pair.gap
+        found = {
+            "gap": self.pair.printed_gap,
+            "gap_low": float(gap.low),
+            "gap_high": float(gap.high),
+            "own_rows": self.pair.siblings,
         }
-        parts = [
-            f"{better.ref.method} {better.value} against {other.ref.method} {other.value}: {gap:+.{places}f} "
-            f"({float(pair.gap.low):.{places}f} to {float(pair.gap.high):.{places}f} within rounding), "
-            f"printed order {order}"
-        ]
-        if pair.siblings > 1:
-            parts.append(
-                f"the better of {pair.siblings} own rows was taken after seeing the test score, which favours it"
-            )
-        strength: Strength = "certain"
-        if metric.item_mean and better.n_items and better.n_items == other.n_items:
-            scale, n = metric.scale, better.n_items
-            noise = gap_noise(float(number(better).value) / scale, float(number(other).value) / scale, n)
-            largest = min(1.0, max(abs(float(pair.gap.low)), abs(float(pair.gap.high))) / scale)
-            widest = break_even_discordance(largest, n)
-            strength = _size_strength(table, better.ref.dataset)
-            numbers |= {
+        if self.items is not None:
+            noise = self.items.noise
+            found |= {
                 "gap_percent": 100 * noise.gap,
-                "n_items": n,
+                "n_items": self.items.n_items,
                 "items": noise.items,
-                "se": noise.se * scale,
+                "se": noise.se * self.items.scale,
                 "gap_in_se": noise.gap_in_se,
                 "gap_in_unpaired_se": noise.gap_in_unpaired_se,
                 "discordance_percent": 100 * noise.discordance,
-                "discordance_percent_high": 100 * widest,
+                "discordance_percent_high": 100 * self.items.widest,
             }
-            parts.append(
-                f"{noise.items:.1f} of {n} items{_size_source(table, better.ref.dataset)}; one binomial standard error "
-                f"is {noise.se * scale:.2f}, so gap/SE is {noise.gap_in_se:.2f}, and "
-                f"{noise.gap_in_unpaired_se:.2f} against an unpaired difference"
-            )
-            if noise.pairing == "never":
-                reach = (
-                    "nor at the largest gap within rounding"
-                    if widest < largest
-                    else f"{100 * widest:.3g} % at the largest gap within rounding"
-                )
-                parts.append(
-                    f"break-even discordance {100 * noise.discordance:.3g} % lies below the gap itself: at the printed "
-                    f"gap no pairing of single runs reaches 5 % ({reach})"
-                )
-            else:
-                parts.append(
-                    f"two single runs that disagree on more than {100 * noise.discordance:.3g} % of the items cannot "
-                    "reach 5 %"
-                )
-        elif better.n_items and other.n_items and better.n_items != other.n_items:
-            parts.append(f"test sizes differ ({better.n_items} and {other.n_items}), so the rows do not compare")
-        if better.n_seeds and other.n_seeds and min(better.n_seeds, other.n_seeds) > 1:
-            numbers["break_even_seed_sd"] = break_even_seed_sd(gap, better.n_seeds, other.n_seeds)
-            parts.append(
-                f"a common seed sd above {numbers['break_even_seed_sd']:.{places + 1}f} puts it out of reach of a "
-                f"{better.n_seeds} v {other.n_seeds} Welch test"
-            )
-        findings.append(
-            Finding(
-                id=f"gap/{better.ref.dataset}/{better.ref.column}",
-                kind="gap",
-                outcome="measured",
-                strength=strength,
-                cells=(better.ref, other.ref),
-                printed=f"{better.value} against {other.value}",
-                computed=order,
-                sentence="; ".join(parts) + ".",
-                numbers=numbers,
-            )
+        return found if self.seed_sd is None else found | {"break_even_seed_sd": self.seed_sd}
+
+
+def judged_gap(table: PublishedTable, pair: Pair) -> JudgedGap:
+    """A judged pair beside the noise of its test items, and the seed spread at which it would vanish."""
+    better, other = pair.better, pair.other
+    metric = table.metric(better.ref.column)
+    higher, lower = (better, other) if metric.better == "higher" else (other, better)
+    items: ItemNoise | None = None
+    strength: Strength = "certain"
+    if metric.item_mean and better.n_items and better.n_items == other.n_items:
+        scale, n = metric.scale, better.n_items
+        noise = gap_noise(float(number(better).value) / scale, float(number(other).value) / scale, n)
+        largest = min(1.0, max(abs(float(pair.gap.low)), abs(float(pair.gap.high))) / scale)
+        source = _size_source(table, better.ref.dataset)
+        items = ItemNoise(noise, n, scale, source, largest, break_even_discordance(largest, n))
+        strength = _size_strength(table, better.ref.dataset)
+    seed_sd = None
+    if better.n_seeds and other.n_seeds and min(better.n_seeds, other.n_seeds) > 1:
+        seed_sd = break_even_seed_sd(pair.printed_gap, better.n_seeds, other.n_seeds)
+    return JudgedGap(pair, printed_order(number(higher), number(lower)), strength, items, seed_sd)
+
+
+def check_gaps(table: PublishedTable) -> list[Finding]:
+    """Each judged gap beside the noise of its test items, and the seed spread at which it would vanish."""
+    return [
+        Finding(
+            id=f"gap/{found.pair.better.ref.dataset}/{found.pair.better.ref.column}",
+            kind="gap",
+            outcome="measured",
+            strength=found.strength,
+            cells=(found.pair.better.ref, found.pair.other.ref),
+            printed=f"{found.pair.better.value} against {found.pair.other.value}",
+            computed=found.order,
+            sentence=_gap_sentence(found),
+            numbers=found.numbers,
+            values=(str(found.pair.better.value), str(found.pair.other.value)),
+            decimals=max(number(found.pair.better).decimals, 0),
         )
-    return findings
+        for found in (judged_gap(table, pair) for pair in judged_pairs(table))
+    ]
+
+
+def _gap_sentence(found: JudgedGap) -> str:
+    pair = found.pair
+    better, other = pair.better, pair.other
+    places = max(number(better).decimals, number(other).decimals, 0)
+    parts = [
+        f"{better.ref.method} {better.value} against {other.ref.method} {other.value}: {pair.printed_gap:+.{places}f} "
+        f"({float(pair.gap.low):.{places}f} to {float(pair.gap.high):.{places}f} within rounding), "
+        f"printed order {found.order}"
+    ]
+    if pair.siblings > 1:
+        parts.append(f"the better of {pair.siblings} own rows was taken after seeing the test score, which favours it")
+    if found.items is not None:
+        parts += _item_noise_parts(found.items)
+    elif better.n_items and other.n_items and better.n_items != other.n_items:
+        parts.append(f"test sizes differ ({better.n_items} and {other.n_items}), so the rows do not compare")
+    if found.seed_sd is not None:
+        parts.append(
+            f"a common seed sd above {found.seed_sd:.{places + 1}f} puts it out of reach of a "
+            f"{better.n_seeds} v {other.n_seeds} Welch test"
+        )
+    return "; ".join(parts) + "."
+
+
+def _item_noise_parts(items: ItemNoise) -> list[str]:
+    noise = items.noise
+    parts = [
+        f"{noise.items:.1f} of {items.n_items} items{items.source}; one binomial standard error "
+        f"is {noise.se * items.scale:.2f}, so gap/SE is {noise.gap_in_se:.2f}, and "
+        f"{noise.gap_in_unpaired_se:.2f} against an unpaired difference"
+    ]
+    share = f"{100 * noise.discordance:.3g} %"
+    if noise.pairing != "never":
+        return [*parts, f"two single runs that disagree on more than {share} of the items cannot reach 5 %"]
+    reach = (
+        "nor at the largest gap within rounding"
+        if items.widest < items.largest
+        else f"{100 * items.widest:.3g} % at the largest gap within rounding"
+    )
+    below = f"break-even discordance {share} lies below the gap itself"
+    return [*parts, f"{below}: at the printed gap no pairing of single runs reaches 5 % ({reach})"]
 
 
 def check_wins_within_noise(table: PublishedTable) -> list[Finding]:
@@ -266,17 +322,18 @@ def check_spreads(table: PublishedTable) -> list[Finding]:
 
 def _standard_errors(
     table: PublishedTable, a: PrintedCell, b: PrintedCell, gap: Interval
-) -> list[tuple[str, SummaryTest]]:
-    """What the noise of a gap may be: from the printed ± (its own definition, else all readings), or as assumed."""
+) -> list[tuple[str, str, SummaryTest]]:
+    """What the noise of a gap may be, each with a short name and as words: from the printed ± (its own definition, else
+    all readings), or as assumed."""
     printed = spread_tests(a, b, gap, table.metadata.spread.meaning)
     if printed:
         kept = [found for found in printed if found.own] or list(printed)
-        return [(f"± read as {_MEANING[found.reading]}", found.test) for found in kept]
+        return [(found.reading, f"± read as {_MEANING[found.reading]}", found.test) for found in kept]
     assumed = table.metadata.assumed_seed_sd
     if assumed is None or a.n_seeds is None or b.n_seeds is None or min(a.n_seeds, b.n_seeds) < 2:
         return []
     return [
-        (f"assumed seed sd {sd:g}", welch(float(gap.middle), sd, a.n_seeds, 0.0, sd, b.n_seeds))
+        (f"{sd:g}", f"assumed seed sd {sd:g}", welch(float(gap.middle), sd, a.n_seeds, 0.0, sd, b.n_seeds))
         for sd in dict.fromkeys((assumed.low, assumed.high))
     ]
 
@@ -294,11 +351,11 @@ def check_exaggeration(table: PublishedTable) -> list[Finding]:
     findings = []
     for pair in judged_pairs(table):
         a, b, gap = pair.better, pair.other, pair.printed_gap
-        for label, test in _standard_errors(table, a, b, pair.gap) if gap > 0 else ():
+        for name, label, test in _standard_errors(table, a, b, pair.gap) if gap > 0 else ():
             found = exaggeration(gap / 2, test.standard_error, test.df)
             findings.append(
                 Finding(
-                    id=f"exaggeration/{a.ref.dataset}/{a.ref.column}/{label.rsplit(' ', 1)[-1]}",
+                    id=f"exaggeration/{a.ref.dataset}/{a.ref.column}/{name}",
                     kind="exaggeration",
                     outcome="measured",
                     strength="likely",
@@ -318,6 +375,8 @@ def check_exaggeration(table: PublishedTable) -> list[Finding]:
                         "factor": found.factor,
                         "wrong_sign": found.wrong_sign,
                     },
+                    values=(str(a.value), str(b.value)),
+                    decimals=max(number(a).decimals, 0),
                 )
             )
     return findings
@@ -463,6 +522,39 @@ def check_spread_counts(table: PublishedTable) -> list[Finding]:
     ]
 
 
+@dataclass(frozen=True)
+class CandidateSize:
+    """How the printed values of a question fit one test size.
+
+    missed: values that no whole number of right answers gives, each with its distance to the nearest that does.
+    cleared: how many of these rounding each run first explains; None where the question does not ask.
+    """
+
+    fit: Denominator
+    why: str
+    n_runs: int
+    missed: tuple[tuple[PrintedNumber, float], ...]
+    cleared: int | None
+
+
+def candidate_sizes(
+    question: DenominatorQuestion, printed: Sequence[PrintedNumber], n_runs: int, scale: int
+) -> list[CandidateSize]:
+    """The fit of each test size that a question names."""
+    found = []
+    fits = recovered_denominator(printed, [candidate.n for candidate in question.candidates], n_runs, scale=scale)
+    for candidate, fit in zip(question.candidates, fits, strict=True):
+        checked = [(value, grim(value, fit.n_items, n_runs, scale=scale)) for value in printed]
+        missed = tuple((value, result.distance) for value, result in checked if not result.consistent)
+        first, cleared = question.rounded_first_to, None
+        if first is not None:
+            cleared = sum(
+                reachable_if_rounded_first(value, fit.n_items, n_runs, first, scale=scale) for value, _ in missed
+            )
+        found.append(CandidateSize(fit, candidate.why, n_runs, missed, cleared))
+    return found
+
+
 def check_denominators(table: PublishedTable) -> list[Finding]:
     """Which test sizes do the digits speak for: one finding per candidate, one for the scan, one for what fails."""
     findings = []
@@ -477,77 +569,86 @@ def check_denominators(table: PublishedTable) -> list[Finding]:
         runs, scale = cells[0].n_seeds or 1, table.metric(cells[0].ref.column).scale
         printed = [number(cell) for cell in cells]
         refs = tuple(cell.ref for cell in cells)
-        rows = recovered_denominator(printed, [c.n for c in question.candidates], runs, scale=scale)
-        for candidate, row in zip(question.candidates, rows, strict=True):
-            why = f" ({candidate.why})" if candidate.why else ""
-            missed = [value for value in printed if not grim(value, row.n_items, runs, scale=scale).consistent]
-            sentence = (
-                f"n = {row.n_items}{why}: {row.reached} of {row.cells} values reachable, {row.expected:.1f} expected "
-                f"by chance, log-likelihood {row.log_likelihood:+.1f}"
-            )
-            if row.share > 0.9:
-                sentence += "; the check has almost no power at this size"
-            elif row.chance < 0.01:
-                sentence += f"; at least that many has probability {row.chance:.2g} for a size named beforehand"
-                if missed:
-                    misses = ", ".join(
-                        f"{value} ({grim(value, row.n_items, runs, scale=scale).distance:.3f} off)" for value in missed
-                    )
-                    sentence += f"; misses {misses}"
-                first = question.rounded_first_to
-                if missed and first is not None:
-                    cleared = sum(
-                        reachable_if_rounded_first(value, row.n_items, runs, first, scale=scale) for value in missed
-                    )
-                    sentence += f", of which rounding each run to {first} decimal first explains {cleared}"
-            findings.append(
-                Finding(
-                    id=f"denominator/{place}/{row.n_items}",
-                    kind="denominator",
-                    outcome="silent" if row.share == 1 else "measured",
-                    strength="likely" if row.chance < 0.01 else "weak",
-                    cells=refs,
-                    printed=f"{row.cells} values, mean of {runs}",
-                    computed=f"{row.reached} of {row.cells} reachable",
-                    sentence=sentence + ".",
-                    item=question.item,
-                    numbers={
-                        "n_items": row.n_items,
-                        "reached": row.reached,
-                        "cells": row.cells,
-                        "expected": row.expected,
-                        "chance": row.chance,
-                        "log_likelihood": row.log_likelihood,
-                        "share": row.share,
-                    },
-                )
-            )
-        if question.scan is None:
-            continue
-        first_n, last_n = question.scan
-        scanned = recovered_denominator(printed, range(first_n, last_n + 1), runs, scale=scale)
-        full = sum(row.reached == row.cells for row in scanned)
-        top = sorted(scanned, key=lambda row: (-row.log_likelihood, row.n_items))[:5]
-        listed = ", ".join(f"{row.n_items} ({row.log_likelihood:+.1f})" for row in top)
-        findings.append(
-            Finding(
-                id=f"denominator_scan/{place}",
-                kind="denominator_scan",
-                outcome="measured",
-                strength="weak",
-                cells=refs,
-                printed=f"{len(printed)} values, mean of {runs}",
-                computed=f"{full} of {len(scanned)} sizes reach all",
-                sentence=(
-                    f"Of all sizes from {first_n} to {last_n}, {100 * full / len(scanned):.0f} % reach every value; "
-                    f"highest log-likelihoods: {listed}. The digits support a size named beforehand; "
-                    "they do not single one out of a scan."
-                ),
-                item=question.item,
-                numbers={"sizes": len(scanned), "full": full, "best_n": top[0].n_items},
-            )
-        )
+        for found in candidate_sizes(question, printed, runs, scale):
+            findings.append(_candidate_finding(place, question, refs, found))
+        if question.scan is not None:
+            first, last = question.scan
+            scanned = recovered_denominator(printed, range(first, last + 1), runs, scale=scale)
+            findings.append(_scan_finding(place, question, refs, runs, scanned))
     return findings
+
+
+def _candidate_finding(
+    place: int, question: DenominatorQuestion, refs: tuple[CellRef, ...], found: CandidateSize
+) -> Finding:
+    fit = found.fit
+    return Finding(
+        id=f"denominator/{place}/{fit.n_items}",
+        kind="denominator",
+        outcome="silent" if fit.share == 1 else "measured",
+        strength="likely" if fit.chance < 0.01 else "weak",
+        cells=refs,
+        printed=f"{fit.cells} values, mean of {found.n_runs}",
+        computed=f"{fit.reached} of {fit.cells} reachable",
+        sentence=_candidate_sentence(question, found),
+        item=question.item,
+        numbers={
+            "n_items": fit.n_items,
+            "reached": fit.reached,
+            "cells": fit.cells,
+            "expected": fit.expected,
+            "chance": fit.chance,
+            "log_likelihood": fit.log_likelihood,
+            "share": fit.share,
+        },
+    )
+
+
+def _candidate_sentence(question: DenominatorQuestion, found: CandidateSize) -> str:
+    fit = found.fit
+    why = f" ({found.why})" if found.why else ""
+    sentence = (
+        f"n = {fit.n_items}{why}: {fit.reached} of {fit.cells} values reachable, {fit.expected:.1f} expected "
+        f"by chance, log-likelihood {fit.log_likelihood:+.1f}"
+    )
+    if fit.share > 0.9:
+        return sentence + "; the check has almost no power at this size."
+    if fit.chance < 0.01:
+        sentence += f"; at least that many has probability {fit.chance:.2g} for a size named beforehand"
+        if found.missed:
+            sentence += "; misses " + ", ".join(f"{value} ({distance:.3f} off)" for value, distance in found.missed)
+            if found.cleared is not None:
+                first = question.rounded_first_to
+                sentence += f", of which rounding each run to {first} decimal first explains {found.cleared}"
+    return sentence + "."
+
+
+def _scan_finding(
+    place: int,
+    question: DenominatorQuestion,
+    refs: tuple[CellRef, ...],
+    n_runs: int,
+    scanned: Sequence[Denominator],
+) -> Finding:
+    full = sum(fit.reached == fit.cells for fit in scanned)
+    top = sorted(scanned, key=lambda fit: (-fit.log_likelihood, fit.n_items))[:5]
+    listed = ", ".join(f"{fit.n_items} ({fit.log_likelihood:+.1f})" for fit in top)
+    return Finding(
+        id=f"denominator_scan/{place}",
+        kind="denominator_scan",
+        outcome="measured",
+        strength="weak",
+        cells=refs,
+        printed=f"{len(refs)} values, mean of {n_runs}",
+        computed=f"{full} of {len(scanned)} sizes reach all",
+        sentence=(
+            f"Of all sizes from {scanned[0].n_items} to {scanned[-1].n_items}, {100 * full / len(scanned):.0f} % reach "
+            f"every value; highest log-likelihoods: {listed}. The digits support a size named beforehand; "
+            "they do not single one out of a scan."
+        ),
+        item=question.item,
+        numbers={"sizes": len(scanned), "full": full, "best_n": top[0].n_items},
+    )
 
 
 def check_emphasis(table: PublishedTable) -> list[Finding]:

@@ -7,30 +7,29 @@ test set and for new seeds and items; with diverged runs removed and, if there a
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tcmax.audit.components import Component
-from tcmax.audit.influence import influence_of
+from tcmax.audit.influence import ClaimInfluence, influence_of
 from tcmax.audit.judging import Judged, RememberingBoard, populations_of, readings_of, tree_of, word_of
 from tcmax.audit.schema import Claim, Claims, datasets_of, load_claims
-from tcmax.audit.verdicts import Decision, Difference, FamilySizes, Leaf, Node, holm, needed_in_words
+from tcmax.audit.verdicts import Difference, FamilySizes, Leaf, Need, Node, holm, needed
+from tcmax.audit.wording import influence as influence_in_words
+from tcmax.audit.wording import line
 from tcmax.errors import TcmaxError
-from tcmax.evidence.rows import blank, measured, range_of, shown, sign_flip_of, write_evidence
+from tcmax.evidence.rows import blank, measured, range_of, sign_flip_of, write_evidence
 from tcmax.evidence.scoreboard import Scoreboard
+from tcmax.evidence.scores import Treatment
 from tcmax.experiment.grid import Experiment
-from tcmax.experiment.looks import in_words, seeds_asked
+from tcmax.experiment.looks import seeds_asked
 from tcmax.metrics import METRICS
 from tcmax.records import kinds, parquet
 from tcmax.records.files import read_json
 from tcmax.stats.crossed import Population, clipped
 
 TAU = "Kendall's tau"
-IN_WORDS: dict[str, str] = {
-    "seeds": "new seeds on this test set",
-    "items": "new items for these trained models",
-    "both": "new seeds and new items",
-}
 
 
 def audit_claims(
@@ -56,13 +55,15 @@ def audit_claims(
     columns = {name: [verdict[name] for verdict in verdicts] for name in kinds.VERDICTS.columns}
     parquet.write(folder / "verdicts.parquet", kinds.VERDICTS, columns, head)
     testable = sum(verdict["verdict"] != "not testable" for verdict in verdicts)
-    lines = [verdict["line"] for verdict in verdicts]
+    by_id = {row["id"]: row for row in evidence}
+    lines = [line(verdict, by_id.get(verdict["deciding"])) for verdict in verdicts]
     lines.append(
         f"{testable} of {len(verdicts)} claims are testable here; false 'supported' to expect if none were true: "
         f"at most {expected:.3g}."
     )
     if influence:
-        lines += ["", *(f"{v['claim']}: {v['verdict']}, {v['influence']}" for v in verdicts if v["influence"])]
+        told = ((verdict, influence_in_words(verdict)) for verdict in verdicts)
+        lines += ["", *(f"{verdict['claim']}: {verdict['verdict']}, {words}" for verdict, words in told if words)]
     if changed:
         lines.append(f"{claims_path} changed after training: some runs were trained while it said something else.")
     return lines, any(verdict["verdict"] == fail_on for verdict in verdicts)
@@ -113,14 +114,17 @@ def judge(claims: Claims, experiment: Experiment, results: Path) -> tuple[list[d
         rows = [row for treatment in judged for row in _rows(claim, treatment, selection)]
         evidence += rows
         influence = influence_of(claim, experiment, on, word_of(judged, claim.population))
-        found = {"influence": influence.in_words if influence else None, "evidence": [row["id"] for row in rows]}
-        verdicts.append(_verdict(claim, judged) | found)
+        verdicts.append(_verdict(claim, judged, influence) | {"evidence": [row["id"] for row in rows]})
     return evidence, verdicts
+
+
+def evidence_id(claim: Claim, component: Component, population: Population, treatment: Treatment = "removed") -> str:
+    """The id of a component's row of EVIDENCE."""
+    return f"{claim.id}|{component.key}|{population}{'' if treatment == 'removed' else f'|{treatment}'}"
 
 
 def _rows(claim: Claim, judged: Judged, selection: str) -> Iterator[dict[str, Any]]:
     """EVIDENCE of one treatment of a claim: every component for every population."""
-    suffix = "" if judged.treatment == "removed" else "|at chance"
     for population in populations_of(claim):
         leaves = [tree_of(claim, {"": [component]}, population) for component in judged.components]
         adjusted = _adjusted(claim, leaves)
@@ -136,15 +140,22 @@ def _rows(claim: Claim, judged: Judged, selection: str) -> Iterator[dict[str, An
                 p, what = adjusted
                 family = {"p_adjusted": p[position], "correction": "holm", "family": what}
             yield blank(
-                id=f"{claim.id}|{component.key}|{population}{suffix}",
+                id=evidence_id(claim, component, population, judged.treatment),
                 kind="comparison" if component.b is not None else "estimate",
+                role="component",
                 dataset=component.dataset,
+                n_datasets=component.n_datasets,
                 selection=selection,
                 metric=claim.metric,
                 readout=component.readout,
                 a=component.a,
                 b=component.b,
                 b_readout=component.b_readout,
+                a_variants=component.a_variants,
+                b_variants=component.b_variants,
+                b_metric=component.b_metric,
+                direction=component.direction,
+                treatment=judged.treatment,
                 estimator=component.estimator,
                 population=population,
                 pairing=component.compared.pairing if component.compared else "none",
@@ -221,147 +232,101 @@ def _unit(claim: Claim) -> str:
     return TAU if claim.relation == "association" else METRICS[str(claim.metric)].unit
 
 
-def _verdict(claim: Claim, judged: Sequence[Judged]) -> dict[str, Any]:
-    """The VERDICTS row of a testable claim, without its influence and evidence."""
+def _verdict(claim: Claim, judged: Sequence[Judged], influence: ClaimInfluence | None) -> dict[str, Any]:
+    """The VERDICTS row of a testable claim, without its evidence."""
     words = {population: word_of(judged, population) for population in populations_of(claim)}
     first = judged[0]
     decision = first.decisions[claim.population]
-    component = next(component for component in first.components if component.name == decision.leaf.name)
-    verdict = words[claim.population]
-    unit = _unit(claim)
+    component = next(component for component in first.components if component.key == decision.leaf.name)
+    verdict, estimand = words[claim.population], component.estimand
+    of_treatments = [treatment.decisions[claim.population].verdict for treatment in judged]
     number: dict[str, float | None] = {"estimate": None, "low": None, "high": None}
-    if component.estimand is not None:
-        number["estimate"] = component.estimand.estimate
-        if component.estimand.refusal(claim.population) is None:
-            found = component.estimand.interval(claim.population, claim.alpha)
-            if claim.metric is not None and isinstance(component.estimand, Difference):
+    if estimand is not None:
+        number["estimate"] = estimand.estimate
+        if estimand.refusal(claim.population) is None:
+            found = estimand.interval(claim.population, claim.alpha)
+            if claim.metric is not None and isinstance(estimand, Difference):
                 found = clipped(found, *range_of(claim.metric, difference=True))
             number |= {"low": found.low, "high": found.high}
-    needed = _needed(claim, first, component) if verdict == "undetermined" else None
-    if len({treatment.decisions[claim.population].verdict for treatment in judged}) > 1:
-        needed = "finished runs in place of the diverged ones"
-    reason = _reason(claim, judged, words, decision, component)
-    row = {
-        "claim": claim.id,
-        "text": " ".join(claim.text.split()),
-        "source": claim.cited,
-        "origin": claim.origin,
+    spending = estimand.spending if estimand is not None else None
+    several = len(first.components) > 1
+    refused_by_holm = decision.verdict == "undetermined" and several and decision.leaf.against <= claim.alpha / 2
+    return {
+        **_sentence(claim),
         "quantifier": claim.quantifier,
         "relation": claim.relation,
         "population": claim.population,
         "verdict": verdict,
         "verdict_seeds": words["seeds"],
-        "reason": reason,
+        "verdict_both": words["both"],
+        "verdict_removed": of_treatments[0],
+        "verdict_at_chance": of_treatments[1] if len(judged) > 1 else None,
+        "refusal": decision.leaf.refusal,
+        "alone_contradicted": refused_by_holm,
+        "deciding": evidence_id(claim, component, claim.population),
+        "n_components": len(first.components),
         **number,
         "margin": claim.margin,
-        "unit": unit,
-        "alpha": claim.alpha,
+        "unit": _unit(claim),
         "n_seeds": component.n_seeds,
         "n_items": component.n_items,
         "n_groups": component.n_groups,
-        "needed": needed,
-        "blocking": component.name,
+        "remarks": [asdict(remark) for remark in component.remarks],
+        "looks": list(spending.looks) if spending is not None else [],
+        "needed": [asdict(need) for need in _needed(claim, first, component)] if verdict == "undetermined" else [],
+        **(influence.columns if influence is not None else {"flips": []}),
     }
-    return {**row, "line": _line(claim, row, words)}
 
 
-def _needed(claim: Claim, judged: Judged, component: Component) -> str | None:
+def _sentence(claim: Claim) -> dict[str, Any]:
+    """The columns of VERDICTS that a claim brings along, whatever is found."""
+    return dict.fromkeys(kinds.VERDICTS.columns) | {
+        "claim": claim.id,
+        "text": " ".join(claim.text.split()),
+        "document": claim.source.document,
+        "section": claim.source.section,
+        "paraphrased": claim.source.wording == "paraphrased",
+        "proxy_for": claim.proxy_for,
+        "printed_table": claim.printed_table,
+        "origin": claim.origin,
+        "alpha": claim.alpha,
+    }
+
+
+def _needed(claim: Claim, judged: Judged, component: Component) -> tuple[Need, ...]:
     if component.estimand is None or component.estimand.refusal(claim.population) is not None:
-        return None
+        return ()
     n, datasets = len(judged.components), len({each.dataset for each in judged.components})
     families = {"some dataset": FamilySizes(datasets, n // datasets), "some pair": FamilySizes(n, 1)}.get(
         claim.quantifier, FamilySizes(1, n)
     )
-    equal = claim.relation == "equal"
-    return needed_in_words(
+    return needed(
         component.estimand,
         claim.margin,
         claim.population,
         claim.alpha,
         gain=claim.smallest_gain,
-        equal=equal,
+        equal=claim.relation == "equal",
         families=families,
-        show=lambda value: shown(value, _unit(claim)).lstrip("+"),
     )
-
-
-def _reason(
-    claim: Claim, judged: Sequence[Judged], words: Mapping[Population, str], decision: Decision, component: Component
-) -> str:
-    """Why the verdict is what it is, in sentences."""
-    n = len(judged[0].components)
-    several = n > 1
-    sentences = {
-        "supported": f"all {n} components hold, the weakest is {component.name}"
-        if several
-        else "the interval lies beyond the margin",
-        "contradicted": f"{component.name} speaks against it" if several else "the interval excludes the claim",
-        "undetermined": f"{component.name} blocks" if several else "the interval holds both answers",
-        "not testable": f"{component.name}: {decision.leaf.refusal}",
-    }
-    if claim.quantifier in ("some dataset", "some pair") and several:
-        sentences["supported"] = f"{component.name} holds, after Holm's correction"
-        sentences["contradicted"] = f"no component holds, the nearest is {component.name}"
-        sentences["undetermined"] = f"no component holds after Holm's correction, the nearest is {component.name}"
-    found = [sentences[decision.verdict]]
-    if decision.verdict == "undetermined" and several and decision.leaf.against <= claim.alpha / 2:
-        found.append(f"by itself it would be contradicted, after Holm's correction over {n} components it is not")
-    if len(judged) > 1:
-        removed, at_chance = (treatment.decisions[claim.population].verdict for treatment in judged)
-        found.append(f"diverged runs: {removed} with them removed, {at_chance} with them at chance")
-    if claim.population != "both":
-        found.append(f"for {IN_WORDS['both']}: {words['both']}")
-    if words["seeds"] != words["both"]:
-        found.append(f"for {IN_WORDS['seeds']}: {words['seeds']}; the difference is what the test items leave open")
-    if component.estimand is not None and component.estimand.spending is not None:
-        found.append(f"corrected for looks at {in_words(component.estimand.spending.looks)} seeds")
-    compared = component.compared
-    about_seeds = compared is not None and compared.pairing == "paired" and claim.population != "items"
-    if compared is not None and about_seeds and 2.0 ** (1 - len(compared.a)) > claim.alpha:
-        found.append(f"rests on normality of {len(compared.a)} seed effects")
-    telling = ("on test", "on validation", "groups", " datasets ")
-    found += [note for note in component.notes if any(words in note for words in telling)]
-    return "; ".join(found)
-
-
-def _line(claim: Claim, row: Mapping[str, Any], words: Mapping[Population, str]) -> str:
-    """Claim, verdict, deciding number, sizes, population, what would decide it."""
-    unit = row["unit"]
-    pieces = [f"{claim.id}: {row['verdict']}"]
-    if row["estimate"] is not None:
-        deciding = f"{row['blocking']}: {shown(row['estimate'], unit, row['low'], row['high'])}"
-        if row["low"] is not None:
-            deciding += f", {'within' if claim.relation == 'equal' else 'margin'} {shown(claim.margin, unit)}"
-        pieces.append(deciding)
-    else:
-        pieces.append(row["reason"])
-    sizes = f"{row['n_seeds']} seeds / {row['n_items']} items"
-    pieces.append(f"{sizes} / {row['n_groups']} groups" if row["n_groups"] is not None else f"{sizes} / no groups")
-    other: Population = "seeds" if claim.population != "seeds" else "both"
-    pieces.append(f"{IN_WORDS[claim.population]} ({IN_WORDS[other]}: {words[other]})")
-    pieces.append(row["needed"] or ("decided" if row["verdict"] in ("supported", "contradicted") else "other data"))
-    return "; ".join(pieces)
 
 
 def _not_testable(claim: Claim) -> dict[str, Any]:
     """The VERDICTS row of a claim that says itself that it cannot be tested here."""
-    needed = f"would be tested by: {claim.data_needed}" if claim.data_needed else None
-    row: dict[str, Any] = dict.fromkeys(kinds.VERDICTS.columns)
-    row |= {
-        "claim": claim.id,
-        "text": " ".join(claim.text.split()),
-        "source": claim.cited,
-        "origin": claim.origin,
+    return {
+        **_sentence(claim),
         "quantifier": "none",
         "relation": "none",
         "population": "none",
         "verdict": "not testable",
-        "reason": claim.reason,
+        "refusal": claim.reason,
+        "alone_contradicted": False,
+        "n_components": 0,
         "unit": "",
-        "alpha": claim.alpha,
-        "needed": needed,
+        "remarks": [],
+        "looks": [],
+        "needed": [],
+        "data_needed": claim.data_needed,
+        "flips": [],
         "evidence": [],
-        "line": f"{claim.id}: not testable{' here' if needed else ''}; {claim.reason}"
-        + (f" {needed[0].upper()}{needed[1:]}" if needed else ""),
     }
-    return row

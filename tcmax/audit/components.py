@@ -14,10 +14,11 @@ from tcmax.audit.verdicts import AcrossDatasets, Difference, Estimand
 from tcmax.evidence.rows import BIASED
 from tcmax.evidence.scoreboard import Scoreboard
 from tcmax.evidence.scores import Arm, Compared, Pairing, Treatment, arm_name
+from tcmax.evidence.wording import Remark
 from tcmax.experiment.grid import Experiment
 from tcmax.seeding import generator
 from tcmax.stats.association import Resampled, resampled_tau
-from tcmax.stats.crossed import Crossed, average
+from tcmax.stats.crossed import FEW_GROUPS, Crossed, average
 from tcmax.stats.paired import wilcoxon_datasets
 from tcmax.stats.sequential import earliest
 
@@ -26,11 +27,13 @@ from tcmax.stats.sequential import earliest
 class Component:
     """One component of a claim: an estimand with its sizes, or the reason why there is none.
 
-    key: the middle of its evidence ids, "<dataset>|<a>-vs-<b>". a, b: what is subtracted from what.
+    place, contrast: the middle of its evidence ids, "<dataset>|<a>-vs-<b>". a, b: what is subtracted from what; where
+    these are several variants (an arm, an association), a_variants, b_variants. b_metric, direction: of an association.
+    remarks: what a reader of the verdict should know.
     """
 
-    name: str
-    key: str
+    place: str
+    contrast: str
     dataset: str | None
     a: str
     b: str | None
@@ -41,10 +44,21 @@ class Component:
     n_items: int = 0
     n_groups: int | None = None
     n_diverged: int = 0
-    notes: tuple[str, ...] = ()
+    n_datasets: int = 1
+    notes: tuple[str | Remark, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    a_variants: Arm | None = None
+    b_variants: Arm | None = None
+    b_metric: str | None = None
+    direction: str | None = None
     readout: str = "own"
     b_readout: str | None = None
     estimator: str = ""
+
+    @property
+    def key(self) -> str:
+        """What tells it from the other components of its claim."""
+        return f"{self.place}|{self.contrast}"
 
 
 def components_on(
@@ -69,19 +83,19 @@ def _comparison(claim: Claim, board: Scoreboard, contrast: tuple[Arm, Arm], trea
         sides.reverse()
     (a, a_readout), (b, b_readout) = sides
     a_name, b_name = arm_name(a), arm_name(b)
-    same = a_readout == b_readout
-    shown_a, shown_b = (a_name, b_name) if same else (f"{a_name} ({a_readout})", f"{b_name} ({b_readout})")
     component = Component(
-        name=f"{shown_a} minus {shown_b} on {board.dataset}",
-        key=f"{board.dataset}|{a_name}-vs-{b_name}",
+        place=board.dataset,
+        contrast=f"{a_name}-vs-{b_name}",
         dataset=board.dataset,
         a=a_name,
         b=b_name,
+        a_variants=a if len(a) > 1 else None,
+        b_variants=b if len(b) > 1 else None,
         estimand=None,
         n_items=board.n_items,
         n_diverged=len(board.diverged(a) | board.diverged(b)),
         readout=a_readout,
-        b_readout=None if same else b_readout,
+        b_readout=None if a_readout == b_readout else b_readout,
         estimator=board.estimator(metric),
         notes=board.notes,
     )
@@ -104,6 +118,7 @@ def _comparison(claim: Claim, board: Scoreboard, contrast: tuple[Arm, Arm], trea
         n_groups=c.n_groups if board.groups else None,
         n_diverged=compared.n_diverged,
         notes=(*compared.notes, *board.notes),
+        remarks=(*(note for note in compared.notes if isinstance(note, Remark)), *_few_groups(c)),
     )
 
 
@@ -116,11 +131,14 @@ def _association(claim: Claim, experiment: Experiment, board: Scoreboard, treatm
     named = [(metric, board.readout(metric, readout)) for metric, readout in quantities]
     label = f"tau({named[0][0]}, {named[1][0]})"
     component = Component(
-        name=f"{'-' if sign < 0 else ''}{label} over {len(variants)} variants on {board.dataset}",
-        key=f"{board.dataset}|{named[0][0]}-with-{named[1][0]}",
+        place=board.dataset,
+        contrast=f"{named[0][0]}-with-{named[1][0]}",
         dataset=board.dataset,
         a=", ".join(variants),
         b=None,
+        a_variants=variants,
+        b_metric=named[1][0],
+        direction=claim.direction,
         estimand=None,
         n_items=board.n_items,
         n_diverged=len(frozenset().union(*(board.diverged((variant,)) for variant in variants))),
@@ -151,13 +169,12 @@ def _association(claim: Claim, experiment: Experiment, board: Scoreboard, treatm
 def over_datasets(claim: Claim, components: Sequence[Component], boards: Sequence[Scoreboard]) -> Component:
     """The same comparison on several datasets as one: their average, or they as a sample of datasets."""
     general = claim.quantifier == "datasets in general"
-    where = f"{len(components)} datasets in general" if general else f"average of {len(components)} datasets"
     first = components[0]
     whole = replace(
         first,
-        name=f"{first.name.rsplit(' on ', 1)[0]}, {where}",
-        key=f"{'in general' if general else 'average'}|{first.key.split('|', 1)[1]}",
+        place="in general" if general else "average",
         dataset=None,
+        n_datasets=len(components),
         estimand=None,
         compared=None,
         n_seeds=min(component.n_seeds for component in components),
@@ -165,6 +182,9 @@ def over_datasets(claim: Claim, components: Sequence[Component], boards: Sequenc
         n_groups=None,
         n_diverged=max(component.n_diverged for component in components),
         notes=tuple(f"{component.dataset}: {note}" for component in components for note in component.notes),
+        remarks=tuple(
+            replace(remark, dataset=component.dataset) for component in components for remark in component.remarks
+        ),
     )
     missing = next((component for component in components if component.estimand is None), None)
     if missing is not None:
@@ -174,14 +194,16 @@ def over_datasets(claim: Claim, components: Sequence[Component], boards: Sequenc
         spending = earliest(estimand.spending for estimand in estimands)
         scale = max((each.crossed.scale for each in estimands if isinstance(each, Difference)), default=1.0)
         across = AcrossDatasets(tuple(estimand.estimate for estimand in estimands), spending, scale)
-        checks = [f"sign-flip floor over {len(components)} datasets {2.0 ** (1 - len(components)):g}"]
+        n = len(components)
+        checks = [Remark("floor", counts=(n,), value=2.0 ** (1 - n))]
         if claim.relation != "equal":
             ranks = wilcoxon_datasets(np.array(across.values) - claim.margin, scale=scale)
-            checks.insert(0, f"Wilcoxon's signed ranks over {len(components)} datasets p {ranks.p_value:.3g}")
+            checks.insert(0, Remark("ranks", counts=(n,), value=float(ranks.p_value)))
         if _same_items(boards):
-            checks.append("all datasets hold the same items: they are no sample of datasets")
+            checks.append(Remark("same items"))
         estimator = "mean over datasets, Student's t"
-        return replace(whole, estimand=across, estimator=estimator, notes=(*checks, *whole.notes))
+        notes, remarks = (*checks, *whole.notes), (*checks, *whole.remarks)
+        return replace(whole, estimand=across, estimator=estimator, notes=notes, remarks=remarks)
     if len(components) == 1:
         return replace(whole, estimand=estimands[0], compared=first.compared)
     estimator = f"average over datasets, {first.estimator}"
@@ -196,6 +218,13 @@ def over_datasets(claim: Claim, components: Sequence[Component], boards: Sequenc
     return replace(
         whole, estimand=Difference(crossed), estimator=estimator, n_groups=crossed.n_groups if grouped else None
     )
+
+
+def _few_groups(c: Crossed) -> tuple[Remark, ...]:
+    """What is said of a comparison whose items come in too few groups."""
+    if c.effective_groups >= FEW_GROUPS or c.whole_runs:
+        return ()
+    return (Remark("few groups", counts=(c.n_groups,), value=c.effective_groups),)
 
 
 def _same_items(boards: Sequence[Scoreboard]) -> bool:

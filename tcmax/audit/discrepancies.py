@@ -68,7 +68,7 @@ def effects(board: RememberingBoard, flips: Sequence[Flip]) -> Iterator[dict[str
             scores = {label: board.score((label,), metric, readout) for label in labels}
             name = f"each switch flipped alone, {metric} ({readout}) on {board.dataset}"
             pairs = [(flip.variant, flip.base) for flip in here]
-            yield from family(board, metric, readout, scores, pairs, name, "|switch")
+            yield from family(board, metric, readout, scores, pairs, name, "switch")
 
 
 def conclusions(experiment: Experiment, claims_path: Path | None) -> list[Claim]:

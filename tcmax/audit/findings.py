@@ -18,7 +18,8 @@ class Finding:
     """One result of one check.
 
     id: stable within a table; item: its number in a published list of inconsistencies, if the metadata gives one;
-    numbers: what was computed, by name, in the unit of the table unless the name says otherwise.
+    numbers: what was computed, by name, in the unit of the table unless the name says otherwise; values: the printed
+    numbers that are held against each other, in the order of the cells; decimals: with how many the first is printed.
     """
 
     id: str
@@ -31,6 +32,8 @@ class Finding:
     sentence: str
     item: str = ""
     numbers: Mapping[str, float] = field(default_factory=dict)
+    values: tuple[str, ...] = ()
+    decimals: int = 0
 
     def labelled(self, labels: tuple[Label, ...]) -> "Finding":
         """This finding with the item number of the first label that fits; an item it has already stays."""

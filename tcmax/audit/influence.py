@@ -6,8 +6,8 @@ interval is right.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +20,17 @@ from tcmax.evidence.scores import Arm, Score, Treatment
 from tcmax.experiment.grid import Experiment
 from tcmax.stats.crossed import MIN_UNITS
 
-MOST_SHOWN = 6  # flips that are named
-
 
 @dataclass(frozen=True)
 class Left:
-    """What was left out: a seed everywhere, a group of items of one dataset, or a dataset."""
+    """What was left out: a seed everywhere, a group of items of one dataset, or a dataset.
+
+    dataset: where a group stands, if the claim is about several datasets.
+    """
 
     kind: Literal["seed", "group", "dataset"]
     name: str
-
-    def __str__(self) -> str:
-        return self.name if self.kind == "group" else f"{self.kind} {self.name}"
+    dataset: str | None = None
 
 
 @dataclass(frozen=True)
@@ -42,18 +41,10 @@ class ClaimInfluence:
     flips: tuple[tuple[Left, Word], ...]
 
     @property
-    def in_words(self) -> str:
-        """What a reader should know, as the end of a sentence about the verdict."""
-        counted = [f"{n} {kind}s" for kind, n in self.tried.items() if n]
-        tried = " or ".join(filter(None, (", ".join(counted[:-1]), *counted[-1:])))
-        if not tried:
-            return "too few seeds, groups and datasets to leave one out"
-        if not self.flips:
-            return f"stays whichever of {tried} leaves"
-        shown = [f"when {left} leaves ({word})" for left, word in self.flips[:MOST_SHOWN]]
-        if len(self.flips) > MOST_SHOWN:
-            shown.append(f"and with {len(self.flips) - MOST_SHOWN} more")
-        return f"flips {', '.join(shown)}; left out in turn: {', '.join(counted)}"
+    def columns(self) -> dict[str, Any]:
+        """The columns of VERDICTS that hold it."""
+        tried = {f"left_out_{kind}s": n for kind, n in self.tried.items()}
+        return {**tried, "flips": [{**asdict(left), "verdict": word} for left, word in self.flips]}
 
 
 class BoardWithout(Scoreboard):
@@ -116,9 +107,9 @@ def _one_left_out(claim: Claim, on: Mapping[str, Scoreboard]) -> Iterator[tuple[
             for grouping, labels in board.groups.items():
                 names = np.unique(labels)
                 for name in names if len(names) > MIN_UNITS else ():
-                    where = f" on {dataset}" if len(on) > 1 else ""
+                    where = dataset if len(on) > 1 else None
                     without = BoardWithout(board, kept=labels != name)
-                    yield Left("group", f"{grouping} {name}{where}"), {**on, dataset: without}
+                    yield Left("group", f"{grouping} {name}", where), {**on, dataset: without}
     fewest = MIN_DATASETS if claim.quantifier == "datasets in general" else 1
     if len(on) > fewest:
         for dataset in on:

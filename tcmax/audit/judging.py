@@ -77,8 +77,8 @@ def tree_of(claim: Claim, by_dataset: Mapping[str, Sequence[Component]], populat
 
     def of(component: Component) -> Leaf:
         if component.estimand is None:
-            return Leaf(component.name, 1.0, 1.0, component.reason)
-        return leaf(component.name, component.estimand, claim.margin, population, equal=claim.relation == "equal")
+            return Leaf(component.key, 1.0, 1.0, component.reason)
+        return leaf(component.key, component.estimand, claim.margin, population, equal=claim.relation == "equal")
 
     if claim.quantifier == "some pair":
         return AnyOf(tuple(of(component) for components in by_dataset.values() for component in components))

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import ValidationError, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from tcmax.audit.checks import number
 from tcmax.audit.printed_tables import PrintedCell, PublishedTable, load_table
 from tcmax.audit.rounding import PrintedNumber, parse_printed
-from tcmax.audit.schema import Source
+from tcmax.audit.schema import Source, validated
 from tcmax.errors import TcmaxError
-from tcmax.experiment.yaml import Strict, explain, read_yaml
+from tcmax.experiment.yaml import Strict, read_yaml
 from tcmax.records.files import sha256
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -191,22 +191,8 @@ def load_paper_claims(path: Path) -> PaperClaims:
             f"{path}: claims about printed tables have two keys, `tables` (name to CSV file) and `claims` (a list)."
         )
     tables = {str(name): load_table(path.parent / str(file)) for name, file in raw["tables"].items()}
-    found: list[PaperClaim] = []
-    for position, entry in enumerate(raw["claims"]):
-        if not isinstance(entry, Mapping):
-            raise TcmaxError(f"{path}: claims.{position}: a claim is a mapping of keys to values.")
-        where = f"claims.{entry.get('id', position)}"
-        try:
-            claim = PaperClaim.model_validate(dict(entry))
-        except ValidationError as error:
-            raise explain(error, path, where) from None
-        if any(claim.id == other.id for other in found):
-            raise TcmaxError(f"{path}: {where}: this id occurs twice.")
-        problem = _problem(claim, tables)
-        if problem:
-            raise TcmaxError(f"{path}: {where}.{problem}")
-        found.append(claim)
-    return PaperClaims(path, sha256(path), tables, tuple(found))
+    claims = validated(raw["claims"], path, PaperClaim, lambda claim: _problem(claim, tables))
+    return PaperClaims(path, sha256(path), tables, claims)
 
 
 def places_of(claim: PaperClaim, table: PublishedTable) -> tuple[tuple[str, str], ...]:

@@ -182,7 +182,7 @@ def _gap_lines(findings: tuple[Finding, ...]) -> list[str]:
     for finding in findings:
         n = finding.numbers
         better, other = finding.cells
-        first, second = finding.printed.split(" against ")
+        first, second = finding.values
         own = f" (better of {n['own_rows']:.0f} own rows)" if n["own_rows"] > 1 else ""
         lines += wrapped(
             f"{better.dataset}, {better.column}: {better.method} {first}{own} against {other.method} {second}; "
@@ -190,7 +190,7 @@ def _gap_lines(findings: tuple[Finding, ...]) -> list[str]:
             "  ",
             "    ",
         )
-        places = len(first.partition(".")[2])
+        places = finding.decimals
         span = f"{n['gap']:+.{places}f} ({n['gap_low']:.{places}f} to {n['gap_high']:.{places}f})"
         row = f"  {span:>34}"
         if "se" in n:
@@ -234,7 +234,7 @@ def _worth_lines(audit: PublishedAudit) -> list[str]:
     for cells, of_cells in groupby(audit.of_kind("exaggeration"), key=lambda finding: finding.cells):
         findings = list(of_cells)
         gap = findings[0].numbers["gap"]
-        places = len(findings[0].printed.split(" against ")[0].partition(".")[2])
+        places = findings[0].decimals
         lines += wrapped(f"{cells[0]} against {cells[1].method}: printed {gap:+.{places}f}", "  ", "    ")
         for finding in findings:
             lines += wrapped(finding.sentence, "    ", "      ")

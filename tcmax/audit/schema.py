@@ -7,10 +7,10 @@ one of these open or names something that the experiment does not have.
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -82,6 +82,7 @@ class Claim(Strict):
     source: Source
     origin: Literal["published", "written before", "written after"]
     proxy_for: str | None = None
+    printed_table: str | None = None
 
     testable: bool = True
     reason: str | None = None
@@ -218,13 +219,6 @@ class Claim(Strict):
         if self.smallest_gain is not None and self.smallest_gain <= self.margin:
             raise ValueError("smallest_gain: a gain of interest lies above the margin")
 
-    @property
-    def cited(self) -> str:
-        """Document, section, and what the claim stands in for, in one line."""
-        paraphrased = " (paraphrased)" if self.source.wording == "paraphrased" else ""
-        proxy = f", proxy for {self.proxy_for}" if self.proxy_for else ""
-        return f"{self.source.document}, {self.source.section}{paraphrased}{proxy}"
-
 
 @dataclass(frozen=True)
 class Claims:
@@ -245,22 +239,43 @@ def load_claims(path: Path, experiment: Experiment) -> Claims:
     raw = read_yaml(path)
     if not isinstance(raw, dict) or set(raw) != {"claims"} or not isinstance(raw["claims"], list):
         raise TcmaxError(f"{path}: a claims file has one key, `claims`, with a list.")
-    found: list[Claim] = []
-    for position, entry in enumerate(raw["claims"]):
+    return Claims(path, sha256(path), validated(raw["claims"], path, Claim, lambda claim: _unknown(claim, experiment)))
+
+
+class Identified(Protocol):
+    """What has an id."""
+
+    @property
+    def id(self) -> str: ...
+
+
+C = TypeVar("C", bound=Identified)
+
+
+def validated(
+    entries: Sequence[object], path: Path, model: Callable[..., C], problem: Callable[[C], str | None]
+) -> tuple[C, ...]:
+    """The entries of a claims file as claims of one kind, in order.
+
+    problem: what is wrong with a claim that is complete in itself, as "key: sentence". Raises TcmaxError naming the
+    file, the claim and the key: an incomplete or contradictory claim, a repeated id, a problem.
+    """
+    found: list[C] = []
+    for position, entry in enumerate(entries):
         if not isinstance(entry, Mapping):
             raise TcmaxError(f"{path}: claims.{position}: a claim is a mapping of keys to values.")
         where = f"claims.{entry.get('id', position)}"
         try:
-            claim = Claim.model_validate(dict(entry))
+            claim = model(**{str(key): value for key, value in entry.items()})
         except ValidationError as error:
             raise explain(error, path, where) from None
         if any(claim.id == other.id for other in found):
             raise TcmaxError(f"{path}: {where}: this id occurs twice.")
-        problem = _unknown(claim, experiment)
-        if problem:
-            raise TcmaxError(f"{path}: {where}.{problem}")
+        wrong = problem(claim)
+        if wrong:
+            raise TcmaxError(f"{path}: {where}.{wrong}")
         found.append(claim)
-    return Claims(path, sha256(path), tuple(found))
+    return tuple(found)
 
 
 def datasets_of(claim: Claim, experiment: Experiment) -> tuple[str, ...]:

@@ -80,8 +80,8 @@ def same_number(quoted: PrintedNumber, cell: PrintedCell) -> bool:
 
 
 def _order(table: PublishedTable, sentence: OrderSentence) -> Finding:
-    failing: list[str] = []
-    ties: list[str] = []
+    failing: list[tuple[str, str]] = []  # dataset, and what stands against what
+    ties: list[tuple[str, str]] = []
     datasets = sentence.datasets or table.datasets
     cells: list[PrintedCell] = []
     for dataset in datasets:
@@ -101,7 +101,7 @@ def _order(table: PublishedTable, sentence: OrderSentence) -> Finding:
             own = verdicts.get("tie within rounding") or verdicts["fails"]
             best = min(group, key=lambda cell: abs(number(cell).value - number(rival).value))
             (ties if "tie within rounding" in verdicts else failing).append(
-                f"{dataset}: {rival.ref.method} {rival.value} against {best.value}"
+                (dataset, f"{rival.ref.method} {rival.value} against {best.value}")
             )
             cells += [own, rival]
     if failing:
@@ -111,8 +111,8 @@ def _order(table: PublishedTable, sentence: OrderSentence) -> Finding:
         outcome, result = "measured", "tie within rounding"
     else:
         outcome, result = "agrees", "holds"
-    held = len(datasets) - len({entry.partition(":")[0] for entry in (*failing, *ties)})
-    listed = "; ".join((*failing, *ties))
+    held = len(datasets) - len({dataset for dataset, _ in (*failing, *ties)})
+    listed = "; ".join(f"{dataset}: {what}" for dataset, what in (*failing, *ties))
     return _finding(
         sentence,
         outcome,

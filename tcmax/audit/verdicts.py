@@ -17,14 +17,14 @@ contradicted in 16 % of all studies. A disjunction mirrors this. With α = alpha
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from tcmax.stats.crossed import Crossed, Interval, Needed, Population, interval, one_sided_p, refusal, what_decides
+from tcmax.stats.crossed import Crossed, Interval, Population, interval, one_sided_p, refusal, what_decides
 from tcmax.stats.multiplicity import adjust
 from tcmax.stats.sequential import Spending
 from tcmax.stats.variance import rounding_of
@@ -230,7 +230,25 @@ class FamilySizes:
     against: int = 1
 
 
-def needed_in_words(
+@dataclass(frozen=True)
+class Need:
+    """What would decide a comparison that is open.
+
+    of        what there must be more of: seeds, items, datasets, or variants (for an association: no closed form)
+    n         how many there must be; None where no number is enough, or none is known
+    outcome   of a comparison: supported or contradicted. at: the difference that is supposed; None: the observed one
+    floor     half-width that any number of seeds leaves; gap: distance to the margin
+    """
+
+    of: Literal["seeds", "items", "datasets", "variants"]
+    n: int | None = None
+    outcome: Word | None = None
+    at: float | None = None
+    floor: float | None = None
+    gap: float | None = None
+
+
+def needed(
     estimand: Estimand,
     margin: float,
     population: Population,
@@ -238,30 +256,26 @@ def needed_in_words(
     gain: float | None = None,
     equal: bool = False,
     families: FamilySizes = FamilySizes(),
-    show: Callable[[float], str] = "{:.3g}".format,
-) -> str:
-    """What would decide a comparison that is open, in words; `gain` is the smallest difference of interest.
-
-    Within a family the first step of Holm's correction is planned for: alpha / number of comparisons. show: a number
-    of the estimand with its unit.
+) -> tuple[Need, ...]:
+    """What would decide a comparison that is open: at the observed difference, and at `gain`, the smallest one of
+    interest. Within a family the first step of Holm's correction is planned for: alpha / number of comparisons.
     """
-    if isinstance(estimand, Difference):
-        c = _without_items(estimand.crossed) if population == "seeds" else estimand.crossed
-        edge = math.copysign(margin, estimand.estimate) if equal else margin
-        values = [estimand.estimate] if gain is None else [estimand.estimate, gain]
-        found = []
-        for value in values:
-            holds = abs(value) < margin if equal else value > margin
-            corrected = alpha / (families.support if holds else families.against)
-            where = "at the observed difference" if value is values[0] else f"at a difference of {show(value)}"
-            outcome = "supported" if holds else "contradicted"
-            needed = what_decides(c, edge, corrected, population, value)
-            found.append(f"{_seeds(needed, outcome, show)} {where}")
-        return "; ".join(found)
     if isinstance(estimand, AcrossDatasets):
-        n = _datasets_needed(estimand, margin, alpha)
-        return "no number of datasets at this mean and spread" if n is None else f"{n} datasets at this mean and spread"
-    return "more variants, or more seeds and items; a rank correlation has no closed form"
+        return (Need("datasets", _datasets_needed(estimand, margin, alpha)),)
+    if not isinstance(estimand, Difference):
+        return (Need("variants"),)
+    c = _without_items(estimand.crossed) if population == "seeds" else estimand.crossed
+    edge = math.copysign(margin, estimand.estimate) if equal else margin
+    found = []
+    for at in (None,) if gain is None else (None, gain):
+        value = estimand.estimate if at is None else at
+        holds = abs(value) < margin if equal else value > margin
+        corrected = alpha / (families.support if holds else families.against)
+        plan = what_decides(c, edge, corrected, population, value)
+        of: Literal["seeds", "items"] = "items" if plan.population == "items" else "seeds"
+        outcome: Word = "supported" if holds else "contradicted"
+        found.append(Need(of, plan.n_seeds, outcome, at, plan.floor, plan.gap))
+    return tuple(found)
 
 
 def _without_items(c: Crossed) -> Crossed:
@@ -269,17 +283,6 @@ def _without_items(c: Crossed) -> Crossed:
     if c.parts:
         return replace(c, parts=tuple(_without_items(part) for part in c.parts))
     return replace(c, b=0.0, e=0.0, n_groups=2, group_df=1.0) if c.n_groups < 2 else c
-
-
-def _seeds(needed: Needed, outcome: str, show: Callable[[float], str]) -> str:
-    """How many seeds bring the outcome, or why none do."""
-    if needed.population == "items":
-        return f"more test items, for ±{show(needed.floor)} is more than the {show(needed.gap)} to the margin"
-    if needed.n_seeds is not None:
-        return f"{outcome} with {needed.n_seeds} seeds"
-    if needed.floor == 0:
-        return "no number of seeds"
-    return f"no number of seeds (the test items leave ±{show(needed.floor)}, the margin is {show(needed.gap)} away)"
 
 
 def _datasets_needed(estimand: AcrossDatasets, margin: float, alpha: float) -> int | None:

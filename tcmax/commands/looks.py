@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from tcmax.errors import TcmaxError
-from tcmax.evidence.rows import shown
 from tcmax.evidence.scoreboard import Scoreboard
+from tcmax.evidence.wording import shown
 from tcmax.experiment.grid import Experiment
 from tcmax.experiment.looks import LookPlan, Pairs, asked_path, in_words, manifests_of, plan_of, record, wanted
 from tcmax.metrics import METRICS

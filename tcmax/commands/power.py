@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tcmax.errors import TcmaxError
-from tcmax.evidence.rows import shown
 from tcmax.evidence.scoreboard import Scoreboard
+from tcmax.evidence.wording import shown
 from tcmax.experiment.grid import Experiment
 from tcmax.metrics import METRICS
 from tcmax.stats.crossed import refusal

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from tcmax.errors import TcmaxError
-from tcmax.evidence.rows import ALPHA, shown
+from tcmax.evidence.rows import ALPHA
 from tcmax.evidence.scoreboard import Scoreboard
+from tcmax.evidence.wording import shown
 from tcmax.experiment.grid import Experiment
 from tcmax.metrics import METRICS
 from tcmax.records.files import read_json

@@ -25,7 +25,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -36,12 +36,12 @@ from tcmax.evidence.rows import (
     blank,
     effect_of,
     measured,
-    shown,
     sign_flip_of,
     write_evidence,
 )
 from tcmax.evidence.scoreboard import Scoreboard
 from tcmax.evidence.scores import Compared, Score
+from tcmax.evidence.wording import shown
 from tcmax.experiment.grid import Experiment
 from tcmax.metrics import METRICS
 from tcmax.seeding import generator
@@ -52,6 +52,8 @@ from tcmax.stats.multiplicity import MIN_UNITS, Family, adjust, max_t
 
 # Joint prediction (or whole item) against the reference variant and the best rival.
 COMPARED = ("accuracy", "nll", "nll_calibrated", "js", "js_calibrated")
+Role = Literal["reference", "best rival", "pair", "switch"]
+"""The family that a comparison belongs to."""
 # All pairs: what tables with tie groups need.
 PAIRED_OFF = ("accuracy", "js", "js_calibrated")
 # By what tables rank: resampling thousands of items is worth its time here.
@@ -87,6 +89,7 @@ def estimates(board: Scoreboard) -> Iterator[dict[str, Any]]:
                 yield blank(
                     id=f"{board.dataset}|{metric}|{readout}|{variant}|{population}",
                     kind="estimate",
+                    role="estimate",
                     dataset=board.dataset,
                     selection=board.selection,
                     metric=metric,
@@ -115,14 +118,16 @@ def comparisons(board: Scoreboard) -> Iterator[dict[str, Any]]:
         where = f"{metric} ({readout}) on {board.dataset}"
         if reference in scores:
             chosen = [(variant, str(reference)) for variant in scores if variant != reference]
-            yield from family(board, metric, readout, scores, chosen, f"each variant with {reference}, {where}", "")
+            yield from family(
+                board, metric, readout, scores, chosen, f"each variant with {reference}, {where}", "reference"
+            )
         if joint:
             chosen = [(variant, rival) for variant in scores if (rival := _best_rival(board, variant, metric, scores))]
             name = f"each variant with its best rival, {where}"
-            yield from family(board, metric, readout, scores, chosen, name, "|best rival")
+            yield from family(board, metric, readout, scores, chosen, name, "best rival")
         if metric in PAIRED_OFF:
             chosen = list(itertools.combinations(scores, 2))
-            yield from family(board, metric, readout, scores, chosen, f"all pairs, {where}", "|pair")
+            yield from family(board, metric, readout, scores, chosen, f"all pairs, {where}", "pair")
 
 
 def self_comparisons(board: Scoreboard) -> dict[str, SelfComparison]:
@@ -154,7 +159,7 @@ def family(
     scores: Mapping[str, Score],
     pairs: Sequence[tuple[str, str]],
     name: str,
-    suffix: str,
+    role: Role,
 ) -> Iterator[dict[str, Any]]:
     """Rows of one family of comparisons, population by population."""
     rows: list[dict[str, Any]] = []
@@ -164,15 +169,15 @@ def family(
         stem = f"{board.dataset}|{metric}|{readout}|{a}-vs-{b}"
         if not isinstance(compared, str):
             differences[stem] = compared
-        rows += _rows_of_pair(board, metric, readout, (a, b), scores, compared, stem, suffix)
+        rows += _rows_of_pair(board, metric, readout, (a, b), scores, compared, stem, role)
     for population in POPULATIONS:
         chosen = [row for row in rows if row["population"] == population]
         tested = {row["id"]: row for row in chosen if row["p"] is not None}
         if tested:
             p = {identity: row["p"] for identity, row in tested.items()}
             holm = adjust(p, name)
-            q = adjust(p, name, "benjamini-hochberg").adjusted if suffix == "|pair" else [None] * len(p)
-            fixed_beforehand = suffix != "|best rival"
+            q = adjust(p, name, "benjamini-hochberg").adjusted if role == "pair" else [None] * len(p)
+            fixed_beforehand = role != "best rival"
             affordable = population == "seeds" or (metric, readout) == RANKED
             shared = max_t_of(board, differences, population, name) if fixed_beforehand and affordable else None
             by_units = shared.adjusted if shared is not None else [None] * len(p)
@@ -190,12 +195,14 @@ def _rows_of_pair(
     scores: Mapping[str, Score],
     compared: Compared | str,
     stem: str,
-    suffix: str,
+    role: Role,
 ) -> Iterator[dict[str, Any]]:
     """One row per population; compared: the difference, or why there is none."""
     a, b = pair
+    behind = "" if role == "reference" else f"|{role}"
     common: dict[str, Any] = {
         "kind": "comparison",
+        "role": role,
         "dataset": board.dataset,
         "selection": board.selection,
         "metric": metric,
@@ -205,7 +212,7 @@ def _rows_of_pair(
         "estimator": board.estimator(metric),
         "unit": METRICS[metric].unit,
     }
-    rival_note = "the rival was picked by its score on these items" if suffix == "|best rival" else None
+    rival_note = "the rival was picked by its score on these items" if role == "best rival" else None
     if isinstance(compared, str):
         nothing = {
             "pairing": "none",
@@ -216,7 +223,7 @@ def _rows_of_pair(
             "notes": [compared, rival_note, *board.notes],
         }
         for population in POPULATIONS:
-            yield blank(id=f"{stem}|{population}{suffix}", population=population, **common, **nothing)
+            yield blank(id=f"{stem}|{population}{behind}", population=population, **common, **nothing)
         return
     c = compared.crossed
     sign_flip = sign_flip_of(compared, stem)
@@ -226,7 +233,7 @@ def _rows_of_pair(
         by_seeds = population != "items"
         normality = by_seeds and sign_flip is not None and sign_flip.floor > ALPHA
         yield blank(
-            id=f"{stem}|{population}{suffix}",
+            id=f"{stem}|{population}{behind}",
             population=population,
             **common,
             pairing=compared.pairing,

@@ -1,4 +1,4 @@
-"""Rows of EVIDENCE: from estimates and differences to columns, and how a value is printed in a note."""
+"""Rows of EVIDENCE: from estimates and differences to columns."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,13 +22,16 @@ BIASED = {"ece": _BIASED, "ece_calibrated": _BIASED}
 
 
 def blank(**given: Any) -> dict[str, Any]:
-    """One row of EVIDENCE with the given columns; the others are missing. Notes are joined with "; "."""
-    row: dict[str, Any] = dict.fromkeys(kinds.EVIDENCE.columns)
+    """One row of EVIDENCE with the given columns; the others are missing. Notes are joined with "; ".
+
+    Where nothing else is said, it is about one dataset, with diverged runs removed.
+    """
+    row: dict[str, Any] = dict.fromkeys(kinds.EVIDENCE.columns) | {"treatment": "removed", "n_datasets": 1}
     unknown = set(given) - set(row)
     if unknown:
         raise ValueError(f"EVIDENCE has no column {sorted(unknown)}")
     row.update(given)
-    row["notes"] = "; ".join(dict.fromkeys(note for note in row["notes"] or () if note))
+    row["notes"] = "; ".join(dict.fromkeys(str(note) for note in row["notes"] or () if note))
     return row
 
 
@@ -95,16 +98,6 @@ def effect_of(compared: Compared, metric: str) -> tuple[str | None, float | None
         )
     net = (compared.a.mean() - compared.b.mean()) * compared.a.shape[1]
     return "net items won per run", float(net), notes
-
-
-def shown(value: float, unit: str, low: float | None = None, high: float | None = None) -> str:
-    """A signed difference with its interval and unit; proportions in percentage points ("pp")."""
-    digits = "+.2f" if unit == "proportion" else "+.4g"
-    scale = 100 if unit == "proportion" else 1
-    text = format(scale * value + 0.0, digits)
-    if low is not None and high is not None:
-        text += f" [{format(scale * low, digits)}, {format(scale * high, digits)}]"
-    return f"{text} {'pp' if unit == 'proportion' else unit}".rstrip()
 
 
 def range_of(metric: str, difference: bool) -> tuple[float, float]:

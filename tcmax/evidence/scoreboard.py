@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from tcmax.errors import TcmaxError
 from tcmax.evidence.pseudo_values import PSEUDO, balanced_accuracy, ece, ratio
-from tcmax.evidence.rows import ALPHA, shown
+from tcmax.evidence.rows import ALPHA
 from tcmax.evidence.scores import Arm, Compared, Floats, Pairing, Score, Treatment
+from tcmax.evidence.wording import Remark
 from tcmax.experiment.grid import Experiment
 from tcmax.experiment.looks import LookPlan, in_words, plan_of
 from tcmax.metrics import METRICS, WHOLE_ITEM
@@ -213,8 +214,7 @@ class Scoreboard:
             runs.append(members[best].runs[row])
             kept.append(seed)
             counts[arm[best]] += 1
-        chosen = ", ".join(f"{label} {count}" for label, count in counts.items())
-        notes = [f"chosen on validation within each seed: {chosen}"]
+        notes: list[str | Remark] = [Remark("chosen", tuple(counts), tuple(counts.values()))]
         notes += [note for member in members for note in member.notes]
         if treatment == "removed" and METRICS[metric].better is not None:
             notes += _optimism(metric, members, validation)
@@ -461,7 +461,7 @@ def _copies(what: str, seeds: Sequence[int], repeats: Repeats) -> list[str]:
     return [f"{what} that repeat an earlier one are left out: seeds {left_out}"]
 
 
-def _optimism(metric: str, members: Sequence[Score], validation: Sequence[dict[int, float]]) -> list[str]:
+def _optimism(metric: str, members: Sequence[Score], validation: Sequence[dict[int, float]]) -> list[Remark]:
     """What reporting the better variant on the test set would have added, over seeds that all of them finished."""
     common = sorted(frozenset.intersection(*(frozenset(member.seeds) for member in members)))
     if not common:
@@ -470,7 +470,7 @@ def _optimism(metric: str, members: Sequence[Score], validation: Sequence[dict[i
     scores = np.stack([m.values[[m.seeds.index(seed) for seed in common]] for m in members])
     found = head_optimism(sign * scores, [[of_member[seed] for seed in common] for of_member in validation])
     gain = sign * found.difference.estimate
-    return [f"choosing on test would add {shown(gain, METRICS[metric].unit)}"]
+    return [Remark("optimism", value=gain, unit=METRICS[metric].unit)]
 
 
 def _rows(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:

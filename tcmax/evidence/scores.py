@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tcmax.evidence.wording import PLAIN, Remark
 from tcmax.stats.crossed import Crossed
 
 Floats = NDArray[np.float64]
@@ -17,7 +18,7 @@ Pairing = Literal["paired", "independent seeds"]
 
 def arm_name(arm: Arm) -> str:
     """A variant's label, or "best of x, y" where validation chooses within each seed."""
-    return arm[0] if len(arm) == 1 else f"best of {', '.join(arm)}"
+    return PLAIN.arm(arm[0], arm if len(arm) > 1 else None)
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Score:
     ran: frozenset[int]
     diverged: tuple[int, ...]
     runs: tuple[Hashable, ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str | Remark, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,4 +48,4 @@ class Compared:
     a: Floats
     b: Floats
     n_diverged: int
-    notes: tuple[str, ...]
+    notes: tuple[str | Remark, ...]

@@ -20,13 +20,21 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 TEXT = pa.dictionary(pa.int32(), pa.string())  # few distinct values, many rows
 INT = pa.int64()
 REAL = pa.float64()
 FLAG = pa.bool_()
 STRING = pa.string()
 STRINGS = pa.list_(pa.string())
+INTS = pa.list_(pa.int64())
+# What a reader of a verdict should know about the choices behind it (tcmax.evidence.wording.Remark).
+REMARKS = pa.list_(
+    pa.struct({"kind": STRING, "dataset": STRING, "variants": STRINGS, "counts": INTS, "value": REAL, "unit": STRING})
+)
+# What would decide an open claim (tcmax.audit.verdicts.Need), and what turns a verdict by leaving.
+NEEDS = pa.list_(pa.struct({"of": STRING, "outcome": STRING, "at": REAL, "n": INT, "floor": REAL, "gap": REAL}))
+FLIPS = pa.list_(pa.struct({"kind": STRING, "name": STRING, "dataset": STRING, "verdict": STRING}))
 
 
 @dataclass(frozen=True)
@@ -115,13 +123,20 @@ EVIDENCE = Kind(
     columns={
         "id": STRING,
         "kind": TEXT,  # estimate | comparison
-        "dataset": TEXT,
+        "role": TEXT,  # estimate | reference | best rival | pair | switch | component (of a claim)
+        "dataset": TEXT,  # missing: several
+        "n_datasets": INT,
         "selection": TEXT,
         "metric": TEXT,
         "readout": TEXT,
         "a": TEXT,
         "b": TEXT,  # missing for an estimate
         "b_readout": TEXT,  # missing where both sides use the same read-out
+        "a_variants": STRINGS,  # of an arm or an association; missing for a single variant
+        "b_variants": STRINGS,
+        "b_metric": TEXT,  # the other metric of an association
+        "direction": TEXT,  # of an association, which is turned so that the claimed one is positive
+        "treatment": TEXT,  # of diverged runs: removed | at chance
         "estimator": TEXT,
         "population": TEXT,  # seeds | items | both
         "pairing": TEXT,  # paired | independent seeds | none
@@ -159,6 +174,10 @@ EVIDENCE = Kind(
             "dataset",
             "b",
             "b_readout",
+            "a_variants",
+            "b_variants",
+            "b_metric",
+            "direction",
             "estimate",
             "low",
             "high",
@@ -189,14 +208,24 @@ VERDICTS = Kind(
     columns={
         "claim": STRING,
         "text": STRING,
-        "source": STRING,
+        "document": STRING,
+        "section": STRING,
+        "paraphrased": FLAG,
+        "proxy_for": STRING,
+        "printed_table": STRING,
         "origin": TEXT,
         "quantifier": TEXT,
         "relation": TEXT,
         "population": TEXT,
         "verdict": TEXT,
         "verdict_seeds": TEXT,
-        "reason": STRING,
+        "verdict_both": TEXT,
+        "verdict_removed": TEXT,
+        "verdict_at_chance": TEXT,  # missing where no run diverged
+        "refusal": STRING,  # why it is not testable
+        "alone_contradicted": FLAG,  # open, but contradicted by its deciding component without Holm's correction
+        "deciding": STRING,  # id of the row of claim evidence
+        "n_components": INT,
         "estimate": REAL,
         "low": REAL,
         "high": REAL,
@@ -206,10 +235,14 @@ VERDICTS = Kind(
         "n_seeds": INT,
         "n_items": INT,
         "n_groups": INT,
-        "needed": STRING,
-        "line": STRING,
-        "blocking": STRING,
-        "influence": STRING,
+        "remarks": REMARKS,
+        "looks": INTS,
+        "needed": NEEDS,
+        "data_needed": STRING,
+        "left_out_seeds": INT,
+        "left_out_groups": INT,
+        "left_out_datasets": INT,
+        "flips": FLIPS,
         "evidence": STRINGS,
         "claims_sha256": STRING,
         "claims_changed_after_training": FLAG,
@@ -217,7 +250,14 @@ VERDICTS = Kind(
     families={},
     nullable=frozenset(
         {
+            "proxy_for",
+            "printed_table",
             "verdict_seeds",
+            "verdict_both",
+            "verdict_removed",
+            "verdict_at_chance",
+            "refusal",
+            "deciding",
             "estimate",
             "low",
             "high",
@@ -225,9 +265,10 @@ VERDICTS = Kind(
             "n_seeds",
             "n_items",
             "n_groups",
-            "needed",
-            "blocking",
-            "influence",
+            "data_needed",
+            "left_out_seeds",
+            "left_out_groups",
+            "left_out_datasets",
             "claims_changed_after_training",
         }
     ),

@@ -1,20 +1,18 @@
 """Claims as a reader meets them: one card per claim, and the sentence at the top of the page."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from tcmax.audit import wording
 from tcmax.audit.published import audit_table
-from tcmax.audit.schema import Claim, load_claims
+from tcmax.evidence.wording import Names
 from tcmax.experiment.grid import Experiment
-from tcmax.experiment.paths import claims_path
 from tcmax.metrics import METRICS
-from tcmax.records.files import sha256
 from tcmax.records.kinds import VERDICT_WORDS
 from tcmax.report.numbers import count, fixed, scale_of, show
 from tcmax.report.published import published_tables
@@ -82,10 +80,7 @@ class Card:
 
 def cards(records: ReportRecords) -> list[Card]:
     """The claims in the order of their file."""
-    if records.verdicts is None:
-        return []
-    declared = _declared(records)
-    return [_card(records, verdict, declared.get(verdict["claim"])) for _, verdict in records.verdicts.iterrows()]
+    return [_card(records, verdict) for verdict in records.judged]
 
 
 def headline(made: Sequence[Card]) -> str:
@@ -107,88 +102,70 @@ def tally(made: Sequence[Card]) -> dict[str, int]:
     return {word: words.count(word) for word in VERDICT_WORDS}
 
 
-def _declared(records: ReportRecords) -> dict[str, Claim]:
-    """Claims by id, when the file is still the one that was judged."""
-    path = claims_path(records.experiment)
-    if path is None or not path.is_file() or records.verdicts is None or records.verdicts.empty:
-        return {}
-    if sha256(path) != records.verdicts["claims_sha256"].iloc[0]:
-        return {}
-    return {claim.id: claim for claim in load_claims(path, records.experiment).claims}
+def names_of(experiment: Experiment) -> Names:
+    """Variants and datasets as the tables call them, with true minus signs."""
+    return Names(experiment.title, experiment.dataset_title, minus=" − ", sign="−")
 
 
-def _card(records: ReportRecords, verdict: pd.Series, declared: Claim | None) -> Card:
-    def text(name: str) -> str:
-        return "" if pd.isna(verdict[name]) else str(verdict[name])
-
+def _card(records: ReportRecords, verdict: dict[str, Any]) -> Card:
+    names = names_of(records.experiment)
+    deciding = records.components.get(verdict["deciding"])
     sizes = [count(verdict["n_seeds"], "seed"), count(verdict["n_items"], "test item")]
-    if pd.notna(verdict["n_groups"]):
+    if verdict["n_groups"] is not None:
         sizes.append(count(verdict["n_groups"], "group"))
-    tested = pd.notna(verdict["n_seeds"])
-    components = _components(records, verdict)
-    proxy_for = (declared.proxy_for or "") if declared else ""
+    rows = _components(records, verdict)
     return Card(
         id=verdict["claim"],
-        text=text("text"),
-        source=text("source").removesuffix(f", proxy for {proxy_for}"),
-        origin=text("origin"),
-        proxy_for=proxy_for,
+        text=verdict["text"],
+        source=wording.source(verdict),
+        origin=verdict["origin"],
+        proxy_for=verdict["proxy_for"] or "",
         verdict=verdict["verdict"],
-        verdict_seeds=text("verdict_seeds"),
-        deciding=deciding_number(verdict) if pd.notna(verdict["estimate"]) else "",
-        measured=_measured(records.deciding(verdict)),
-        component=titled(records.experiment, text("blocking")),
-        sizes=", ".join(sizes) if tested else "",
-        population=POPULATIONS.get(text("population"), ""),
-        quantifier="" if text("quantifier") == "none" else text("quantifier"),
-        relation="" if text("relation") == "none" else text("relation"),
-        reason=titled(records.experiment, text("reason")),
-        needed=titled(records.experiment, text("needed")).removeprefix("would be tested by: "),
-        influence=titled(records.experiment, text("influence")),
-        plot=_plot(records, verdict, components[components["decides"]]),
-        components=_plot(records, verdict, components) if len(components) > 1 else None,
-        printed=_printed(declared),
+        verdict_seeds=verdict["verdict_seeds"] or "",
+        deciding=deciding_number(verdict) if verdict["estimate"] is not None else "",
+        measured=_measured(deciding) if verdict["estimate"] is not None else "",
+        component="" if deciding is None else wording.component(verdict, deciding, names),
+        sizes=", ".join(sizes) if verdict["n_seeds"] is not None else "",
+        population=POPULATIONS.get(verdict["population"], ""),
+        quantifier="" if verdict["quantifier"] == "none" else verdict["quantifier"],
+        relation="" if verdict["relation"] == "none" else verdict["relation"],
+        reason=wording.reason(verdict, deciding, names),
+        needed=verdict["data_needed"] or wording.needed(verdict, names),
+        influence=wording.influence(verdict, names),
+        plot=_plot(records, verdict, [row for row in rows if row["id"] == verdict["deciding"]]),
+        components=_plot(records, verdict, rows) if len(rows) > 1 else None,
+        printed=_printed(verdict),
     )
 
 
-def _measured(row: pd.Series | None) -> str:
+def _measured(row: Mapping[str, Any] | None) -> str:
     """ "Accuracy of right alone", as a comparison measures it; an association names its own metrics."""
-    if row is None or pd.isna(row["b"]):
+    if row is None or row["b"] is None:
         return ""
     title, readout = METRICS[row["metric"]].title, row["readout"]
-    if readout == "all" or pd.notna(row["b_readout"]):
+    if readout == "all" or row["b_readout"] is not None:
         return title
     return f"{title} of the joint prediction" if readout in ("own", "joint") else f"{title} of {readout} alone"
 
 
-def titled(experiment: Experiment, text: str) -> str:
-    """Text of the records with variants and datasets called as in the tables, and minus signs as there."""
-    names = {label: experiment.title(label) for label in experiment.settings.variants}
-    names |= {dataset: experiment.dataset_title(dataset) for dataset in experiment.settings.datasets}
-    pattern = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    text = re.sub(rf"(?<![\w.-])(?:{pattern})(?![\w-])", lambda match: names[match[0]], text)
-    return re.sub(r"(?<![\w.-])-(?=\d|tau)", "−", text.replace(" minus ", " − "))
+def _components(records: ReportRecords, verdict: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Evidence rows of a claim's components for its population, those that have an interval."""
+    rows = [records.components[identity] for identity in verdict["evidence"] if identity in records.components]
+    return [
+        row
+        for row in rows
+        if (row["population"], row["treatment"]) == (verdict["population"], "removed") and row["low"] is not None
+    ]
 
 
-def _components(records: ReportRecords, verdict: pd.Series) -> pd.DataFrame:
-    """Evidence rows of a claim's components for its population; decides: the one that the verdict prints."""
-    if records.claim_evidence is None:
-        return pd.DataFrame({"decides": []}, dtype=bool)
-    e = records.claim_evidence
-    rows = e[e["id"].isin(set(verdict["evidence"])) & (e["population"] == verdict["population"])]
-    rows = rows[~rows["id"].str.endswith("|at chance")].dropna(subset=["estimate", "low", "high"])
-    same = np.isclose(rows["estimate"], verdict["estimate"]) & np.isclose(rows["low"], verdict["low"])
-    return rows.assign(decides=same)
-
-
-def _plot(records: ReportRecords, verdict: pd.Series, rows: pd.DataFrame) -> Plot | None:
+def _plot(records: ReportRecords, verdict: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Plot | None:
     """The intervals of some components, on an axis that holds them, 0 and the margin."""
-    if rows.empty:
+    if not rows:
         return None
     factor = scale_of(verdict["unit"]).factor
     margin = factor * float(verdict["margin"])
     margins = (-margin, margin) if verdict["relation"] == "equal" else (margin,)
-    values = [*(factor * rows["low"]), *(factor * rows["high"]), *margins, 0.0]
+    values = [*(factor * row[end] for row in rows for end in ("low", "high")), *margins, 0.0]
     low, high = min(values), max(values)
     room = 0.04 * (high - low) or 1.0
     low, high = low - room, high + room
@@ -196,14 +173,16 @@ def _plot(records: ReportRecords, verdict: pd.Series, rows: pd.DataFrame) -> Plo
     def place(value: float) -> float:
         return round(100 * (value - low) / (high - low), 2)
 
+    names = names_of(records.experiment)
     marks = []
-    for _, row in rows.iterrows():
+    for row in rows:
         shown = show(row["estimate"], row["low"], row["high"], verdict["unit"], difference=True)
-        where = records.experiment.dataset_title(row["dataset"]) if row["dataset"] is not None else "all datasets"
-        pair = row["a"] if row["b"] is None else f"{row['a']} minus {row['b']}"
-        name = f"{where}: {titled(records.experiment, pair)}" if row["b"] is not None else where
+        where = "all datasets" if row["dataset"] is None else names.dataset(row["dataset"])
+        sides = (names.arm(row[side], row[f"{side}_variants"]) for side in ("a", "b") if row["b"] is not None)
+        name = ": ".join(filter(None, (where, names.minus.join(sides))))
         left, middle, right = (place(factor * float(row[key])) for key in ("low", "estimate", "high"))
-        marks.append(Mark(name, f"{shown.value} {shown.interval}", left, middle, right, bool(row["decides"])))
+        decides = row["id"] == verdict["deciding"]
+        marks.append(Mark(name, f"{shown.value} {shown.interval}", left, middle, right, decides))
     step = _step(high - low)
     first = int(np.ceil(low / step))
     places = max(0, -int(np.floor(np.log10(step))))
@@ -219,17 +198,14 @@ def _step(span: float) -> float:
     return float(next(k * power for k in (1, 2, 5, 10) if k * power >= raw))
 
 
-def _printed(declared: Claim | None) -> Printed | None:
-    """The audit of the printed table that a published claim stands for, by document and table number."""
-    if declared is None or declared.origin != "published":
+def _printed(verdict: Mapping[str, Any]) -> Printed | None:
+    """The audit of the printed table that a published claim stands for."""
+    if verdict["origin"] != "published" or verdict["printed_table"] is None:
         return None
-    named = re.findall(r"Tables? (\d+)", f"{declared.proxy_for or ''} {declared.source.section}")
-    if not named:
-        return None
+    named = verdict["document"], verdict["printed_table"]
     for table in published_tables():
-        metadata = table.metadata
-        if metadata.document == declared.source.document and metadata.table == f"Table {named[0]}":
-            return _of_table(table.path, f"{metadata.document}, {metadata.table}", declared.relation == "largest of")
+        if (table.metadata.document, table.metadata.table) == named:
+            return _of_table(table.path, ", ".join(named), verdict["relation"] == "largest of")
     return None
 
 

@@ -1,11 +1,14 @@
 """How often each verdict survives other defensible choices, as a table."""
 
+from collections.abc import Hashable, Mapping
+from typing import Any
+
 import pandas as pd
 
 from tcmax.audit.multiverse import CHOICES, Multiverse, Universe
 from tcmax.report.numbers import joined
 from tcmax.report.report_records import ReportRecords
-from tcmax.report.tables import Block, Column, Row, Table, TableCell
+from tcmax.report.tables import Block, Column, Row, Table, TableCell, macros_of
 
 
 def multiverses(records: ReportRecords) -> list[Multiverse]:
@@ -59,4 +62,11 @@ def choices(records: ReportRecords) -> Table:
         "verdict depends on."
     )
     block = Block("Claim", (), columns, tuple(rows), stub_width=0.36)
-    return Table("choices", "Verdicts under other choices", caption, (block,) if rows else (), pd.DataFrame(data))
+    frame = pd.DataFrame(data)
+    macros = macros_of(frame, _macros)
+    return Table("choices", "Verdicts under other choices", caption, (block,) if rows else (), frame, macros=macros)
+
+
+def _macros(record: Mapping[Hashable, Any]) -> dict[str, str]:
+    stem = f"choices/{record['claim']}"
+    return {stem: f"{record['agreeing_in_all']}", f"{stem}/of": f"{record['combinations_in_all']}"}

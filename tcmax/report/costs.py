@@ -5,7 +5,7 @@ measured (time, memory) differs from run to run, so it stands on the page alone.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -21,7 +21,7 @@ from tcmax.records.files import read_json
 from tcmax.report.numbers import count, joined, places_for
 from tcmax.report.report_records import DatasetRecords, ReportRecords
 from tcmax.report.signature import signed
-from tcmax.report.tables import Block, Column, Row, Table, TableCell
+from tcmax.report.tables import Block, Column, Row, Table, TableCell, macros_of
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,13 @@ def costs(records: ReportRecords) -> Table:
         "often an encoder sees the train items (data). Means over epochs and runs; where modalities differ, the least "
         "and the most. Logits: mean norm of a modality's logits of test items, which sets the scale of entropies."
     )
-    return Table("costs", "Fair comparison", caption, tuple(blocks), pd.DataFrame(data), tuple(notes))
+    frame = pd.DataFrame(data)
+    return Table("costs", "Fair comparison", caption, tuple(blocks), frame, tuple(notes), macros_of(frame, _macros))
+
+
+def _macros(record: Mapping[Hashable, Any]) -> dict[str, str]:
+    stem = "/".join(str(record[key]) for key in ("quantity", "dataset", "variant", "of") if record[key])
+    return {f"costs/{stem}": f"{record['value']:.6g}"}
 
 
 def _signature(records: ReportRecords, dataset: DatasetRecords, variant: str, name: str, of: str) -> str:

@@ -7,7 +7,7 @@ from tcmax.records import parquet
 from tcmax.report.numbers import show
 from tcmax.report.report_records import DatasetRecords, ReportRecords
 from tcmax.report.signature import signature
-from tcmax.report.tables import POPULATIONS, Block, Column, Row, Table, TableCell
+from tcmax.report.tables import POPULATIONS, Block, Column, Row, Table, TableCell, estimate_macros, macros_of
 
 TITLES = {"joint": "raw", "joint_entropy_gated": "entropy-gated", "joint_energy_weighted": "energy-weighted"}
 
@@ -50,7 +50,9 @@ def readouts(records: ReportRecords) -> Table:
         "variant with its own read-out and not with the raw one. Mean [95 % interval] for "
         f"{POPULATIONS['both']}."
     )
-    return Table("readouts", "Joint read-outs", caption, tuple(blocks), pd.DataFrame(data))
+    frame = pd.DataFrame(data)
+    macros = macros_of(frame, estimate_macros)
+    return Table("readouts", "Joint read-outs", caption, tuple(blocks), frame, macros=macros)
 
 
 def _own(dataset: DatasetRecords) -> dict[str, str]:

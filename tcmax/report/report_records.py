@@ -3,7 +3,7 @@
 Missing records are no error: the page says which file is missing and which command makes it. Damaged ones are.
 """
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +18,7 @@ from tcmax.experiment.looks import plan_of, seeds_asked
 from tcmax.records import kinds, parquet
 from tcmax.records.files import read_json
 from tcmax.report.numbers import count
-from tcmax.stats.multiplicity import adjust
-from tcmax.stats.ranking import letter_display
+from tcmax.stats.ranking import tie_groups
 
 JOINT = ("own", "all")  # the variant's own joint prediction; metrics of the whole item
 
@@ -105,12 +104,17 @@ class ReportRecords:
             "evidence.parquet", kinds.EVIDENCE, "intervals and comparisons", f"tcmax compare {name}"
         )
         self.verdicts: pd.DataFrame | None = None
-        self.claim_evidence: pd.DataFrame | None = None
         self.multiverse: pd.DataFrame | None = None
+        self.judged: list[dict[str, Any]] = []  # rows of VERDICTS
+        self.components: dict[str, dict[str, Any]] = {}  # id -> row of claim evidence
         if experiment.settings.claims is not None:
             command = f"tcmax audit claims {name}"
             self.verdicts = self._read("verdicts.parquet", kinds.VERDICTS, "verdicts", command)
-            self.claim_evidence = self._read("claim_evidence.parquet", kinds.EVIDENCE, "claim evidence", command)
+            if self.verdicts is not None:
+                self.judged = parquet.read(self.folder / "verdicts.parquet", kinds.VERDICTS).to_pylist()
+            path = self._find("claim_evidence.parquet", "claim evidence", command)
+            if path is not None:
+                self.components = {row["id"]: row for row in parquet.read(path, kinds.EVIDENCE).to_pylist()}
             again = f"tcmax audit multiverse {name}"
             self.multiverse = self._read("multiverse.parquet", kinds.MULTIVERSE, "verdicts under other choices", again)
         self.flip_evidence: pd.DataFrame | None = None
@@ -122,12 +126,17 @@ class ReportRecords:
             self.discrepancies = self._read("discrepancies.parquet", kinds.DISCREPANCIES, what, command)
         self.datasets = tuple(self._dataset(dataset) for dataset in experiment.settings.datasets)
 
-    def _read(self, name: str, kind: kinds.Kind, what: str, command: str) -> pd.DataFrame | None:
+    def _find(self, name: str, what: str, command: str) -> Path | None:
+        """The path of a record, or None, and then it is missed."""
         path = self.folder / name
-        if not path.is_file():
-            self.missing.append(Missing(what, path, command))
-            return None
-        return _frame(path, kind)
+        if path.is_file():
+            return path
+        self.missing.append(Missing(what, path, command))
+        return None
+
+    def _read(self, name: str, kind: kinds.Kind, what: str, command: str) -> pd.DataFrame | None:
+        path = self._find(name, what, command)
+        return None if path is None else _frame(path, kind)
 
     def _dataset(self, dataset: str) -> DatasetRecords:
         experiment = self.experiment
@@ -179,19 +188,10 @@ class ReportRecords:
                 found |= dict.fromkeys(self.experiment.title(v) for v in cut)
         return tuple(found)
 
-    def deciding(self, verdict: pd.Series) -> pd.Series | None:
-        """The evidence row that a verdict prints; None where nothing could be estimated."""
-        if self.claim_evidence is None or pd.isna(verdict["estimate"]):
-            return None
-        e = self.claim_evidence
-        rows = e[e["id"].isin(set(verdict["evidence"])) & (e["population"] == verdict["population"])]
-        rows = rows[~rows["id"].str.endswith("|at chance") & (rows["estimate"] == verdict["estimate"])]
-        return None if rows.empty else rows.iloc[0]
-
     def comparisons(self, dataset: str, metric: str, readout: str, role: str, population: str = "both") -> pd.DataFrame:
         """Evidence rows of a family of comparisons; role: "reference", "best rival" or "pair"."""
         return self._families.get(
-            (dataset, metric, readout, role, population), pd.DataFrame(columns=[*kinds.EVIDENCE.columns, "role"])
+            (dataset, metric, readout, role, population), pd.DataFrame(columns=[*kinds.EVIDENCE.columns])
         )
 
     @cached_property
@@ -214,39 +214,27 @@ class ReportRecords:
         estimates = {v: self.estimate(dataset, metric, readout, v) for v in variants}
         sign = -1.0 if better == "lower" else 1.0
         variants.sort(key=lambda v: -sign * (0.0 if (row := estimates[v]) is None else float(row["estimate"])))
-        differ = [[False] * len(variants) for _ in variants]
-        beaten_by: dict[str, dict[str, float]] = {v: {} for v in variants}
+        place = {variant: k for k, variant in enumerate(variants)}
+        beats = np.full((len(variants), len(variants)), np.nan)
+        differ = np.zeros(beats.shape, dtype=bool)
         columns = (pairs[name] for name in ("a", "b", "p_adjusted", "alpha", "p_greater", "p_less"))
         for a, b, p_adjusted, alpha, a_wins, b_wins in zip(*columns, strict=True):
-            i, j = variants.index(a), variants.index(b)
-            differ[i][j] = differ[j][i] = bool(p_adjusted <= alpha)
-            beaten_by[b][a], beaten_by[a][b] = (b_wins, a_wins) if better == "lower" else (a_wins, b_wins)
-        alpha = float(pairs["alpha"].iloc[0])
-        best = frozenset(v for v, p in beaten_by.items() if not adjust(p, f"rivals of {v}").rejected(alpha / 2))
-        letters = dict(zip(variants, letter_display(differ), strict=True))
+            i, j = place[a], place[b]
+            differ[i, j] = differ[j, i] = p_adjusted <= alpha
+            beats[i, j], beats[j, i] = (b_wins, a_wins) if better == "lower" else (a_wins, b_wins)
+        found = tie_groups(variants, beats, differ, float(pairs["alpha"].iloc[0]))
+        letters = dict(zip(variants, found.letters, strict=True))
         if better is None:
             return Ties(letters, frozenset(), {})
-        above = [
-            [differ[i][j] and beaten_by[w][v] < 0.5 for j, w in enumerate(variants)] for i, v in enumerate(variants)
-        ]
-        ranks = {v: (1 + sum(row[k] for row in above), len(variants) - sum(above[k])) for k, v in enumerate(variants)}
-        return Ties(letters, best, ranks)
+        ranks = zip(variants, zip(found.rank_low, found.rank_high, strict=True), strict=True)
+        return Ties(letters, frozenset(found.top), dict(ranks))
 
 
 def _frame(path: Path, kind: kinds.Kind) -> pd.DataFrame:
-    """A record as plain columns, None where text is missing; evidence rows also say which family they are in."""
+    """A record as plain columns, None where text is missing."""
     frame = parquet.read(path, kind).to_pandas()
     for name in frame.columns:
         if not pd.api.types.is_numeric_dtype(frame[name].dtype):
             column = frame[name].astype(object)
             frame[name] = column.where(column.notna(), None)
-    if kind is kinds.EVIDENCE:
-        frame["role"] = [_role(row) for row in zip(frame["kind"], frame["id"], strict=True)]
     return frame
-
-
-def _role(row: Iterable[str]) -> str:
-    kind, identity = row
-    if kind == "estimate":
-        return "estimate"
-    return next((role for role in ("best rival", "pair") if identity.endswith(f"|{role}")), "reference")

@@ -14,7 +14,7 @@ def signed(**facts: object) -> str:
     return " | ".join(f"{name}:{value}" for name, value in named.items() if value is not None)
 
 
-def signature(row: Mapping[Hashable, Any] | pd.Series) -> str:
+def signature(row: Mapping[str, Any] | Mapping[Hashable, Any] | pd.Series) -> str:
     """One row of EVIDENCE in one line, for a reader who finds the number alone.
 
     An estimate without interval says so, and a comparison names its correction with the family, or "none".

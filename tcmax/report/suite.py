@@ -1,6 +1,7 @@
 """Who is where, dataset by dataset and over the whole suite: sets of ranks, and the interquartile mean of runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from tcmax.report.numbers import count, show
 from tcmax.report.report_records import ReportRecords
 from tcmax.report.signature import signed
-from tcmax.report.tables import POPULATIONS, Block, Column, Row, Table, TableCell, held_fixed
+from tcmax.report.tables import POPULATIONS, Block, Column, Row, Table, TableCell, around, bound, held_fixed, macros_of
 from tcmax.seeding import generator
 from tcmax.stats.bayes import MIN_DATASETS, bayesian_signed_rank
 from tcmax.stats.effects import MIN_SEEDS
@@ -153,4 +154,14 @@ def standings(records: ReportRecords) -> Table:
         experiment.name,
     )
     title = "Ranks and interquartile means"
-    return Table("standings", title, caption, (block,) if rows else (), pd.DataFrame(data), notes if rows else ())
+    frame = pd.DataFrame(data)
+    blocks = (block,) if rows else ()
+    return Table("standings", title, caption, blocks, frame, notes if rows else (), macros_of(frame, _macros))
+
+
+def _macros(record: Mapping[Hashable, Any]) -> dict[str, str]:
+    stem = f"{record['quantity'].replace(' ', '-')}/{record['dataset']}/{record['variant']}"
+    if record["quantity"] == "rank":
+        return {f"{stem}/low": f"{record['low']:.0f}", f"{stem}/high": f"{record['high']:.0f}"}
+    shown = show(record["estimate"], bound(record["low"]), bound(record["high"]), "proportion", difference=True)
+    return {stem: shown.value, **around(stem, shown)}

@@ -5,17 +5,19 @@ A `Table` holds the same content twice: `blocks` as a reader meets it (text, tie
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from tcmax.audit import wording
 from tcmax.experiment.grid import Experiment
 from tcmax.metrics import METRICS
 from tcmax.report.latex import Latex, environment, escape
-from tcmax.report.numbers import count, joined, places_for, scale_of, show, show_p
+from tcmax.report.numbers import Shown, count, joined, places_for, scale_of, show, show_p
 from tcmax.report.published import Published, published_values
 from tcmax.report.report_records import DatasetRecords, ReportRecords, Ties
 from tcmax.report.signature import signature, signed
@@ -90,7 +92,11 @@ class Block:
 
 @dataclass(frozen=True)
 class Table:
-    """A table. name: file name. caption: what it shows, with n, source of uncertainty and correction."""
+    """A table.
+
+    name: file name. caption: what it shows, with n, source of uncertainty and correction. macros: its numbers by the
+    names under which an article can print them.
+    """
 
     name: str
     title: str
@@ -98,6 +104,7 @@ class Table:
     blocks: tuple[Block, ...]
     data: pd.DataFrame
     notes: tuple[str, ...] = ()
+    macros: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
@@ -247,7 +254,9 @@ def _estimate_table(
             parts.append((dataset, quantities, rows))
     if any(cell.published for _, _, rows in parts for row in rows.values() for cell in row.cells):
         caption += " In parentheses or grey: the value that the paper prints."
-    return Table(name, title, caption, tuple(_blocks(records.experiment, parts)), pd.DataFrame(data))
+    frame = pd.DataFrame(data)
+    blocks = tuple(_blocks(records.experiment, parts))
+    return Table(name, title, caption, blocks, frame, macros=macros_of(frame, estimate_macros))
 
 
 def _blocks(
@@ -305,7 +314,7 @@ def _estimate(
     row = records.estimate(dataset.id, quantity.metric, quantity.readout, variant)
     if row is None or pd.isna(row["estimate"]):
         return TableCell(note="no finished run"), None
-    low, high = _bound(row["low"]), _bound(row["high"])
+    low, high = bound(row["low"]), bound(row["high"])
     shown = show(row["estimate"], low, high, row["unit"], places=places)
     printed = published.get((dataset.id, variant, quantity.metric, quantity.readout))
     seeds_row = records.estimate(dataset.id, quantity.metric, quantity.readout, variant, "seeds")
@@ -397,7 +406,20 @@ def comparisons(records: ReportRecords) -> Table:
         f"can reach. Holm p: two-sided t test for {POPULATIONS['both']}, corrected within the family that the "
         f"heading names. {_design(records)} {held_fixed(records)}"
     )
-    return Table("comparisons", "Who beats whom", caption, tuple(blocks), pd.DataFrame(data))
+    frame = pd.DataFrame(data)
+    macros = macros_of(frame, _comparison_macros)
+    return Table("comparisons", "Who beats whom", caption, tuple(blocks), frame, macros=macros)
+
+
+def _comparison_macros(record: Mapping[Hashable, Any]) -> dict[str, str]:
+    shown = _shown_difference(record)
+    stem = f"difference/{record['dataset']}/{record['a']}-vs-{record['b']}/{record['population']}"
+    p = {f"{stem}/p-holm": show_p(record["p_adjusted"]), f"{stem}/p-sign-flip": show_p(record["sign_flip_p"])}
+    return {stem: shown.value, **p, **around(stem, shown)}
+
+
+def _shown_difference(record: Mapping[Hashable, Any]) -> Shown:
+    return show(record["estimate"], bound(record["low"]), bound(record["high"]), str(record["unit"]), difference=True)
 
 
 def _same(records: ReportRecords, dataset: str, role: str, row: pd.Series, population: str) -> pd.Series | None:
@@ -408,11 +430,11 @@ def _same(records: ReportRecords, dataset: str, role: str, row: pd.Series, popul
 
 
 def _comparison(experiment: Experiment, heading: str, both: pd.Series, seeds: pd.Series | None) -> Row:
-    shown = show(both["estimate"], _bound(both["low"]), _bound(both["high"]), both["unit"], difference=True)
+    shown = show(both["estimate"], bound(both["low"]), bound(both["high"]), both["unit"], difference=True)
     by_seeds = show(
         both["estimate"],
-        None if seeds is None else _bound(seeds["low"]),
-        None if seeds is None else _bound(seeds["high"]),
+        None if seeds is None else bound(seeds["low"]),
+        None if seeds is None else bound(seeds["high"]),
         both["unit"],
         difference=True,
     )
@@ -447,18 +469,17 @@ def _comparison_record(dataset: str, role: str, row: pd.Series) -> dict[str, obj
 
 def verdicts(records: ReportRecords) -> Table:
     """One row per claim: the verdict for new seeds and items, the one for new seeds, and the deciding number."""
-    assert records.verdicts is not None
-    rows, lines = [], []
-    for _, verdict in records.verdicts.iterrows():
-        deciding = records.deciding(verdict)
-        lines.append("" if deciding is None else signature(deciding))
+    rows, data = [], []
+    for verdict in records.judged:
+        record = _verdict_record(verdict, records.components.get(verdict["deciding"]))
         cells = (
             TableCell(verdict["text"]),
-            TableCell(verdict["verdict"], tone=verdict["verdict"], note=verdict["reason"], best=True),
+            TableCell(verdict["verdict"], tone=verdict["verdict"], note=str(record["reason"]), best=True),
             TableCell(verdict["verdict_seeds"] or "–", tone=verdict["verdict_seeds"] or ""),
-            TableCell(deciding_number(verdict), order=_order(verdict["estimate"]), note=lines[-1]),
+            TableCell(deciding_number(verdict), order=_order(verdict["estimate"]), note=str(record["signature"])),
         )
         rows.append(Row(verdict["claim"], cells))
+        data.append(record)
     block = Block(
         stub="Claim",
         groups=(),
@@ -471,24 +492,47 @@ def verdicts(records: ReportRecords) -> Table:
         rows=tuple(rows),
         stub_width=0.19,
     )
-    testable = int((records.verdicts["verdict"] != "not testable").sum())
-    levels = records.verdicts.loc[records.verdicts["verdict"] != "not testable", "alpha"]
-    expected = float(levels.sum()) / 2
+    alphas = [verdict["alpha"] for verdict in records.judged if verdict["verdict"] != "not testable"]
+    testable, expected = len(alphas), sum(alphas) / 2
     caption = (
         "Verdicts on the claims. Verdict: for the claim's population, by default new seeds and new test items; seeds "
         "only: for new seeds on this test set. Decisions are one-sided at half the alpha; intervals are two-sided. "
         f"{testable} of {len(rows)} claims are testable here; were none of them true, {expected:.3g} at most would "
         f"be supported by chance on average. {held_fixed(records)}"
     )
-    data = records.verdicts.drop(columns=["evidence"]).assign(signature=lines)
-    return Table("verdicts", "Claims and verdicts", caption, (block,), data)
+    frame = pd.DataFrame(data)
+    return Table("verdicts", "Claims and verdicts", caption, (block,), frame, macros=macros_of(frame, _verdict_macros))
 
 
-def deciding_number(verdict: pd.Series) -> str:
+def _verdict_macros(record: Mapping[Hashable, Any]) -> dict[str, str]:
+    shown, stem = _shown_difference(record), f"verdict/{record['claim']}"
+    return {stem: str(record["verdict"]), f"{stem}/number": shown.value, **around(stem, shown)}
+
+
+def _verdict_record(verdict: Mapping[str, Any], deciding: Mapping[str, Any] | None) -> dict[str, object]:
+    """A verdict for programs: its values, and its sentences with the labels of the experiment file."""
+    names = (
+        "claim text document section proxy_for origin quantifier relation population verdict verdict_seeds estimate "
+        "low high margin unit alpha n_seeds n_items n_groups deciding n_components claims_sha256 "
+        "claims_changed_after_training"
+    )
+    estimated = deciding is not None and verdict["estimate"] is not None
+    return {
+        **{name: verdict[name] for name in names.split()},
+        "component": "" if deciding is None else wording.component(verdict, deciding),
+        "reason": wording.reason(verdict, deciding),
+        "needed": verdict["data_needed"] or wording.needed(verdict),
+        "influence": wording.influence(verdict),
+        "line": wording.line(verdict, deciding),
+        "signature": signature(deciding) if estimated and deciding is not None else "",
+    }
+
+
+def deciding_number(verdict: Mapping[str, Any]) -> str:
     """ "d = +0.31 pp [−0.40, 1.02], margin 0" as a claim's card and table print it; a dash where there is none."""
     if pd.isna(verdict["estimate"]):
         return "–"
-    shown = show(verdict["estimate"], _bound(verdict["low"]), _bound(verdict["high"]), verdict["unit"], difference=True)
+    shown = show(verdict["estimate"], bound(verdict["low"]), bound(verdict["high"]), verdict["unit"], difference=True)
     unit = scale_of(verdict["unit"]).difference_unit
     text = " ".join(part for part in (shown.value, unit, shown.interval) if part)
     if pd.notna(verdict["margin"]) and verdict["margin"] != 0:
@@ -542,62 +586,43 @@ def selection(records: ReportRecords) -> Table:
         "choosing on validation (negative at times where each modality chooses its own epoch). The last rule is a "
         f"diagnostic and never feeds a claim. {_sizes(records)}"
     )
-    return Table("selection", "Choosing the epoch", caption, tuple(blocks), pd.DataFrame(data))
+    frame = pd.DataFrame(data)
+    macros = macros_of(frame, _selection_macros)
+    return Table("selection", "Choosing the epoch", caption, tuple(blocks), frame, macros=macros)
+
+
+def _selection_macros(record: Mapping[Hashable, Any]) -> dict[str, str]:
+    stem = f"selection/{record['dataset']}/{record['variant']}"
+    rules = {f"{stem}/{rule}": show(record[rule], None, None, "proportion").value for rule in SELECTIONS}
+    return {**rules, f"{stem}/optimism": show(record["optimism"], None, None, "proportion", difference=True).value}
 
 
 # --- shared -----------------------------------------------------------------------------------------------------------
 
 
 def numbers(made: Sequence[Table]) -> dict[str, str]:
-    """Every number of the tables by name, for macros: table/dataset/variant/column, with /pm, /low and /high."""
-    found: dict[str, str] = {}
-    for table in made:
-        for record in table.data.to_dict("records"):
-            if table.name.startswith("table") or table.name == "readouts":
-                shown = show(record["estimate"], _bound(record["low"]), _bound(record["high"]), str(record["unit"]))
-                stem = "/".join(str(record[key]) for key in ("metric", "dataset", "variant", "readout"))
-                found |= {
-                    stem: shown.value,
-                    f"{stem}/n-seeds": f"{record['n_seeds']}",
-                    f"{stem}/n-items": f"{record['n_items']:,}",
-                }
-            elif table.name == "comparisons":
-                shown = show(
-                    record["estimate"], _bound(record["low"]), _bound(record["high"]), str(record["unit"]), True
-                )
-                stem = f"difference/{record['dataset']}/{record['a']}-vs-{record['b']}/{record['population']}"
-                found |= {stem: shown.value, f"{stem}/p-holm": show_p(record["p_adjusted"])}
-                found |= {f"{stem}/p-sign-flip": show_p(record["sign_flip_p"])}
-            elif table.name == "standings":
-                stem = f"{record['quantity'].replace(' ', '-')}/{record['dataset']}/{record['variant']}"
-                if record["quantity"] == "rank":
-                    found |= {f"{stem}/low": f"{record['low']:.0f}", f"{stem}/high": f"{record['high']:.0f}"}
-                    continue
-                shown = show(record["estimate"], _bound(record["low"]), _bound(record["high"]), "proportion", True)
-                found[stem] = shown.value
-            elif table.name == "choices":
-                stem = f"choices/{record['claim']}"
-                found |= {stem: f"{record['agreeing_in_all']}", f"{stem}/of": f"{record['combinations_in_all']}"}
-                continue
-            elif table.name == "costs":
-                stem = "/".join(str(record[key]) for key in ("quantity", "dataset", "variant", "of") if record[key])
-                found[f"costs/{stem}"] = f"{record['value']:.6g}"
-                continue
-            elif table.name == "verdicts":
-                stem = f"verdict/{record['claim']}"
-                shown = show(
-                    record["estimate"], _bound(record["low"]), _bound(record["high"]), str(record["unit"]), True
-                )
-                found |= {stem: str(record["verdict"]), f"{stem}/number": shown.value}
-            else:
-                stem = f"selection/{record['dataset']}/{record['variant']}"
-                rules = {rule: show(record[rule], None, None, "proportion") for rule in SELECTIONS}
-                found |= {f"{stem}/{rule}": value.value for rule, value in rules.items()}
-                found[f"{stem}/optimism"] = show(record["optimism"], None, None, "proportion", True).value
-                continue
-            if shown.low:
-                found |= {f"{stem}/pm": shown.half_width, f"{stem}/low": shown.low, f"{stem}/high": shown.high}
-    return found
+    """Every number of the tables by name, for LaTeX macros."""
+    return {name: text for table in made for name, text in table.macros.items()}
+
+
+def macros_of(data: pd.DataFrame, of: Callable[[dict[Hashable, Any]], dict[str, str]]) -> dict[str, str]:
+    """The macros of a table: those that `of` makes of each record of its data."""
+    return {name: text for record in data.to_dict("records") for name, text in of(record).items()}
+
+
+def around(stem: str, shown: Shown) -> dict[str, str]:
+    """The macros of an interval: stem/pm (half-width), stem/low and stem/high; none where there is no interval."""
+    if not shown.low:
+        return {}
+    return {f"{stem}/pm": shown.half_width, f"{stem}/low": shown.low, f"{stem}/high": shown.high}
+
+
+def estimate_macros(record: Mapping[Hashable, Any]) -> dict[str, str]:
+    """metric/dataset/variant/read-out, with its sizes and interval."""
+    shown = show(record["estimate"], bound(record["low"]), bound(record["high"]), str(record["unit"]))
+    stem = "/".join(str(record[key]) for key in ("metric", "dataset", "variant", "readout"))
+    sizes = {f"{stem}/n-seeds": f"{record['n_seeds']}", f"{stem}/n-items": f"{record['n_items']:,}"}
+    return {stem: shown.value, **sizes, **around(stem, shown)}
 
 
 def held_fixed(records: ReportRecords) -> str:
@@ -646,9 +671,10 @@ def _ties_sentence(records: ReportRecords) -> str:
     )
 
 
-def _bound(value: float | None) -> float | None:
+def bound(value: float | None) -> float | None:
+    """A number of a data frame, None where it is missing."""
     return None if value is None or pd.isna(value) else float(value)
 
 
 def _order(value: float | None) -> float | None:
-    return _bound(value)
+    return bound(value)

@@ -21,10 +21,12 @@ from tcmax.stats.multiplicity import adjust
 __all__ = [
     "CriticalDifference",
     "Ranking",
+    "Ties",
     "critical_difference",
     "letter_display",
     "nemenyi_difference",
     "rank_variants",
+    "tie_groups",
 ]
 
 Floats = NDArray[np.float64]
@@ -51,6 +53,16 @@ class Ranking:
     population: Population
     alpha: float
     family: str
+
+
+@dataclass(frozen=True)
+class Ties:
+    """What pairwise tests leave open; all but `top` in the order of the variants, and named as in `Ranking`."""
+
+    top: tuple[str, ...]
+    letters: tuple[str, ...]
+    rank_low: tuple[int, ...]
+    rank_high: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -100,28 +112,48 @@ def rank_variants(
         c = compare(arrays[order[i]], arrays[order[j]], groups, second_groups)
         greater, less = (one_sided_p(c, 0.0, population, side) for side in ("greater", "less"))
         beats[i, j], beats[j, i] = (greater, less) if larger_is_better else (less, greater)
-    beaten = []
-    for j in range(size):
-        rivals = adjust({order[i]: beats[i, j] for i in range(size) if i != j}, f"rivals of {order[j]}")
-        beaten.append(bool(rivals.rejected(alpha / 2)))
     family = f"all {size * (size - 1) // 2} pairs of {size} variants"
     pairs = list(itertools.combinations(range(size), 2))
     both_sides = {f"{i},{j}": min(1.0, 2 * min(beats[i, j], beats[j, i])) for i, j in pairs}
     differ = np.zeros((size, size), dtype=bool)
     for (i, j), p in zip(pairs, adjust(both_sides, family).adjusted, strict=True):
         differ[i, j] = differ[j, i] = p <= alpha
-    better = differ & (beats < beats.T)  # better[i, j]: i beats j
+    ties = tie_groups(order, beats, differ, alpha)
     return Ranking(
         variants=tuple(order),
         estimates=tuple(float(arrays[name].mean()) for name in order),
-        top=tuple(name for name, out in zip(order, beaten, strict=True) if not out),
-        letters=letter_display(differ),
-        rank_low=tuple((1 + better.sum(axis=0)).tolist()),
-        rank_high=tuple((size - better.sum(axis=1)).tolist()),
+        top=ties.top,
+        letters=ties.letters,
+        rank_low=ties.rank_low,
+        rank_high=ties.rank_high,
         p_values=tuple(tuple(row) for row in beats.tolist()),
         population=population,
         alpha=alpha,
         family=family,
+    )
+
+
+def tie_groups(variants: Sequence[str], beats: ArrayLike, differ: ArrayLike, alpha: float = 0.05) -> Ties:
+    """What pairwise tests say of an order of variants.
+
+    variants   V names; letters are given in this order
+    beats      (V, V) one-sided p of "row beats column"; NaN where a pair was not tested, which leaves both in `top`
+    differ     (V, V) bool, symmetric: which pairs are told apart, after correction over all pairs
+
+    A variant leaves `top` when some rival beats it, one-sided at alpha/2 after Holm over its rivals.
+    """
+    p, apart = np.asarray(beats, dtype=np.float64), np.asarray(differ, dtype=bool)
+    top = []
+    for j, name in enumerate(variants):
+        rivals = {v: p[i, j] for i, v in enumerate(variants) if i != j and not np.isnan(p[i, j])}
+        if not rivals or not adjust(rivals, f"rivals of {name}").rejected(alpha / 2):
+            top.append(name)
+    better = apart & (p < p.T)  # better[i, j]: i beats j
+    return Ties(
+        top=tuple(top),
+        letters=letter_display(apart),
+        rank_low=tuple((1 + better.sum(axis=0)).tolist()),
+        rank_high=tuple((len(variants) - better.sum(axis=1)).tolist()),
     )
 
 

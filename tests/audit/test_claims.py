@@ -9,6 +9,7 @@ import scipy.stats
 import yaml
 from scored import made_up, write_items
 
+from tcmax.audit import wording
 from tcmax.audit.claims import audit_claims
 from tcmax.errors import TcmaxError
 from tcmax.records import kinds, parquet
@@ -46,8 +47,15 @@ class Judge:
         here = self.folder / "made-up"
         rows = parquet.read(here / "claim_evidence.parquet", kinds.EVIDENCE).to_pylist()
         self.evidence = {row["id"]: row for row in rows}
-        self.verdicts = parquet.read(here / "verdicts.parquet", kinds.VERDICTS).to_pylist()
+        self.verdicts = [self.said(row) for row in parquet.read(here / "verdicts.parquet", kinds.VERDICTS).to_pylist()]
         return self.verdicts[0]
+
+    def said(self, row):
+        """A verdict with its sentences."""
+        deciding = self.evidence.get(row["deciding"])
+        words = {"component": wording.component(row, deciding)} if deciding else {}
+        words |= {"reason": wording.reason(row, deciding), "line": wording.line(row, deciding)}
+        return {**row, **words, "needed": wording.needed(row)}
 
 
 def judge_of(tmp_path, scores, datasets=("toy",), families=None, seeds=(0, 1, 2, 3, 4), **options):
@@ -108,7 +116,7 @@ def test_less_swaps_the_sides_so_that_the_claim_reads_above_the_margin(tmp_path)
     greater, less = judge({}), judge({"subject": "b", "rivals": "a", "relation": "less"})
     assert less["verdict"] == "supported"
     assert (less["estimate"], less["low"], less["high"]) == (greater["estimate"], greater["low"], greater["high"])
-    assert less["blocking"] == "a minus b on toy"
+    assert less["component"] == "a minus b on toy"
     margin = {"margin": -0.05, "margin_reason": "fixed beforehand"}
     assert judge({"relation": "less", **margin})["verdict"] == "contradicted"
 
@@ -169,12 +177,12 @@ def test_each_dataset_is_supported_only_if_all_are_and_names_what_blocks(tmp_pat
     scores = {"one": plain(rng, {"a": 0.8, "b": 0.7}), "two": plain(rng, {"a": 0.7, "b": 0.7})}
     judge = judge_of(tmp_path, scores, ("one", "two"))
     verdict = judge({})
-    assert (verdict["verdict"], verdict["blocking"]) == ("undetermined", "a minus b on two")
+    assert (verdict["verdict"], verdict["component"]) == ("undetermined", "a minus b on two")
     assert judge({"datasets": ["one"]})["verdict"] == "supported"
     assert judge({"quantifier": "some dataset"})["verdict"] == "supported"
-    assert judge.verdicts[0]["blocking"] == "a minus b on one"
+    assert judge.verdicts[0]["component"] == "a minus b on one"
     assert judge({"subject": "b", "rivals": "a"})["verdict"] == "contradicted"
-    assert judge.verdicts[0]["blocking"] == "b minus a on one"
+    assert judge.verdicts[0]["component"] == "b minus a on one"
     assert judge({"subject": "b", "rivals": "a", "quantifier": "some dataset"})["verdict"] != "contradicted"
 
 
@@ -213,10 +221,10 @@ def test_a_free_search_over_pairs_pays_for_every_pair(tmp_path):
     assert verdict["verdict"] == "undetermined"
     assert "no component holds after Holm's correction" in verdict["reason"]
     named = judge({"subject": "a", "rivals": "all others", "quantifier": "some pair", "datasets": ["two"]})
-    assert named["blocking"].startswith("a minus ")
+    assert named["component"].startswith("a minus ")
     found = judge({**search, "variants": ["a", "b"], "margin": -0.015, "margin_reason": "made up"})
     assert found["verdict"] == "supported"  # b minus a does not hold, and need not
-    assert found["blocking"].startswith("a minus b on")
+    assert found["component"].startswith("a minus b on")
     against = judge({**search, "variants": ["a", "b"], "margin": 0.5})
     assert against["verdict"] == "contradicted"
     assert against["reason"].startswith("no component holds, the nearest is")
@@ -239,7 +247,7 @@ def test_monotone_is_decided_by_adjacent_steps(tmp_path):
     steps = {"relation": "monotone", "subject": None, "rivals": None}
     assert judge({**steps, "variants": ["a", "b", "c"]})["verdict"] == "supported"
     assert judge({**steps, "variants": ["a", "c", "b"]})["verdict"] == "contradicted"
-    assert judge.verdicts[0]["blocking"] == "b minus c on toy"
+    assert judge.verdicts[0]["component"] == "b minus c on toy"
 
 
 def test_an_average_over_the_named_datasets_by_hand(tmp_path):
@@ -347,7 +355,7 @@ def test_an_association_over_variants_has_the_claimed_sign(tmp_path):
     assert judge({**claim, "direction": "positive"})["verdict"] == "contradicted"
     three = judge({**claim, "direction": "negative", "variants": ["a", "c", "d"]})
     assert three["verdict"] == "supported"
-    assert "over 3 variants" in three["blocking"]
+    assert "over 3 variants" in three["component"]
     average = judge({**claim, "direction": "negative", "quantifier": "average over the named datasets"})
     assert average["verdict"] == "supported"
 
@@ -536,7 +544,7 @@ def test_a_modality_or_a_divergence_can_be_claimed(tmp_path):
     assert judge({"relation": "smallest of", "subject": "b", "rivals": None, "metric": "js"})["verdict"] == "supported"
     own = judge({"rivals": "a", "rival_readout": "right"})
     assert own["verdict"] == "supported"
-    assert own["blocking"] == "a (own) minus a (right) on toy"
+    assert own["component"] == "a (own) minus a (right) on toy"
     with pytest.raises(TcmaxError, match=r"claims\.yaml: claims\.claim-0: .*read-outs are own, right, all"):
         judge({"readout": "middle"})
 

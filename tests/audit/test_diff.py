@@ -30,7 +30,10 @@ def write(path, verdicts, sha="1" * 64, text="A beats B."):
         "n_seeds": 5,
         "n_items": 100,
         "n_groups": None,
-        "evidence": [],
+        "paraphrased": False,
+        "alone_contradicted": False,
+        **dict.fromkeys(("n_components", "left_out_seeds", "left_out_groups", "left_out_datasets"), 1),
+        **{name: [] for name in ("remarks", "looks", "needed", "flips", "evidence")},
         "claims_sha256": sha,
         "claims_changed_after_training": None,
     }
@@ -124,7 +127,7 @@ def test_what_is_no_audit_gets_a_sentence(tmp_path):
 def test_an_audit_from_before_a_column_existed_can_still_be_compared(tmp_path):
     b = write(tmp_path / "b.parquet", BEFORE)
     whole = pq.read_table(b)
-    pq.write_table(whole.drop_columns(["influence", "needed"]), tmp_path / "a.parquet")
+    pq.write_table(whole.drop_columns(["flips", "needed"]), tmp_path / "a.parquet")
     assert diff(tmp_path / "a.parquet", b).differences == ()
     pq.write_table(whole.drop_columns(["verdict"]), tmp_path / "a.parquet")
     with pytest.raises(TcmaxError, match=r"a\.parquet: the column 'verdict' is missing"):

@@ -3,6 +3,7 @@
 import numpy as np
 from scored import made_up, one_claim, write_items
 
+from tcmax.audit import wording
 from tcmax.audit.claims import audit_claims
 from tcmax.audit.influence import influence_of
 from tcmax.audit.judging import RememberingBoard, readings_of, word_of
@@ -42,11 +43,16 @@ def found(tmp_path, by_dataset, groups=None, **claim):
     return influence_on(experiment, tmp_path, path)
 
 
+def said(influence):
+    """What left, and the verdict that it left behind."""
+    return [(wording.left(flip), flip["verdict"]) for flip in influence.columns["flips"]]
+
+
 def test_a_clear_verdict_hangs_on_nothing(tmp_path):
     verdict, influence = found(tmp_path, {"toy": {"a": scores(1.0), "b": scores(0.0)}}, groups=True)
     assert (verdict, influence.flips) == ("supported", ())
     assert influence.tried == {"seed": SEEDS, "group": GROUPS, "dataset": 0}
-    assert influence.in_words == "stays whichever of 5 seeds or 6 groups leaves"
+    assert wording.influence(influence.columns) == "stays whichever of 5 seeds or 6 groups leaves"
 
 
 def test_the_seed_that_blocks_is_named(tmp_path):
@@ -55,7 +61,7 @@ def test_the_seed_that_blocks_is_named(tmp_path):
     verdict, influence = found(tmp_path, {"toy": {"a": a, "b": b}}, population="seeds")
     assert verdict == "undetermined"
     assert [(left.kind, left.name, word) for left, word in influence.flips] == [("seed", "3", "supported")]
-    assert influence.in_words == "flips when seed 3 leaves (supported); left out in turn: 5 seeds"
+    assert wording.influence(influence.columns) == "flips when seed 3 leaves (supported); left out in turn: 5 seeds"
 
 
 def test_seeds_and_groups_are_those_that_brute_force_finds(tmp_path):
@@ -71,7 +77,7 @@ def test_seeds_and_groups_are_those_that_brute_force_finds(tmp_path):
         expected[f"speaker {name}"] = verdict_of(crossed_paired(a[:, kept], b[:, kept], SPEAKERS[kept]), 0.0, "both")
     whole = verdict_of(crossed_paired(a, b, SPEAKERS), 0.0, "both")
     assert verdict == whole
-    flips = {str(left): word for left, word in influence.flips}
+    flips = dict(said(influence))
     assert flips == {name: word for name, word in expected.items() if word != whole}
     assert "speaker s2" in flips
 
@@ -80,7 +86,7 @@ def test_the_dataset_that_blocks_is_named(tmp_path):
     by_dataset = {"one": {"a": scores(1.0), "b": scores(0.0)}, "two": {"a": scores(0.0), "b": scores(0.0)}}
     verdict, influence = found(tmp_path, by_dataset)
     assert verdict == "undetermined"
-    assert ("dataset two", "supported") in [(str(left), word) for left, word in influence.flips]
+    assert ("dataset two", "supported") in said(influence)
 
 
 def test_an_average_needs_no_special_case_and_datasets_in_general_keep_three(tmp_path):
@@ -116,7 +122,7 @@ def test_three_seeds_are_the_fewest_and_none_of_them_leaves(tmp_path):
     content = {label: {"nll.own": scores(alpha)[:3]} for label, alpha in (("a", 1.0), ("b", 0.0))}
     verdict, influence = written(tmp_path, content, range(3))
     assert verdict == "supported"
-    assert influence.in_words == "too few seeds, groups and datasets to leave one out"
+    assert wording.influence(influence.columns) == "too few seeds, groups and datasets to leave one out"
 
 
 def test_without_the_seed_that_one_side_alone_ran_the_rest_is_paired(tmp_path):
@@ -124,7 +130,7 @@ def test_without_the_seed_that_one_side_alone_ran_the_rest_is_paired(tmp_path):
     content = {"a": {"nll.own": scores(0.5) + shared}, "b": {"nll.own": (scores(0.0) + shared)[:4]}}
     verdict, influence = written(tmp_path, content, {"a": range(5), "b": range(4)})
     assert verdict == "undetermined"
-    assert ("seed 4", "supported") in [(str(left), word) for left, word in influence.flips]
+    assert ("seed 4", "supported") in said(influence)
 
 
 def test_a_claim_that_is_not_testable_hangs_on_nothing(tmp_path):
@@ -143,8 +149,8 @@ def test_a_diverged_run_that_leaves_no_longer_divides_the_two_readings(tmp_path)
     experiment = made_up("ab", seeds=range(SEEDS))
     verdict, influence = influence_on(experiment, tmp_path, path)
     assert verdict == "undetermined"  # removed: supported; at chance: open
-    assert [(str(left), word) for left, word in influence.flips] == [("seed 4", "supported")]
+    assert said(influence) == [("seed 4", "supported")]
     lines, _ = audit_claims(experiment, tmp_path, path, influence=True)
     (row,) = parquet.read(tmp_path / "made-up" / "verdicts.parquet", kinds.VERDICTS).to_pylist()
-    assert row["influence"] == influence.in_words
-    assert lines[-1] == f"c: undetermined, {influence.in_words}"
+    assert wording.influence(row) == wording.influence(influence.columns)
+    assert lines[-1] == f"c: undetermined, {wording.influence(row)}"

@@ -51,16 +51,18 @@ def test_the_smallest_claim_has_the_documented_defaults(tmp_path):
         "paired",
     )
     assert contrasts_of(claim, EXPERIMENT, "one") == ((("a",), ("b",)),)
-    assert claim.cited == "Paper, Abstract"
+    assert (claim.source.document, claim.source.section, claim.source.wording) == ("Paper", "Abstract", "quoted")
 
 
 def test_wording_and_proxy_are_kept(tmp_path):
     claim = only(
         tmp_path,
         source={"document": "Paper", "section": "Table 2", "wording": "paraphrased"},
-        proxy_for="Table 2",
+        proxy_for="the rows of Table 2",
+        printed_table="Table 2",
     )
-    assert claim.cited == "Paper, Table 2 (paraphrased), proxy for Table 2"
+    assert (claim.source.section, claim.source.wording) == ("Table 2", "paraphrased")
+    assert (claim.proxy_for, claim.printed_table) == ("the rows of Table 2", "Table 2")
 
 
 def test_the_hash_is_that_of_the_file(tmp_path):

@@ -18,7 +18,7 @@ from tcmax.audit.verdicts import (
     decide,
     holm,
     leaf,
-    needed_in_words,
+    needed,
 )
 from tcmax.stats.association import Resampled
 from tcmax.stats.crossed import average, crossed, crossed_paired, verdict_of
@@ -201,10 +201,9 @@ def test_what_would_decide_names_the_least_number_of_seeds():
     rng = np.random.default_rng(3)
     d = rng.normal(0.05, 0.02, (4, 1)) + rng.normal(0, 0.3, (4, 400)) + rng.normal(0, 0.05, 400)
     c = crossed(d)
-    margin = c.estimate - 0.03
-    words = needed_in_words(Difference(c), margin, "both", 0.05)
-    assert words.startswith("supported with ")
-    n = int(words.split()[2])
+    (need,) = needed(Difference(c), c.estimate - 0.03, "both", 0.05)
+    assert (need.of, need.outcome, need.at) == ("seeds", "supported", None)
+    n = need.n
 
     def half_width(seeds):
         scale = 4 / seeds
@@ -218,42 +217,45 @@ def test_what_would_decide_names_the_least_number_of_seeds():
 
     assert half_width(n) < 0.03
     assert n == 3 or half_width(n - 1) >= 0.03
-    against = needed_in_words(Difference(c), c.estimate + 0.03, "both", 0.05)
-    assert against.startswith("contradicted with ")
+    (against,) = needed(Difference(c), c.estimate + 0.03, "both", 0.05)
+    assert against.outcome == "contradicted"
+    assert against.n is not None
 
 
 def test_what_no_number_of_seeds_can_decide_is_said_with_what_remains():
     rng = np.random.default_rng(6)
     c = crossed(rng.normal(0, 1, 50) + rng.normal(0, 0.1, (5, 50)))
     floor = scipy.stats.t.ppf(0.975, 49) * math.sqrt(max(c.b - c.e, 0))
-    words = needed_in_words(Difference(c), c.estimate - floor * 0.9, "both", 0.05, gain=c.estimate + 10 * floor)
-    assert words.startswith(
-        f"no number of seeds (the test items leave ±{floor:.3g}, the margin is {floor * 0.9:.3g} away)"
-    )
-    assert f"supported with 3 seeds at a difference of {c.estimate + 10 * floor:.3g}" in words
-    assert "more test items" in needed_in_words(Difference(c), 0.0, "items", 0.05)
+    gain = c.estimate + 10 * floor
+    observed, at_gain = needed(Difference(c), c.estimate - floor * 0.9, "both", 0.05, gain=gain)
+    assert (observed.of, observed.n, observed.at) == ("seeds", None, None)
+    assert (observed.floor, observed.gap) == pytest.approx((floor, floor * 0.9))
+    assert (at_gain.outcome, at_gain.n, at_gain.at) == ("supported", 3, gain)
+    (about_items,) = needed(Difference(c), 0.0, "items", 0.05)
+    assert about_items.of == "items"
 
 
 def test_what_would_decide_about_equality_looks_at_the_nearer_margin():
     rng = np.random.default_rng(7)
     c = crossed(rng.normal(-0.01, 0.02, (6, 1)) + rng.normal(0, 0.05, (6, 500)))
-    words = needed_in_words(Difference(c), 0.05, "seeds", 0.05, equal=True)
-    assert words.startswith("supported with")
+    (need,) = needed(Difference(c), 0.05, "seeds", 0.05, equal=True)
+    assert need.outcome == "supported"
+    assert need.n is not None
 
 
 def test_a_family_needs_more_seeds_for_what_holm_corrects():
     rng = np.random.default_rng(9)
     c = Difference(crossed(rng.normal(-0.02, 0.05, (6, 1)) + rng.normal(0, 0.05, (6, 500))))
-    alone, in_family = (
-        int(needed_in_words(c, 0.0, "seeds", 0.05, families=FamilySizes(1, n)).split()[2]) for n in (1, 13)
-    )
-    assert in_family > alone
-    assert alone == int(needed_in_words(c, 0.0, "seeds", 0.05, families=FamilySizes(13, 1)).split()[2])
+    (alone,), (in_family,) = (needed(c, 0.0, "seeds", 0.05, families=FamilySizes(1, n)) for n in (1, 13))
+    assert in_family.n > alone.n
+    assert (alone,) == needed(c, 0.0, "seeds", 0.05, families=FamilySizes(13, 1))
 
 
 def test_more_datasets_are_counted_too():
     values = (0.02, -0.01, 0.03, 0.01)
-    n = int(needed_in_words(AcrossDatasets(values), 0.0, "both", 0.05).split()[0])
+    (need,) = needed(AcrossDatasets(values), 0.0, "both", 0.05)
+    assert need.of == "datasets"
+    n = need.n
     mean, sd = np.mean(values), np.std(values, ddof=1)
     assert scipy.stats.t.ppf(0.975, n - 1) * sd / math.sqrt(n) < mean
     assert scipy.stats.t.ppf(0.975, n - 2) * sd / math.sqrt(n - 1) >= mean

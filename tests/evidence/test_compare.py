@@ -548,7 +548,7 @@ def test_a_variant_with_a_training_set_of_its_own_says_so_in_every_comparison(tm
         board = Scoreboard(experiment, "toy", tmp_path)
         scores = {v: board.score((v,), "nll", "own") for v in "abc"}
         best = board.score(("a", "c"), "nll", "own")
-        return [board.difference(x, scores["b"]).notes for x in (scores["a"], scores["c"], best)]
+        return [[*map(str, board.difference(x, scores["b"]).notes)] for x in (scores["a"], scores["c"], best)]
 
     assert not any("train list" in note for of_pair in notes(plain) for note in of_pair)
     first, second, best = notes(mixed)

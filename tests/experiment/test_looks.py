@@ -125,7 +125,7 @@ def test_pairs_share_the_seeds_that_both_ran_and_are_corrected_for_all_looks(tmp
     (verdict,) = parquet.read(tmp_path / "made-up" / "verdicts.parquet", kinds.VERDICTS).to_pylist()
     row = next(r for r in rows if r["id"] == "toy|nll|own|a-vs-base|both")
     assert (verdict["low"], verdict["high"], verdict["n_seeds"]) == pytest.approx((row["low"], row["high"], 5))
-    assert "corrected for looks at 3, 5 or 8 seeds" in verdict["reason"]
+    assert verdict["looks"] == [3, 5, 8]
     assert lines
 
 

@@ -59,7 +59,11 @@ def test_predictions_come_back_bit_for_bit(written):
     assert table.column("label").to_pylist() == [0, 2, 1, 1]
     assert table.column("seed").to_pylist() == [3, 3, 3, 3]
     assert table.column("group_speaker").to_pylist() == ["x", "y", "x", "x"]
-    assert parquet.header(written) == {"kind": "predictions", "schema_version": 1, "selection": "last"}
+    assert parquet.header(written) == {
+        "kind": "predictions",
+        "schema_version": kinds.SCHEMA_VERSION,
+        "selection": "last",
+    }
 
 
 def test_half_precision_logits_are_stored_as_such_and_read_as_float32(tmp_path):
@@ -213,10 +217,13 @@ def test_a_parquet_file_that_is_not_ours_is_refused(tmp_path):
             parquet.read(tmp_path / "g.parquet", PREDICTIONS)
 
 
-@pytest.mark.parametrize("version", [0, 2, None, "1"])
+@pytest.mark.parametrize(
+    "version", [0, kinds.SCHEMA_VERSION - 1, kinds.SCHEMA_VERSION + 1, None, str(kinds.SCHEMA_VERSION)]
+)
 def test_another_schema_version_is_answered_in_one_sentence(tmp_path, version):
     path = foreign(tmp_path / "old.parquet", parquet.build(PREDICTIONS, predictions()), version=version)
-    with pytest.raises(TcmaxError, match=f"old.parquet has schema version {version}, this tcmax reads version 1"):
+    reads = f"this tcmax reads version {kinds.SCHEMA_VERSION}"
+    with pytest.raises(TcmaxError, match=f"old.parquet has schema version {version}, {reads}"):
         parquet.read(path, PREDICTIONS)
 
 

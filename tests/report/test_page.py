@@ -14,7 +14,7 @@ from tcmax.experiment.grid import Experiment
 from tcmax.records import arithmetic, kinds, parquet, provenance
 from tcmax.records.files import write_json
 from tcmax.report.build import build_report
-from tcmax.report.cards import cards, headline, tally, titled
+from tcmax.report.cards import cards, headline, tally
 from tcmax.report.report_records import ReportRecords
 from tcmax.report.trust import trust
 
@@ -154,11 +154,6 @@ def test_cards_show_both_populations_and_all_components(experiment: Experiment, 
     assert third.influence == ""
     assert third.plot is None
     assert third.reason == "No number can contradict it."
-
-
-def test_names_in_sentences_are_those_of_the_tables(experiment: Experiment) -> None:
-    text = titled(experiment, "tcmax minus joint on digits-halves; a joint-like tcmax-x stays")
-    assert text == "TCMax-Concat − Joint-Concat on Halves; a joint-like tcmax-x stays"
 
 
 def test_hostile_names_are_text_everywhere(build: Callable[..., Path], without_drawing: None) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
-from tcmax.stats.ranking import critical_difference, letter_display, nemenyi_difference, rank_variants
+from tcmax.stats.ranking import critical_difference, letter_display, nemenyi_difference, rank_variants, tie_groups
 
 
 def variants(means, seeds=6, items=50, seed=0, spread=0.3):
@@ -157,3 +157,13 @@ def test_mean_ranks_groups_and_friedman_p():
     assert critical_difference(scores, larger_is_better=False).variants == ("c", "b", "a")
     with pytest.raises(ValueError, match="three variants"):
         critical_difference({"a": [1, 2], "b": [1, 2]})
+
+
+def test_a_pair_that_was_not_tested_tells_nothing_apart():
+    nan = float("nan")
+    beats = [[nan, 0.001, nan], [0.999, nan, nan], [nan, nan, nan]]
+    differ = [[False, True, False], [True, False, False], [False, False, False]]
+    found = tie_groups(("a", "b", "c"), beats, differ)
+    assert found.top == ("a", "c")
+    assert (found.rank_low, found.rank_high) == ((1, 2, 1), (2, 3, 3))
+    assert [set(letters) & set(found.letters[2]) != set() for letters in found.letters] == [True, True, True]
