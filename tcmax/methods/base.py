@@ -98,6 +98,8 @@ class Method(nn.Module):
     """One training method.
 
     Parameters: a frozen dataclass of hyper-parameters with defaults and their source.
+    search: where a search looks for which of them by default, each a range as in an experiment's `tuning`; the comment
+        beside it names its source. Empty where there is nothing to tune.
     default_head: id of the head used when a variant names none.
     side_by_side: promises to keep apart seeds that train together; else they train one after another. A subclass has to
         promise anew.
@@ -107,6 +109,7 @@ class Method(nn.Module):
     """
 
     Parameters: ClassVar[type]
+    search: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     default_head: ClassVar[str] = "concat"
     side_by_side: ClassVar[bool] = False
     trains_separate_heads: ClassVar[bool] = False

@@ -121,9 +121,10 @@ class MMPareto(Method):
         if not self.setting.switches["mmpareto.constant_rate"]:
             return {}
         if progress.epoch == 0:
-            self.learning_rate.fill_(optimizer.param_groups[0]["lr"])
+            self.learning_rate.copy_(torch.as_tensor(optimizer.param_groups[0]["lr"], dtype=torch.float64))
         for group in optimizer.param_groups:
-            group["lr"] = float(self.learning_rate.max())  # of every seed
+            own = isinstance(group["lr"], Tensor)  # a rate of its own for each seed
+            group["lr"] = self.learning_rate.to(group["lr"]) if own else float(self.learning_rate.max())
         return {"learning_rate.used": self.learning_rate.clone()}
 
 

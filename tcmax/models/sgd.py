@@ -19,6 +19,7 @@ class SGD:
     parameters, of one type and device, become views of one vector: small models take as long as there are tensors. They
     must not be moved to another type or device afterwards.
     seed_axes: 1 where parameters have a leading axis of seeds (classifier.py); vectors then are rows of a matrix.
+    lr, weight_decay: a number, or with seeds (S,) of each seed, in the type of the parameters.
     param_groups: one group, whose "lr" may be changed between steps. values, velocity: of all parameters, one after
     another on the last axis, and b, which may be changed in place. places: where each parameter lies in them. steps:
     how many were taken. updates: how many of them moved each parameter, in order; whoever reads these two may set them
@@ -28,9 +29,9 @@ class SGD:
     def __init__(
         self,
         parameters: Iterable[nn.Parameter],
-        lr: float,
+        lr: float | Tensor,
         momentum: float,
-        weight_decay: float,
+        weight_decay: float | Tensor,
         seed_axes: int = 0,
     ) -> None:
         parameters = list(parameters)
@@ -85,9 +86,14 @@ class SGD:
 
     def _move(self, where: slice, direction: Tensor) -> None:
         (group,) = self.param_groups
-        values = self.values[..., where]
-        if group["weight_decay"]:
-            direction = direction.add(values, alpha=group["weight_decay"])
+        values, rate, decay = self.values[..., where], group["lr"], group["weight_decay"]
+        if isinstance(decay, Tensor):
+            direction = direction.addcmul(values, decay.unsqueeze(-1))
+        elif decay:
+            direction = direction.add(values, alpha=decay)
         if group["momentum"]:
             direction = self.velocity[..., where].mul_(group["momentum"]).add_(direction)
-        values.add_(direction, alpha=-group["lr"])
+        if isinstance(rate, Tensor):
+            values.addcmul_(direction, rate.unsqueeze(-1), value=-1)
+        else:
+            values.add_(direction, alpha=-rate)
