@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tcmax.commands.memory import keep_freed
 from tcmax.errors import TcmaxError
-from tcmax.experiment import paths
+from tcmax.experiment import paths, tuning
 from tcmax.experiment.grid import Cell, Experiment
 from tcmax.experiment.looks import manifests_of
 from tcmax.experiment.yaml import read_yaml
@@ -149,6 +149,12 @@ def stage_key(stage: str, experiment: Experiment) -> str:
         "report": "tcmax.report.build",
     }
     return provenance.digest([provenance.stage_code(modules[stage]), _labels(experiment), arithmetic.asked()])
+
+
+def tune_key(experiment: Experiment) -> str:
+    """What a choice of settings depends on besides its trials: how they are judged."""
+    recorded = tuning.as_recorded(tuning.tuning_of(experiment))
+    return provenance.digest([recorded, experiment.settings.selection, provenance.stage_code("tcmax.commands.tune")])
 
 
 def theory_key() -> str:

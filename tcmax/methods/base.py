@@ -21,6 +21,8 @@ from tcmax.models.classifier import MultimodalClassifier, Outputs
 from tcmax.models.sgd import SGD
 from tcmax.seeding import derive
 
+Search = Mapping[str, Mapping[str, Any]]  # parameter -> the range that a search looks in
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -109,7 +111,7 @@ class Method(nn.Module):
     """
 
     Parameters: ClassVar[type]
-    search: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    search: ClassVar[Search] = {}
     default_head: ClassVar[str] = "concat"
     side_by_side: ClassVar[bool] = False
     trains_separate_heads: ClassVar[bool] = False

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from tcmax.methods.base import Batch, Method, Progress, Setting, TrainPart
+from tcmax.methods.base import Batch, Method, Progress, Search, Setting, TrainPart
 from tcmax.methods.passes import outputs_of
 from tcmax.models.classifier import MultimodalClassifier, Outputs
 from tcmax.models.fusion.base import total
@@ -63,6 +63,8 @@ class GBlending(Method):
     """A weighted sum of the losses of separate heads; needs Concat-MSH."""
 
     Parameters: ClassVar[type] = GBlendingParameters
+    # Half and twice our default; no source searches one.
+    search: ClassVar[Search] = {"held_out": {"low": 0.1, "high": 0.4}}
     default_head = "concat-msh"
     trains_separate_heads = True
     weights: Tensor

@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from tcmax.methods.base import Batch, Method, Progress, Setting, cross_entropy
+from tcmax.methods.base import Batch, Method, Progress, Search, Setting, cross_entropy
 from tcmax.models.axes import entries, per_seed
 from tcmax.models.classifier import MultimodalClassifier
 from tcmax.models.fusion.base import total
@@ -44,6 +44,8 @@ class MMPareto(Method):
     """One two-objective problem per modality; needs separate unimodal heads."""
 
     Parameters: ClassVar[type] = MMParetoParameters
+    # From no extra magnitude to twice what the authors' 1.5 adds.
+    search: ClassVar[Search] = {"gamma": {"low": 1.0, "high": 2.0}}
     default_head = "concat-msh"
     side_by_side = True
     trains_separate_heads = True

@@ -48,9 +48,8 @@ def space_of(experiment: Experiment, variant: str) -> Space:
     known = {field.name for field in dataclasses.fields(method.Parameters)}
     for parameter, searched in own.items():
         if parameter not in known:
-            raise TcmaxError(
-                f"{where}: unknown parameter {parameter!r}; known: {', '.join(sorted(known)) or 'none, it has nothing'}."
-            )
+            listed = ", ".join(sorted(known)) or "none"
+            raise TcmaxError(f"{where}: unknown parameter {parameter!r}; known: {listed}.")
         for end in searched.ends:
             fill(method.Parameters, {**settings.parameters, parameter: end}, where)
     tuned = {f"{tuning.OWN}{p}": searched for p, searched in own.items() if p not in settings.parameters}
