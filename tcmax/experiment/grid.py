@@ -17,7 +17,7 @@ from tcmax.data import DATASETS
 from tcmax.errors import TcmaxError
 from tcmax.experiment.settings import ExperimentSettings, PartSettings, TrainingSettings, VariantSettings
 from tcmax.experiment.switches import SWITCHES
-from tcmax.experiment.yaml import explain, read_yaml
+from tcmax.experiment.yaml import explain, finding, read_yaml
 from tcmax.models.encoders import ENCODERS
 
 CONFIG_FOLDER = Path("config")
@@ -216,11 +216,8 @@ def _check_tuned_training(experiment: Experiment, dataset: str) -> None:
             try:
                 TrainingSettings.model_validate({**given, name: end})
             except ValidationError as error:
-                said = error.errors()[0]["msg"]
-                raise TcmaxError(
-                    f"{experiment.path}: tuning.training.{name}: {said[0].lower() + said[1:]}, and the range holds "
-                    f"{end!r}."
-                ) from None
+                said = finding(error)[1]
+                raise TcmaxError(f"{experiment.path}: tuning.training.{name}: {said}.") from None
 
 
 def _checked(path: Path, key: str, check: Any, value: str) -> None:

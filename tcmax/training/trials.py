@@ -18,6 +18,7 @@ from tcmax.experiment import tuning
 from tcmax.experiment.grid import Cell, Experiment
 from tcmax.experiment.settings import RangeSettings
 from tcmax.experiment.tuning import ROOT, Space, Values
+from tcmax.experiment.yaml import finding
 from tcmax.methods import METHODS
 from tcmax.records import kinds, parquet
 from tcmax.records.files import read_json, sha256, write_json
@@ -60,7 +61,7 @@ def _declared(method: str, search: Mapping[str, Mapping[str, Any]]) -> Space:
     try:
         return {name: RangeSettings.model_validate(dict(given)) for name, given in search.items()}
     except ValidationError as error:
-        raise TcmaxError(f"the method {method} declares no valid search: {error.errors()[0]['msg']}.") from error
+        raise TcmaxError(f"the method {method} declares no valid search: {': '.join(finding(error))}.") from error
 
 
 def check_tuning(experiment: Experiment) -> None:
@@ -90,7 +91,7 @@ def trial_values(experiment: Experiment, cell: Cell, search: int) -> list[Values
     grid: all points.
     """
     chosen, space = tuning.tuning_of(experiment), space_of(experiment, cell.variant)
-    root = (cell.dataset, cell.fold, search)
+    root = (experiment.dataset_id(cell.dataset), cell.fold, search)
     match chosen.sampler:
         case "grid":
             where = f"{experiment.path}: variants.{cell.variant}"
