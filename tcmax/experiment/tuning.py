@@ -132,13 +132,20 @@ def read_choices(experiment: Experiment, results: Path) -> dict[str, Any]:
 
     Raises TcmaxError where they are not sealed yet, or were sealed under another tuning.
     """
-    tuning, path = tuning_of(experiment), choices_path(experiment, results)
+    tuning_of(experiment)
+    path = choices_path(experiment, results)
     if not path.is_file():
         raise TcmaxError(f"{path} does not exist: train the trials, then seal it with `tcmax tune {experiment.name}`.")
     content: dict[str, Any] = read_json(path)
-    if content["tuning"] != as_recorded(tuning):
+    if not is_sealed(experiment, results):
         raise TcmaxError(f"{path} was sealed under another `tuning`; seal it again: `tcmax tune {experiment.name}`.")
     return content
+
+
+def is_sealed(experiment: Experiment, results: Path) -> bool:
+    """Whether the choice of an experiment's present tuning is sealed."""
+    path = choices_path(experiment, results)
+    return path.is_file() and bool(read_json(path)["tuning"] == as_recorded(tuning_of(experiment)))
 
 
 def as_recorded(tuning: TuningSettings) -> dict[str, Any]:

@@ -6,7 +6,7 @@ job takes them out of the dataset before anything else sees it. It keeps its wei
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -134,11 +134,7 @@ def train_trials(experiment: Experiment, cell: Cell, search: int, block: int, re
         raise TcmaxError(f"{cell.dataset} has folds 0..{len(dataset.folds) - 1}, not {cell.fold}.")
     dataset = dataset.without_test(cell.fold)  # nothing below can see a test item
     values = trial_values(experiment, cell, search)
-    fingerprint = dataset.fingerprint()
-    planned: list[tuple[int, Planned]] = []
-    for trial in blocks[block]:
-        context = _context(experiment, cell, search, trial, values[trial], dataset, fingerprint, results)
-        planned += [(trial, Planned(context, seed)) for seed in range(chosen.seeds_per_trial)]
+    planned = planned_trials(experiment, cell, search, blocks[block], dataset, dataset.fingerprint(), results)
     title = f"{cell.dataset} fold {cell.fold} {cell.variant} search {search}"
     entries = jobs.complete([run for _, run in planned], pick_device(experiment.settings.device), title)
     manifest = tuning.search_folder(results, experiment.name, cell, search) / f"block_{block}.json"
@@ -159,6 +155,24 @@ def train_trials(experiment: Experiment, cell: Cell, search: int, block: int, re
         },
     )
     return manifest
+
+
+def planned_trials(
+    experiment: Experiment,
+    cell: Cell,
+    search: int,
+    trials: Iterable[int],
+    dataset: Dataset,
+    fingerprint: str,
+    results: Path,
+) -> list[tuple[int, Planned]]:
+    """(number, run) of every run of these trials. dataset: without test items; fingerprint: its own."""
+    values = trial_values(experiment, cell, search)
+    planned: list[tuple[int, Planned]] = []
+    for trial in trials:
+        context = _context(experiment, cell, search, trial, values[trial], dataset, fingerprint, results)
+        planned += [(trial, Planned(context, k)) for k in range(tuning.tuning_of(experiment).seeds_per_trial)]
+    return planned
 
 
 def _context(

@@ -353,7 +353,10 @@ class Searched(Joint):
     [
         ({"methods": {"ogm-ge": {"beta": {"low": 0, "high": 1}}}}, "tuning.methods.ogm-ge: unknown parameter 'beta'"),
         ({"methods": {"ogm-ge": {"alpha": {"low": -1, "high": 1}}}}, "alpha must not be negative"),
-        ({"methods": {"ogm-ge": {"alpha": {"choices": ["x"]}}}}, "tuning.methods.ogm-ge.alpha: input should be a valid number (got 'x')"),
+        (
+            {"methods": {"ogm-ge": {"alpha": {"choices": ["x"]}}}},
+            "tuning.methods.ogm-ge.alpha: input should be a valid number (got 'x')",
+        ),
         ({"methods": {"agm": {"alpha": {"low": 0, "high": 1}}}}, "tuning.methods.agm: no variant uses this method"),
         ({"methods": {"ogmm": {}}}, "tuning.methods: unknown method 'ogmm'"),
         ({"sampler": "grid"}, "the range of 'learning_rate' needs `steps`"),
