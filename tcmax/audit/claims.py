@@ -18,6 +18,7 @@ from tcmax.audit.verdicts import Decision, Difference, FamilySizes, Leaf, Node, 
 from tcmax.errors import TcmaxError
 from tcmax.evidence.rows import blank, measured, range_of, shown, sign_flip_of, write_evidence
 from tcmax.evidence.scoreboard import Scoreboard
+from tcmax.experiment import tuning
 from tcmax.experiment.grid import Experiment
 from tcmax.experiment.looks import in_words, seeds_asked
 from tcmax.metrics import METRICS
@@ -115,6 +116,9 @@ def judge(claims: Claims, experiment: Experiment, results: Path) -> tuple[list[d
         influence = influence_of(claim, experiment, on, word_of(judged, claim.population))
         found = {"influence": influence.in_words if influence else None, "evidence": [row["id"] for row in rows]}
         verdicts.append(_verdict(claim, judged) | found)
+    if experiment.settings.tuning is not None:
+        for verdict in verdicts:
+            verdict["line"] += f"; {tuning.in_words(experiment)}"
     return evidence, verdicts
 
 

@@ -119,8 +119,10 @@ def _labels(experiment: Experiment) -> dict[str, object]:
     """Settings that analysis stages read, as they were."""
     settings = experiment.settings
     looks = {"sequential": settings.sequential.model_dump()} if settings.sequential else {}
+    tuned = {"tuning": tuning.as_recorded(settings.tuning)} if settings.tuning else {}
     return {
         **looks,
+        **tuned,
         "selection": settings.selection,
         "reference_variant": settings.reference_variant,
         "seeds": list(settings.seeds),

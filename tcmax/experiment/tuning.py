@@ -164,6 +164,20 @@ def chosen(experiment: Experiment, results: Path, cell: Cell) -> list[Chosen]:
     )
 
 
+def in_words(experiment: Experiment) -> str:
+    """For which settings an experiment's verdicts hold; "" of results made elsewhere, which do not say."""
+    tuning = experiment.settings.tuning
+    if experiment.settings.imported is not None:
+        return ""
+    if tuning is None:
+        elsewhere = any(variant.tuning_trials for variant in experiment.settings.variants.values())
+        return "settings as given" if elsewhere else "one learning rate for all, untuned"
+    trials = f"{tuning.trials} trial{'s' if tuning.trials > 1 else ''} each ({tuning.sampler})"
+    if tuning.searches == 1:
+        return f"{trials}, chosen on validation items, search held fixed"
+    return f"{tuning.searches} searches of {trials}, chosen on validation items"
+
+
 def search_of(experiment: Experiment, seed: int) -> int:
     """The search whose choice a seed is trained with: seeds are dealt out in turn, for all variants alike."""
     return experiment.settings.seeds.index(seed) % tuning_of(experiment).searches

@@ -31,6 +31,7 @@ from tcmax.report.readouts import readouts
 from tcmax.report.report_records import ReportRecords
 from tcmax.report.suite import standings
 from tcmax.report.tables import numbers, tables
+from tcmax.report.tuning import searches
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ def build_report(experiment: Experiment, results: Path, out: Path, date: str | N
         keys = macros(numbers(made))
         if experiment.flips:
             made.append(discrepancies(records))
+        if experiment.settings.tuning is not None:
+            made.append(searches(records))
         claims = cards(records)
         for table in made:
             write_text(out / "tables" / f"{table.name}.csv", table.csv)

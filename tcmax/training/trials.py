@@ -20,7 +20,7 @@ from tcmax.experiment.settings import RangeSettings
 from tcmax.experiment.tuning import ROOT, Space, Values
 from tcmax.experiment.yaml import finding
 from tcmax.methods import METHODS
-from tcmax.records import kinds, parquet
+from tcmax.records import arithmetic, kinds, parquet
 from tcmax.records.files import read_json, sha256, write_json
 from tcmax.records.manifests import MANIFEST_VERSION
 from tcmax.seeding import derive
@@ -127,8 +127,10 @@ def train_trials(experiment: Experiment, cell: Cell, search: int, block: int, re
         raise TcmaxError(f"a search of {experiment.name} has blocks 0..{len(blocks) - 1}, not {block}.")
     if cell.variant not in experiment.settings.variants or cell.dataset not in experiment.settings.datasets:
         raise TcmaxError(f"{experiment.path}: there is no variant {cell.variant!r} on a dataset {cell.dataset!r}.")
+    arithmetic.fix()  # of what is not loaded yet
     from tcmax.training.loop import pick_device
 
+    arithmetic.check()
     dataset = load_dataset(experiment, cell.dataset)
     if not cell.fold < len(dataset.folds):
         raise TcmaxError(f"{cell.dataset} has folds 0..{len(dataset.folds) - 1}, not {cell.fold}.")
@@ -216,8 +218,10 @@ def score_trials(experiment: Experiment, cell: Cell, results: Path) -> Path:
 
     Only once the choice is sealed. Raises TcmaxError before, and where trials are not those that it was made from.
     """
+    arithmetic.fix()
     from tcmax.training.loop import Runs, pick_device
 
+    arithmetic.check()
     content = tuning.read_choices(experiment, results)
     sealed = {
         run_key

@@ -5,6 +5,7 @@ rule report:
     input:
         verdicts,
         discrepancies,
+        choice,
         of_every_dataset(
             "items.parquet", "scores.parquet", "history.parquet", "data.json"
         ),
