@@ -11,9 +11,9 @@ import pytest
 from small_report import CLAIMS, VARIANTS, experiment_in, write_records
 
 from tcmax.experiment.grid import Experiment
+from tcmax.experiment.tuning import in_words
 from tcmax.records import arithmetic, kinds, parquet, provenance
 from tcmax.records.files import write_json
-from tcmax.experiment.tuning import in_words
 from tcmax.report.build import build_report
 from tcmax.report.cards import cards, headline, tally, titled
 from tcmax.report.report_records import ReportRecords

@@ -73,7 +73,10 @@ def test_the_fairness_table_counts_trials_and_time_stands_on_the_page_alone(trai
     data = costs(records).data
     assert set(data.loc[data["quantity"] == "tuning_trials", "value"]) == {3.0}
     (of_tiny,) = timings(records)
-    assert all(float(row.tuning) > 0 for row in of_tiny.rows)
+    sidecars = list(trained[1].glob("tiny/tiny/fold_0/mcr/tuning/**/sidecar.json"))
+    assert len(sidecars) == 3
+    expected = sum(read_json(path)["seconds"] for path in sidecars)
+    assert [row.tuning for row in of_tiny.rows if row.variant == "mcr"] == [f"{expected:,.1f}"]
 
 
 def test_a_choice_that_is_not_sealed_leaves_an_empty_table_and_the_command(
