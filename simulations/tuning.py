@@ -1,4 +1,4 @@
-"""Simulate searches for settings; write simulations/tuning.csv beside it.
+"""Simulate searches for settings, and flags of unstable training; write tuning.csv and unrest.csv beside it.
 
     python simulations/tuning.py [--repetitions 2000]
 
@@ -8,6 +8,8 @@ are normal around what the chosen setting is worth. *smooth*: that falls with th
 setting. *needle*: good settings are rare, a twentieth of the range. The truth is the mean difference over searches,
 which favours the method whose good settings are wider. Beside it: as many seeds that were all trained with the choice
 of one search, and an interval that holds it fixed. Half a minute on one core.
+
+Flags: a table of variants with normal seeds, of equal spread or with one that spreads `times` as far.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from run import write
 
 from tcmax.stats.crossed import crossed, interval
 from tcmax.stats.tuning import search_interval
+from tcmax.stats.unrest import FACTOR
 
 Floats = NDArray[np.float64]
 SEARCHES, TRIALS = (3, 4, 8), (4, 16, 64)
@@ -88,10 +91,45 @@ def simulate(repetitions: int, seed: int = 0) -> list[Row]:
     return rows
 
 
+@dataclass(frozen=True)
+class Flags:
+    """Share of tables in %: with no unusual variant, that any is flagged; with one, that it is missed."""
+
+    seeds: int
+    variants: int
+    times: float
+    repetitions: int
+    false: float
+    missed: float
+
+
+def flags(repetitions: int, seed: int = 0) -> list[Flags]:
+    rows = []
+    for n_seeds in (5, 8, 12, 20):
+        for n_variants in (3, 6, 26):
+            rng = np.random.default_rng([seed, n_seeds, n_variants])
+            spread = rng.standard_normal((repetitions, n_variants, n_seeds)).std(axis=-1, ddof=1)
+            false = np.any([_beyond(spread, k) for k in range(n_variants)], axis=0).mean()
+            for times in (3.0, 4.0, 5.0):
+                wide = spread.copy()
+                wide[:, 0] *= times
+                missed = 1 - _beyond(wide, 0).mean()
+                rates = [round(100 * float(rate), 2) for rate in (false, missed)]
+                rows.append(Flags(n_seeds, n_variants, times, repetitions, *rates))
+    return rows
+
+
+def _beyond(spread: Floats, k: int) -> NDArray[np.bool_]:
+    """The rule of tcmax.stats.unrest, of many tables at once."""
+    flagged: NDArray[np.bool_] = spread[:, k] > FACTOR * np.median(np.delete(spread, k, axis=1), axis=1)
+    return flagged
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=2000)
     found = simulate(parser.parse_args().repetitions)
     write(found, Path(__file__).with_suffix(".csv"))
+    write(flags(20_000), Path(__file__).with_name("unrest.csv"))
     for row in found:
         print(row)

@@ -323,7 +323,7 @@ def _reason(
     about_seeds = compared is not None and compared.pairing == "paired" and claim.population != "items"
     if compared is not None and about_seeds and 2.0 ** (1 - len(compared.a)) > claim.alpha:
         found.append(f"rests on normality of {len(compared.a)} seed effects")
-    telling = ("on test", "on validation", "groups", " datasets ")
+    telling = ("on test", "on validation", "groups", " datasets ", "unstably")
     found += [note for note in component.notes if any(words in note for words in telling)]
     return "; ".join(found)
 

@@ -40,10 +40,12 @@ from tcmax.stats.repeats import Repeats, fingerprints, repeated_pairs, repeated_
 from tcmax.stats.selection import head_optimism
 from tcmax.stats.sequential import Spending, earliest
 from tcmax.stats.shape import seed_shape, tail_shape
+from tcmax.stats.unrest import restless
 
 MAX_GROUPINGS = 2
 CUT_APART = "{} validates on the last 20 % of the train list: its training set is not that of the other variants"
 FORECAST = ("nll", "entropy", "confidence")  # columns of ITEM SCORES that tell one forecast from another
+RESTLESS = "{} trained unstably at these settings: its seeds spread {:.1f} times as far in accuracy as its rivals'"
 VALIDATION = "accuracy.val.own"  # the quantity of HISTORY by which the better of several variants is chosen
 
 
@@ -119,6 +121,21 @@ class Scoreboard:
             return frozenset()
         cut = frozenset(filter(self.experiment.cuts_train_list, self.variants))
         return cut if len(cut) < len(self.variants) else frozenset()
+
+    @cached_property
+    def restless(self) -> dict[str, float]:
+        """Variant -> how many times as far as its rivals' its seeds spread in accuracy, where that is unusual."""
+        if "correct.own" not in self._stored:
+            return {}
+        finished = [variant for variant in self.variants if self.items.seeds(variant)]
+        return restless({v: self.items.matrix(v, "correct", "own", self.selection).mean(axis=1) for v in finished})
+
+    def _of_training(self, variant: str) -> tuple[str, ...]:
+        """What to know of a variant's training before believing a comparison with it."""
+        notes = [CUT_APART.format(variant)] if variant in self.cut_apart else []
+        if variant in self.restless:
+            notes.append(RESTLESS.format(variant, self.restless[variant]))
+        return tuple(notes)
 
     @property
     def only_runs(self) -> bool:
@@ -230,7 +247,7 @@ class Scoreboard:
             values=self._values(variant, metric, readout, at_chance),
             ran=self.ran(variant),
             diverged=tuple(diverged),
-            notes=(CUT_APART.format(variant),) if variant in self.cut_apart else (),
+            notes=self._of_training(variant),
             runs=(*self._runs(variant), *((variant, "at chance", seed) for seed in diverged if at_chance)),
         )
 

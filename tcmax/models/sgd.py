@@ -22,8 +22,9 @@ class SGD:
     lr, weight_decay: a number, or with seeds (S,) of each seed, in the type of the parameters.
     param_groups: one group, whose "lr" may be changed between steps. values, velocity: of all parameters, one after
     another on the last axis, and b, which may be changed in place. places: where each parameter lies in them. steps:
-    how many were taken. updates: how many of them moved each parameter, in order; whoever reads these two may set them
-    back to zero.
+    how many were taken. updates: how many of them moved each parameter, in order. gradient_norms: of each step, the
+    norm of all gradients together, before decay and momentum: (), or (S,) with seeds. Whoever reads these three may set
+    them back to zero.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class SGD:
         """Count steps and updates from zero."""
         self.steps = 0
         self.updates = [0] * len(self.places)
+        self.gradient_norms: list[Tensor] = []
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Make every gradient absent (or zero)."""
@@ -77,8 +79,12 @@ class SGD:
             self.updates[position] += 1
         gradients = [self._vector(parameters[position].grad) for position in chosen]
         if len(chosen) == len(parameters):
-            self._move(slice(None), torch.cat(gradients, dim=-1))
+            whole = torch.cat(gradients, dim=-1)
+            self.gradient_norms.append(torch.linalg.vector_norm(whole, dim=-1))
+            self._move(slice(None), whole)
         else:
+            norms = torch.stack([torch.linalg.vector_norm(gradient, dim=-1) for gradient in gradients])
+            self.gradient_norms.append(torch.linalg.vector_norm(norms, dim=0))
             for position, gradient in zip(chosen, gradients, strict=True):
                 self._move(self.places[position], gradient)
         # The parameters changed behind autograd's back: an older graph must still refuse to run backward.

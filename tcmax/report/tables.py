@@ -19,6 +19,7 @@ from tcmax.report.numbers import count, joined, places_for, scale_of, show, show
 from tcmax.report.published import Published, published_values
 from tcmax.report.report_records import DatasetRecords, ReportRecords, Ties
 from tcmax.report.signature import signature, signed
+from tcmax.stats.unrest import restless
 
 WIDEST = 6  # columns of numbers that fit the text width of a two-column article
 POPULATIONS = {
@@ -232,6 +233,7 @@ def _estimate_table(
         ]
         places = [_places(records, dataset, quantity) for quantity in quantities]
         rows = {}
+        unstable = _unstable(records, dataset) if name == "table1" else {}
         for variant in dataset.variants:
             cells = []
             for quantity, tie, place in zip(quantities, ties, places, strict=True):
@@ -241,13 +243,24 @@ def _estimate_table(
                     data.append(record)
             diverged, runs = dataset.diverged.get(variant, (0, 0))
             if diverged or any(cell.order is not None for cell in cells):
-                note = f"{diverged} of {runs} diverged" if diverged else ""
+                found = [f"{diverged} of {runs} diverged"] if diverged else []
+                note = "; ".join([*found, *unstable.get(variant, ())])
                 rows[variant] = Row(records.experiment.title(variant), tuple(cells), variant, note)
         if rows:
             parts.append((dataset, quantities, rows))
     if any(cell.published for _, _, rows in parts for row in rows.values() for cell in row.cells):
         caption += " In parentheses or grey: the value that the paper prints."
     return Table(name, title, caption, tuple(_blocks(records.experiment, parts)), pd.DataFrame(data))
+
+
+def _unstable(records: ReportRecords, dataset: DatasetRecords) -> dict[str, list[str]]:
+    """Variant -> that its seeds spread unusually far, of those whose seeds do."""
+    values = dataset.values("accuracy", "own", records.experiment.settings.selection)
+    spread = restless({str(variant): rows["value"].to_numpy() for variant, rows in values.groupby("variant")})
+    return {
+        v: [f"trained unstably: its seeds spread {times:.1f} times as far as its rivals'"]
+        for v, times in spread.items()
+    }
 
 
 def _blocks(

@@ -28,6 +28,8 @@ from tcmax.seeding import derive, generator
 from tcmax.training.loading import Residence, hold, part_of
 from tcmax.training.spec import RunSpec
 
+SPIKE = 5.0  # a loss that rises by more than so many median changes from batch to batch spikes
+
 Logits = dict[str, np.ndarray]  # read-out -> (..., val + test items, C)
 Weights = dict[str, Tensor]  # "model." or "method." and the name in its state -> one run's tensor
 
@@ -224,7 +226,9 @@ class Runs:
                 logged.setdefault(name, []).append((weight, value))
         sums = {name: self._weighted_sums(values) for name, values in logged.items()}
         work = self._work_done()
-        broken = (~np.isfinite(self._by_seed([loss for _, loss in logged["loss"]]))).sum(0)
+        losses = self._by_seed([loss for _, loss in logged["loss"]])
+        broken = (~np.isfinite(losses)).sum(0)
+        unrest = _unrest(losses, self._by_seed(self.optimizer.gradient_norms))
         for place, state in enumerate(self.states):
             if state.diverged:
                 continue
@@ -233,12 +237,15 @@ class Runs:
                 _diverge(state, epoch)
             else:
                 noted = {name: float(values[place]) for name, values in sums.items()}
-                _note(state, epoch, {**noted, **work, "learning_rate": rates[place]})
+                restless = {name: float(values[place]) for name, values in unrest.items()}
+                _note(state, epoch, {**noted, **work, "learning_rate": rates[place], **restless})
         if not all(state.diverged for state in self.states):
             self._evaluate(epoch)
 
     def _by_seed(self, values: Sequence[Tensor]) -> np.ndarray:
         """(n, S) numbers of one quantity, (...) each, in one transfer from the device."""
+        if not values:
+            return np.empty((0, len(self.seeds)))
         stacked = torch.stack([value.expand(self.lead) for value in values]).double()
         return stacked.reshape(len(values), len(self.seeds)).cpu().numpy()
 
@@ -361,6 +368,23 @@ class Runs:
         parts = [slice(0, n_val), slice(n_val, n)] if 0 < n_val < n else [slice(0, n)]
         given = ({k: torch.from_numpy(v[..., part, :]) for k, v in logits.items()} for part in parts)
         return np.concatenate([self.method.read_out(part).numpy() for part in given], axis=-2)
+
+
+def _unrest(losses: np.ndarray, norms: np.ndarray) -> dict[str, np.ndarray]:
+    """What tells unstable training from noise in an epoch, (S,) each, of losses (batches, S) and gradients (steps, S).
+
+    A batch's loss spikes where it rises above that of the batch before by more than SPIKE times the median change from
+    batch to batch: losses have no common scale, and some are negative. The largest gradient norm stands against the
+    median.
+    """
+    found = {}
+    with np.errstate(invalid="ignore", divide="ignore"):  # of seeds that diverge
+        if len(losses) > 2:
+            changes = np.diff(losses, axis=0)
+            found["unrest.loss_spikes"] = (changes > SPIKE * np.median(np.abs(changes), axis=0)).mean(axis=0)
+        if len(norms):
+            found["unrest.gradient_norm"] = norms.max(axis=0) / np.median(norms, axis=0)
+    return found
 
 
 def _note(state: RunState, epoch: int, values: Mapping[str, float]) -> None:
