@@ -224,6 +224,21 @@ def tune(experiment: ExperimentName, results: Results = Path("results")) -> None
 
 
 @app.command()
+def budgets(
+    experiment: ExperimentName,
+    trials: Annotated[
+        int | None, typer.Option(min=0, help="Train and judge at this budget; without it, print all verdicts.")
+    ] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Does the ranking depend on the tuning budget? Judges the claims after fewer trials, or none."""
+    from tcmax.commands.budgets import budgets_text, run_budget
+
+    loaded = _experiment(experiment, parts=trials is not None)
+    typer.echo(budgets_text(loaded, results) if trials is None else run_budget(loaded, results, trials))
+
+
+@app.command()
 def score(
     experiment: ExperimentName,
     dataset: Annotated[str, typer.Option(help="Dataset to score.")],

@@ -159,6 +159,15 @@ def tune_key(experiment: Experiment) -> str:
     return provenance.digest([recorded, experiment.settings.selection, provenance.stage_code("tcmax.commands.tune")])
 
 
+def budget_key(experiment: Experiment, budget: int) -> str:
+    """What an experiment at a smaller tuning budget depends on besides its data and the sealed choice."""
+    from tcmax.training.jobs import block_key
+
+    given = tuning.at_budget(experiment, 0)
+    keys = [block_key(given, cell, block) for cell in given.cells() for block in range(len(given.blocks))]
+    return provenance.digest([budget, keys, *(stage_key(stage, experiment) for stage in ("score", "audit"))])
+
+
 def theory_key() -> str:
     """What `tcmax theory` depends on besides its laws: the code that computes, and the code that shows."""
     return provenance.digest(

@@ -45,6 +45,20 @@ def seal(experiment: Experiment, results: Path) -> Path:
     return path
 
 
+def seal_budget(experiment: Experiment, results: Path, budget: int) -> None:
+    """Write what the first so many trials of every search would have chosen, from the sealed choice of all."""
+    content = tuning.read_choices(experiment, results)
+    smaller = tuning.at_budget(experiment, budget)
+    cells = [
+        {**cell, "searches": [_choice(smaller, one["search"], one["trials"][:budget]) for one in cell["searches"]]}
+        for cell in content["cells"]
+    ]
+    recorded = {"tuning": tuning.as_recorded(tuning.tuning_of(smaller)), "cells": cells}
+    write_json(
+        tuning.choices_path(smaller, tuning.budget_results(experiment, results, budget)), {**content, **recorded}
+    )
+
+
 def _cell(experiment: Experiment, cell: Cell, results: Path) -> dict[str, Any]:
     searches: dict[int, list[dict[str, Any]]] = {}
     for manifest in tuning.trial_manifests(experiment, results, cell):

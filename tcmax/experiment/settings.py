@@ -130,6 +130,8 @@ class TuningSettings(Strict):
     training: what all variants tune, TUNED when not given. methods: a method's own parameters, what its file declares
         when not given. A parameter that a variant sets itself is not tuned.
     trials_per_job: one job trains so many, side by side where they can.
+    budgets: smaller numbers of trials at which the seeds are trained and the claims judged as well, to see whether the
+        ranking depends on the budget; 0 is the settings as given.
     """
 
     trials: Count
@@ -141,6 +143,7 @@ class TuningSettings(Strict):
     training: dict[str, RangeSettings] = Field(default_factory=lambda: dict(TUNED))
     methods: dict[str, dict[str, RangeSettings]] = Field(default_factory=dict)
     trials_per_job: Count = 64
+    budgets: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Listed] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -151,6 +154,10 @@ class TuningSettings(Strict):
             raise ValueError(
                 f"metric: validation items have no {self.metric!r} to tune by; known: {', '.join(TUNING_METRICS)}"
             )
+        if any(b <= a for a, b in pairwise(self.budgets)) or any(budget >= self.trials for budget in self.budgets):
+            raise ValueError(f"budgets: increasing numbers of trials below {self.trials}")
+        if self.budgets and self.sampler == "grid":
+            raise ValueError("budgets: a part of a grid is no smaller search; draw trials with random or sobol")
         if self.searches == 2:
             raise ValueError("searches: one, or at least three, whose spread can be estimated")
         if self.searches > 1 and self.sampler == "grid":
@@ -296,6 +303,10 @@ class ExperimentSettings(Strict):
             self._sequential(self.sequential)
         if self.tuning is not None and self.imported is not None:
             raise ValueError("tuning: imported results are not trained")
+        if self.tuning is not None and self.tuning.budgets and self.sequential is not None:
+            raise ValueError("tuning.budgets: looks decide which seeds there are, and they are taken at one budget")
+        if self.tuning is not None and self.tuning.budgets and self.claims is None:
+            raise ValueError("tuning.budgets: there are no claims to judge at them")
         if self.tuning is not None and self.tuning.searches > len(self.seeds):
             raise ValueError(f"tuning.searches: {self.tuning.searches} searches share {len(self.seeds)} seeds")
         if not self.datasets:

@@ -150,7 +150,7 @@ def is_sealed(experiment: Experiment, results: Path) -> bool:
 
 def as_recorded(tuning: TuningSettings) -> dict[str, Any]:
     """A tuning as its choices keep it; how trials are cut into jobs changes no number."""
-    return tuning.model_dump(mode="json", exclude={"trials_per_job"})
+    return tuning.model_dump(mode="json", exclude={"trials_per_job", "budgets"})
 
 
 def chosen(experiment: Experiment, results: Path, cell: Cell) -> list[Chosen]:
@@ -162,6 +162,17 @@ def chosen(experiment: Experiment, results: Path, cell: Cell) -> list[Chosen]:
         f"{choices_path(experiment, results)} chooses nothing for {cell.variant} on {cell.dataset}; seal it again: "
         f"`tcmax tune {experiment.name}`."
     )
+
+
+def at_budget(experiment: Experiment, budget: int) -> Experiment:
+    """The experiment with only the first so many trials; 0: with its settings as given."""
+    tuning = tuning_of(experiment).model_copy(update={"trials": budget, "budgets": ()}) if budget else None
+    return Experiment(experiment.path, experiment.settings.model_copy(update={"tuning": tuning}))
+
+
+def budget_results(experiment: Experiment, results: Path, budget: int) -> Path:
+    """The folder of results of an experiment at a smaller budget, which holds what a folder of results holds."""
+    return results / experiment.name / "budgets" / str(budget)
 
 
 def in_words(experiment: Experiment) -> str:

@@ -31,7 +31,7 @@ from tcmax.report.readouts import readouts
 from tcmax.report.report_records import ReportRecords
 from tcmax.report.suite import standings
 from tcmax.report.tables import numbers, tables
-from tcmax.report.tuning import searches
+from tcmax.report.tuning import budgets, searches
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,8 @@ def build_report(experiment: Experiment, results: Path, out: Path, date: str | N
             made.append(discrepancies(records))
         if experiment.settings.tuning is not None:
             made.append(searches(records))
+            if experiment.settings.tuning.budgets:
+                made.append(budgets(records))
         claims = cards(records)
         for table in made:
             write_text(out / "tables" / f"{table.name}.csv", table.csv)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from tcmax.audit.budgets import stays_from, verdicts_by_budget
 from tcmax.experiment import tuning
 from tcmax.metrics import METRICS
 from tcmax.records.files import read_json
@@ -77,6 +78,35 @@ def searches(records: ReportRecords) -> Table:
         f"{metric.title}: of the chosen trial on the items that chose it, which is more than new items would show."
     )
     return Table("tuning", "Tuning", caption, tuple(blocks), pd.DataFrame(data), tuple(notes))
+
+
+def budgets(records: ReportRecords) -> Table:
+    """The verdict of each claim untuned and after fewer trials, and the smallest budget from which it stays."""
+    experiment = records.experiment
+    found = verdicts_by_budget(experiment, records.folder.parent)
+    asked = sorted({budget for verdicts in found.values() for budget in verdicts})
+    stated = (
+        {} if records.verdicts is None else dict(zip(records.verdicts["claim"], records.verdicts["text"], strict=True))
+    )
+    rows, data = [], []
+    for claim, verdicts in found.items():
+        stays = stays_from(verdicts)
+        cells = [TableCell(verdicts.get(budget, "–"), tone=verdicts.get(budget, "")) for budget in asked]
+        cells.append(TableCell(_budget(stays), order=stays))
+        rows.append(Row(stated.get(claim, claim), tuple(cells), note=claim))
+        data += [{"claim": claim, "trials": b, "verdict": word, "stays_from": stays} for b, word in verdicts.items()]
+    columns = (*(Column(_budget(budget)) for budget in asked), Column("stays from"))
+    caption = (
+        "The verdict of each claim with the settings as given (untuned), and with what the first so many trials of "
+        "every variant would have chosen. Stays from: the smallest budget from which the verdict is the same up to the "
+        "largest."
+    )
+    block = Block("Claim", (), columns, tuple(rows), stub_width=0.36)
+    return Table("budgets", "Verdicts by tuning budget", caption, (block,) if rows else (), pd.DataFrame(data))
+
+
+def _budget(trials: int | None) -> str:
+    return "–" if trials is None else "untuned" if trials == 0 else f"{trials} trial{'s' if trials > 1 else ''}"
 
 
 def _score(value: float, unit: str) -> str:

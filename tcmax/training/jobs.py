@@ -77,7 +77,7 @@ def trials_key(experiment: Experiment, cell: Cell, search: int, block: int) -> s
     chosen = tuning.tuning_of(experiment)
     trials = tuning.trial_blocks(chosen)[block]
     searched = chosen.model_dump(
-        mode="json", exclude={"trials", "searches", "trials_per_job", "metric", "readout", "methods"}
+        mode="json", exclude={"trials", "searches", "trials_per_job", "budgets", "metric", "readout", "methods"}
     )
     own = METHODS.canonical(experiment.settings.variants[cell.variant].method)
     ranges = {METHODS.canonical(name): of_name for name, of_name in chosen.methods.items()}.get(own)

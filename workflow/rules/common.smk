@@ -42,6 +42,7 @@ wildcard_constraints:
     variant="[A-Za-z0-9][A-Za-z0-9._-]*",
     block="[0-9]+",
     search="[0-9]+",
+    budget="[0-9]+",
 
 
 def data_files(wildcards):
@@ -100,6 +101,29 @@ def trial_manifests_of_cell(wildcards):
     return tuning.trial_manifests(
         experiment_called(wildcards.experiment), RESULTS, cell_of(wildcards)
     )
+
+
+def sealed_choice(wildcards):
+    """The sealed choice, whose every change is one."""
+    return checkpoints.tune.get(experiment=wildcards.experiment).output[0]
+
+
+def budget_verdicts(wildcards):
+    """Verdicts at the smaller budgets that an experiment names."""
+    chosen = experiment_called(wildcards.experiment)
+    asked = chosen.settings.tuning.budgets if chosen.settings.tuning else ()
+    return [
+        tuning.budget_results(chosen, RESULTS, budget)
+        / chosen.name
+        / "verdicts.parquet"
+        for budget in asked
+    ]
+
+
+def budget_key(wildcards):
+    """Hash of what trains and judges an experiment at a smaller budget, besides the choice."""
+    chosen = experiment_called(wildcards.experiment)
+    return analyse.budget_key(chosen, int(wildcards.budget))
 
 
 def tune_key(wildcards):

@@ -6,6 +6,7 @@ rule report:
         verdicts,
         discrepancies,
         choice,
+        budget_verdicts,
         of_every_dataset(
             "items.parquet", "scores.parquet", "history.parquet", "data.json"
         ),

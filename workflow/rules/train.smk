@@ -88,3 +88,26 @@ rule score_trials:
     shell:
         "tcmax trials {wildcards.experiment} --dataset {wildcards.dataset} --fold {wildcards.fold}"
         " --variant {wildcards.variant} --test > {log} 2>&1"
+
+
+# The claims after fewer trials, or none: one job trains what the budget does not share with another one.
+rule budget:
+    input:
+        of_every_dataset("data.json"),
+        sealed_choice,
+        claims=claims_file,
+    output:
+        "results/{experiment}/budgets/{budget}/{experiment}/verdicts.parquet",
+    log:
+        "results/{experiment}/log/budget_{budget}.log",
+    wildcard_constraints:
+        experiment=TRAINED_HERE,
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 1440 * attempt,
+        gpu=gpus,
+    params:
+        key=budget_key,
+    shell:
+        "tcmax budgets {wildcards.experiment} --trials {wildcards.budget} > {log} 2>&1"
