@@ -189,6 +189,56 @@ def train(
 
 
 @app.command()
+def trials(
+    experiment: ExperimentName,
+    dataset: Annotated[str, typer.Option(help="Dataset of the cell.")],
+    variant: Annotated[str, typer.Option(help="Variant of the cell.")],
+    fold: Annotated[int, typer.Option(min=0, help="Fold of the cell.")] = 0,
+    search: Annotated[int, typer.Option(min=0, help="Which of its independent searches.")] = 0,
+    block: Annotated[int, typer.Option(min=0, help="Which slice of the trials.")] = 0,
+    test: Annotated[
+        bool, typer.Option("--test", help="Once the choice is sealed: predict test items with all trials of the cell.")
+    ] = False,
+    results: Results = Path("results"),
+) -> None:
+    """Train a block of trials of a search. They never see a test item; finished ones are kept."""
+    from tcmax.experiment.grid import Cell
+    from tcmax.training import trials
+
+    loaded = _experiment(experiment, parts=True)
+    cell = Cell(dataset, fold, variant)
+    if test:
+        typer.echo(trials.score_trials(loaded, cell, results))
+    else:
+        typer.echo(trials.train_trials(loaded, cell, search, block, results))
+
+
+@app.command()
+def tune(experiment: ExperimentName, results: Results = Path("results")) -> None:
+    """Choose every variant's settings from its trials, on validation items, and seal the choice."""
+    from tcmax.commands.tune import seal, seal_text
+
+    loaded = _experiment(experiment)
+    seal(loaded, results)
+    typer.echo(seal_text(loaded, results))
+
+
+@app.command()
+def budgets(
+    experiment: ExperimentName,
+    trials: Annotated[
+        int | None, typer.Option(min=0, help="Train and judge at this budget; without it, print all verdicts.")
+    ] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Does the ranking depend on the tuning budget? Judges the claims after fewer trials, or none."""
+    from tcmax.commands.budgets import budgets_text, run_budget
+
+    loaded = _experiment(experiment, parts=trials is not None)
+    typer.echo(budgets_text(loaded, results) if trials is None else run_budget(loaded, results, trials))
+
+
+@app.command()
 def score(
     experiment: ExperimentName,
     dataset: Annotated[str, typer.Option(help="Dataset to score.")],
@@ -444,8 +494,10 @@ def _experiment(name: str, parts: bool = False):  # type: ignore[no-untyped-def]
 
         import_for_good("torch")
         from tcmax.training.spec import check_parts
+        from tcmax.training.trials import check_tuning
 
         check_parts(loaded)
+        check_tuning(loaded)
     return loaded
 
 

@@ -7,12 +7,15 @@ from types import ModuleType
 
 import pytest
 from projects import ROOT
+from small_report import experiment_in, write_records
 
 from tcmax.experiment.settings import DatasetSettings, ExperimentSettings, TrainingSettings, VariantSettings
 from tcmax.experiment.switches import SWITCHES
 from tcmax.methods import METHODS
 from tcmax.models.encoders import ENCODERS
 from tcmax.models.fusion import HEADS
+from tcmax.report import build as build_module
+from tcmax.report.report_records import ReportRecords
 
 DOCS = ROOT / "docs"
 
@@ -125,3 +128,16 @@ def test_arrows_that_others_imply_are_left_out_and_circles_are_refused(house: Mo
     assert house.needed(imports) == {"roof": {"room"}, "room": {"ground"}, "ground": set()}
     with pytest.raises(ValueError, match="rooms import in a circle: ground"):
         house.floors({**imports, "ground": {"roof"}})
+
+
+def test_the_table_of_the_page_on_tables_stands_in_a_report(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    text = (DOCS / "add-a-table.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n# tcmax/report/seeds.py\n(.*?)```", text, flags=re.DOTALL)
+    namespace: dict[str, object] = {}
+    exec(compile(code, "seeds.py", "exec"), namespace)
+    experiment = experiment_in(tmp_path)
+    monkeypatch.setattr(build_module, "TABLES", (*build_module.TABLES, namespace["seeds"]))
+    found = build_module.tables(ReportRecords(experiment, write_records(tmp_path, experiment)))
+    assert found[-1].name == "seeds"
+    assert found[-1].data["worst"].le(found[-1].data["best"]).all()
+    assert "worst seed" in found[-1].tex

@@ -7,6 +7,7 @@ from projects import ROOT
 
 # Modules without a test file of their own -> files below tests/ that test what they do.
 TESTED_IN = {
+    "audit/budgets": ("commands/test_budgets.py",),
     "audit/checks": ("audit/test_published.py", "audit/test_emphasis.py"),
     "audit/components": ("audit/test_claims.py",),
     "audit/findings": ("audit/test_published.py",),
@@ -34,6 +35,7 @@ TESTED_IN = {
     "experiment/yaml": ("experiment/test_grid.py",),
     "information/arguments": ("information/test_loss_options.py",),
     "information/gather": ("information/test_loss_gather.py",),
+    "metrics/validation": ("commands/test_tune.py",),
     "models/axes": ("training/test_side_by_side.py",),
     "models/encoders/base": ("models/encoders/test_encoders.py",),
     "models/encoders/cnn": ("models/encoders/test_encoders.py",),

@@ -22,6 +22,7 @@ from tcmax.errors import TcmaxError
 from tcmax.evidence.rows import blank, measured, range_of, sign_flip_of, write_evidence
 from tcmax.evidence.scoreboard import Scoreboard
 from tcmax.evidence.scores import Treatment
+from tcmax.experiment import tuning
 from tcmax.experiment.grid import Experiment
 from tcmax.experiment.looks import seeds_asked
 from tcmax.metrics import METRICS
@@ -57,6 +58,8 @@ def audit_claims(
     testable = sum(verdict["verdict"] != "not testable" for verdict in verdicts)
     by_id = {row["id"]: row for row in evidence}
     lines = [line(verdict, by_id.get(verdict["deciding"])) for verdict in verdicts]
+    if experiment.settings.tuning is not None:
+        lines = [f"{text}; {tuning.in_words(experiment)}" for text in lines]
     lines.append(
         f"{testable} of {len(verdicts)} claims are testable here; false 'supported' to expect if none were true: "
         f"at most {expected:.3g}."

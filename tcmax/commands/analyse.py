@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tcmax.commands.memory import keep_freed
 from tcmax.errors import TcmaxError
-from tcmax.experiment import paths
+from tcmax.experiment import paths, tuning
 from tcmax.experiment.grid import Cell, Experiment
 from tcmax.experiment.looks import manifests_of
 from tcmax.experiment.yaml import read_yaml
@@ -119,8 +119,10 @@ def _labels(experiment: Experiment) -> dict[str, object]:
     """Settings that analysis stages read, as they were."""
     settings = experiment.settings
     looks = {"sequential": settings.sequential.model_dump()} if settings.sequential else {}
+    tuned = {"tuning": tuning.as_recorded(settings.tuning)} if settings.tuning else {}
     return {
         **looks,
+        **tuned,
         "selection": settings.selection,
         "reference_variant": settings.reference_variant,
         "seeds": list(settings.seeds),
@@ -149,6 +151,21 @@ def stage_key(stage: str, experiment: Experiment) -> str:
         "report": "tcmax.report.build",
     }
     return provenance.digest([provenance.stage_code(modules[stage]), _labels(experiment), arithmetic.asked()])
+
+
+def tune_key(experiment: Experiment) -> str:
+    """What a choice of settings depends on besides its trials: how they are judged."""
+    recorded = tuning.as_recorded(tuning.tuning_of(experiment))
+    return provenance.digest([recorded, experiment.settings.selection, provenance.stage_code("tcmax.commands.tune")])
+
+
+def budget_key(experiment: Experiment, budget: int) -> str:
+    """What an experiment at a smaller tuning budget depends on besides its data and the sealed choice."""
+    from tcmax.training.jobs import block_key
+
+    given = tuning.at_budget(experiment, 0)
+    keys = [block_key(given, cell, block) for cell in given.cells() for block in range(len(given.blocks))]
+    return provenance.digest([budget, keys, *(stage_key(stage, experiment) for stage in ("score", "audit"))])
 
 
 def theory_key() -> str:

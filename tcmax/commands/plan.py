@@ -1,24 +1,30 @@
 """What an experiment will cost before anything starts: runs, jobs, hours and disk."""
 
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tcmax.commands.analyse import check_claims
 from tcmax.errors import TcmaxError
+from tcmax.experiment import tuning
 from tcmax.experiment.grid import Cell, Experiment
 from tcmax.experiment.looks import in_words
 from tcmax.experiment.paths import run_folder
 from tcmax.records.files import read_json
-from tcmax.training.jobs import context_of
+from tcmax.training.jobs import planned_runs
 
 _RULES = 3  # selection rules, one predictions file each
 
 
 @dataclass(frozen=True)
 class CellPlan:
-    """Cost of one (dataset, variant) over its folds and seeds; seconds and mebibytes are None where unknown."""
+    """Cost of one (dataset, variant) over its folds and seeds; seconds and mebibytes are None where unknown.
+
+    trials, trial_jobs, finished_trials: of all searches, counted as runs. seconds_per_trial: as of a run where no trial
+    is finished, which is too much: trials never meet the test items, and more of them train side by side.
+    """
 
     dataset: str
     variant: str
@@ -29,6 +35,10 @@ class CellPlan:
     seconds_per_run: float | None
     measured: bool
     mebibytes: float | None
+    trials: int = 0
+    trial_jobs: int = 0
+    finished_trials: int = 0
+    seconds_per_trial: float | None = None
 
 
 def plan(experiment: Experiment, results: Path) -> list[CellPlan]:
@@ -43,6 +53,8 @@ def plan(experiment: Experiment, results: Path) -> list[CellPlan]:
             cells = [Cell(dataset, fold, variant) for fold in range(folds)]
             known = _finished_seconds(experiment, cells, results, data, fingerprint)
             seconds = statistics.median(known) if known else _timed(experiment, dataset, variant, data)
+            chosen, tried = experiment.settings.tuning, _finished_trials(experiment, cells, results, data)
+            searches = folds * chosen.searches if chosen else 0
             plans.append(
                 CellPlan(
                     dataset,
@@ -54,6 +66,10 @@ def plan(experiment: Experiment, results: Path) -> list[CellPlan]:
                     seconds_per_run=seconds,
                     measured=bool(known),
                     mebibytes=_mebibytes(experiment, folds, data),
+                    trials=searches * chosen.trials * chosen.seeds_per_trial if chosen else 0,
+                    trial_jobs=searches * len(tuning.trial_blocks(chosen)) if chosen else 0,
+                    finished_trials=len(tried),
+                    seconds_per_trial=statistics.median(tried) if tried else seconds,
                 )
             )
     return plans
@@ -72,15 +88,47 @@ def _finished_seconds(
     experiment: Experiment, cells: list[Cell], results: Path, data: Any, fingerprint: str | None
 ) -> list[float]:
     """Seconds of every run that is finished as the experiment now stands; where the data is not here, of every run."""
+    seeds, seconds = experiment.settings.seeds, []
+    for cell in cells:
+        keys: dict[Path, str | None]
+        if fingerprint is None:
+            keys = {run_folder(results, experiment.name, cell, seed): None for seed in seeds}
+        elif experiment.settings.tuning is not None and not tuning.is_sealed(experiment, results):
+            continue
+        else:
+            planned = planned_runs(experiment, cell, seeds, data, fingerprint, results)
+            keys = {run.folder: run.key for run in planned}
+        seconds += _seconds(keys)
+    return seconds
+
+
+def _finished_trials(experiment: Experiment, cells: list[Cell], results: Path, data: Any) -> list[float]:
+    """Seconds of every run of a trial that is finished as the experiment now stands."""
+    chosen = experiment.settings.tuning
+    if chosen is None or data is None:
+        return []
+    from tcmax.training.trials import planned_trials
+
     seconds = []
     for cell in cells:
-        context = context_of(experiment, cell, data, fingerprint, results) if fingerprint is not None else None
-        for seed in experiment.settings.seeds:
-            folder = run_folder(results, experiment.name, cell, seed)
-            if not (folder / "run.json").is_file() or not (folder / "sidecar.json").is_file():
-                continue
-            if context is None or read_json(folder / "run.json")["run_key"] == context.run_key(seed):
-                seconds.append(float(read_json(folder / "sidecar.json")["seconds"]))
+        if not tuning.cell_folder(results, experiment.name, cell).is_dir():
+            continue
+        seen = data.without_test(cell.fold)
+        fingerprint, all_trials = seen.fingerprint(), range(chosen.trials)
+        for search in range(chosen.searches):
+            planned = planned_trials(experiment, cell, search, all_trials, seen, fingerprint, results)
+            seconds += _seconds({run.folder: run.key for _, run in planned})
+    return seconds
+
+
+def _seconds(keys: Mapping[Path, str | None]) -> list[float]:
+    """Seconds of the runs in these folders that are finished under their key, or under any for None."""
+    seconds = []
+    for folder, key in keys.items():
+        if not (folder / "run.json").is_file() or not (folder / "sidecar.json").is_file():
+            continue
+        if key is None or read_json(folder / "run.json")["run_key"] == key:
+            seconds.append(float(read_json(folder / "sidecar.json")["seconds"]))
     return seconds
 
 
@@ -111,7 +159,8 @@ def _timed(experiment: Experiment, dataset: str, variant: str, data: Any) -> flo
     evaluation = time.perf_counter() - started
     training = max(marks[-1] - marks[-2] - evaluation, 0.0)
     epochs: int = spec.training["epochs"]
-    return epochs * (training * steps / kept + evaluation) / len(seeds)
+    result: float | None = epochs * (training * steps / kept + evaluation) / len(seeds)
+    return result
 
 
 def _mebibytes(experiment: Experiment, folds: int, data: Any) -> float | None:
@@ -120,7 +169,8 @@ def _mebibytes(experiment: Experiment, folds: int, data: Any) -> float | None:
     items = sum(len(fold.val) + len(fold.test) for fold in data.folds)
     width = 2 if experiment.settings.half_precision_logits or data.n_classes > 50 else 4
     per_seed = items * data.n_classes * (len(data.modalities) + 1) * width * _RULES
-    return per_seed * len(experiment.settings.seeds) / 2**20
+    result: float | None = per_seed * len(experiment.settings.seeds) / 2**20
+    return result
 
 
 def plan_text(experiment: Experiment, results: Path) -> str:
@@ -150,6 +200,14 @@ def plan_text(experiment: Experiment, results: Path) -> str:
         f"{experiment.name}: {runs} runs in {sum(entry.jobs for entry in plans)} training jobs "
         f"({len(experiment.settings.seeds)} seeds, {experiment.settings.seeds_per_job} to a job); {done} are finished."
     )
+    trials, tried = sum(entry.trials for entry in plans), sum(entry.finished_trials for entry in plans)
+    if experiment.settings.tuning:
+        searched = experiment.settings.tuning
+        searches = f" in each of {searched.searches} searches" if searched.searches > 1 else ""
+        lines.append(
+            f"Tuning before that: {searched.trials} trials{searches} ({searched.sampler}) for every variant and "
+            f"dataset, {trials} runs in {sum(entry.trial_jobs for entry in plans)} jobs; {tried} are finished."
+        )
     if experiment.settings.sequential:
         looks = in_words(experiment.settings.sequential.looks)
         lines.append(f"These are the most: there are looks at {looks} seeds, after which only open pairs get more.")
@@ -159,6 +217,9 @@ def plan_text(experiment: Experiment, results: Path) -> str:
         )
     if all(entry.seconds_per_run is not None for entry in plans):
         left = sum((entry.runs - entry.finished) * (entry.seconds_per_run or 0.0) for entry in plans)
+        if experiment.settings.tuning:
+            searching = sum((one.trials - one.finished_trials) * (one.seconds_per_trial or 0.0) for one in plans)
+            lines.append(f"Tuning left: {_duration(searching)} on one core, {_duration(searching / 2)} on two.")
         lines.append(f"Training left: {_duration(left)} on one core, {_duration(left / 2)} on two.")
     if all(entry.mebibytes is not None for entry in plans):
         lines.append(f"Predictions: about {sum(entry.mebibytes or 0.0 for entry in plans):.0f} MiB before compression.")

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from tcmax.errors import TcmaxError
-from tcmax.experiment.grid import load
+from tcmax.experiment import tuning
+from tcmax.experiment.grid import Cell, Experiment, load
 from tcmax.records import arithmetic, provenance
 from tcmax.records.files import read_json, sha256
 from tcmax.training import datasets, jobs
@@ -102,7 +103,15 @@ def _run_reasons(folder: Path, record: dict[str, Any], results: Path) -> list[st
     from tcmax.training.spec import resolve_run
 
     dataset = datasets.load_dataset(experiment, name)
-    current = resolve_run(experiment, dataset, name, settings["fold"], variant).resolved()
+    cell, stage = Cell(name, settings["fold"], variant), tuple(settings.get("stage", ()))
+    try:
+        values = _tuned_values(experiment, cell, stage, record["seed"], results)
+    except TcmaxError as error:
+        return [*reasons, str(error).removesuffix(".")]
+    if stage:
+        dataset = dataset.without_test(cell.fold)
+    tuned = tuning.tuned_of(values)
+    current = resolve_run(experiment, dataset, name, cell.fold, variant, tuned, stage).resolved()
     reasons += provenance.changes(settings, _plain(current), "setting")
     reasons += [
         reason.replace("module", "code of", 1)
@@ -116,6 +125,26 @@ def _run_reasons(folder: Path, record: dict[str, Any], results: Path) -> list[st
     if record["data"] != dataset.fingerprint():
         reasons.append("the data has another fingerprint")
     return reasons
+
+
+def _tuned_values(
+    experiment: Experiment, cell: Cell, stage: tuple[Any, ...], seed: int, results: Path
+) -> tuning.Values:
+    """What a trial would try now, or what the choice would train a seed with; nothing where nothing is tuned."""
+    if stage:
+        from tcmax.training.trials import trial_values
+
+        _, search, trial = stage
+        drawn = trial_values(experiment, cell, search)
+        if trial >= len(drawn):
+            raise TcmaxError(f"the experiment has {len(drawn)} trials, and this is trial {trial}")
+        result: tuning.Values = drawn[trial]
+        return result
+    if experiment.settings.tuning is None:
+        return {}
+    if seed not in experiment.settings.seeds:
+        raise TcmaxError(f"the experiment no longer has seed {seed}")
+    return tuning.chosen(experiment, results, cell)[tuning.search_of(experiment, seed)].values
 
 
 def _plain(value: Any) -> Any:
@@ -137,18 +166,22 @@ def _block_text(file: Path, results: Path) -> str:
     reasons = []
     try:
         experiment = load(manifest["experiment"])
-        wanted = experiment.blocks[manifest["block"]] if manifest["block"] < len(experiment.blocks) else ()
-        if list(wanted) != [run["seed"] for run in manifest["runs"]]:
-            reasons.append(f"the block's seeds are now {', '.join(map(str, wanted)) or 'none'}")
+        of_trials = "search" in manifest
+        blocks = tuning.trial_blocks(tuning.tuning_of(experiment)) if of_trials else experiment.blocks
+        wanted = list(blocks[manifest["block"]]) if manifest["block"] < len(blocks) else []
+        what, listed = ("trials", "trial") if of_trials else ("seeds", "seed")
+        if wanted != list(dict.fromkeys(run[listed] for run in manifest["runs"])):
+            reasons.append(f"the block's {what} are now {', '.join(map(str, wanted)) or 'none'}")
     except TcmaxError as error:
         return _lines(str(file), facts, [f"its experiment cannot be read: {error}"])
     for run in manifest["runs"]:
-        folder = file.parent / f"seed_{run['seed']}"
+        named = f"trial {run['trial']} seed {run['seed']}" if "trial" in run else f"seed {run['seed']}"
+        folder = file.parent / "/".join(named.replace("seed ", "seed_").replace("trial ", "trial_").split())
         record = read_json(folder / "run.json") if (folder / "run.json").is_file() else None
         if record is None or record["run_key"] != run["run_key"]:
-            reasons.append(f"seed {run['seed']} is missing or was trained again")
+            reasons.append(f"{named} is missing or was trained again")
         else:
-            reasons += [f"seed {run['seed']}: {reason}" for reason in _run_reasons(folder, record, results)]
+            reasons += [f"{named}: {reason}" for reason in _run_reasons(folder, record, results)]
     return _lines(str(file), facts, reasons)
 
 

@@ -7,7 +7,7 @@ its fingerprint covers decoded content, not the bytes of an archive.
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +79,7 @@ class Dataset:
     facts: leakage and split facts worth printing, short sentences.
     official_validation: the source itself names the validation items (as AVE does), so that no protocol cuts its own.
     stored: modality name -> its rows in files, for what is too large for `inputs`; checked when they were written.
+    tested: whether folds have test items; not in what `without_test` makes.
 
     Raises TcmaxError when the arrays contradict each other.
     """
@@ -94,6 +95,7 @@ class Dataset:
     facts: tuple[str, ...] = ()
     official_validation: bool = False
     stored: Mapping[str, Stored] = field(default_factory=dict)
+    tested: bool = True
 
     def __post_init__(self) -> None:
         problem = self._problem()
@@ -139,12 +141,33 @@ class Dataset:
             if len(np.unique(together)) != len(together):
                 return f"fold {number} puts an item in two parts, or twice in one"
             for part, members in zip(PARTS, rows, strict=True):
-                if len(members) == 0:
+                if len(members) == 0 and (part != "test" or self.tested):
                     return f"fold {number} has an empty {part} part"
             if tested & set(fold.test.tolist()):
                 return f"fold {number} tests an item that an earlier fold tests too"
             tested |= set(fold.test.tolist())
         return None
+
+    def without_test(self, fold: int) -> "Dataset":
+        """The train and validation items of a fold, as a dataset without test items; every fold up to its number is it.
+
+        Arrays hold no row of anything else; rows in files stay where they are, and no part points to those of test
+        items. Rows keep their order.
+        """
+        train, val = self.folds[fold].train, self.folds[fold].val
+        nothing = np.empty(0, np.int64)
+        if self.stored:
+            return replace(self, folds=(Fold(train, val, nothing),) * (fold + 1), tested=False)
+        kept = np.sort(np.concatenate([train, val]))
+        return replace(
+            self,
+            inputs={name: array[kept] for name, array in self.inputs.items()},
+            labels=self.labels[kept],
+            items=self.items[kept],
+            groups={name: ids[kept] for name, ids in self.groups.items()},
+            folds=(Fold(np.searchsorted(kept, train), np.searchsorted(kept, val), nothing),) * (fold + 1),
+            tested=False,
+        )
 
     @property
     def n_classes(self) -> int:

@@ -41,6 +41,7 @@ from tcmax.stats.repeats import Repeats, fingerprints, repeated_pairs, repeated_
 from tcmax.stats.selection import head_optimism
 from tcmax.stats.sequential import Spending, earliest
 from tcmax.stats.shape import seed_shape, tail_shape
+from tcmax.stats.unrest import restless
 
 MAX_GROUPINGS = 2
 CUT_APART = "{} validates on the last 20 % of the train list: its training set is not that of the other variants"
@@ -120,6 +121,21 @@ class Scoreboard:
             return frozenset()
         cut = frozenset(filter(self.experiment.cuts_train_list, self.variants))
         return cut if len(cut) < len(self.variants) else frozenset()
+
+    @cached_property
+    def restless(self) -> dict[str, float]:
+        """Variant -> how many times as far as its rivals' its seeds spread in accuracy, where that is unusual."""
+        if "correct.own" not in self._stored:
+            return {}
+        finished = [variant for variant in self.variants if self.items.seeds(variant)]
+        return restless({v: self.items.matrix(v, "correct", "own", self.selection).mean(axis=1) for v in finished})
+
+    def _of_training(self, variant: str) -> tuple[str | Remark, ...]:
+        """What to know of a variant's training before believing a comparison with it."""
+        notes: list[str | Remark] = [CUT_APART.format(variant)] if variant in self.cut_apart else []
+        if variant in self.restless:
+            notes.append(Remark("unstable", (variant,), value=self.restless[variant]))
+        return tuple(notes)
 
     @property
     def only_runs(self) -> bool:
@@ -230,7 +246,7 @@ class Scoreboard:
             values=self._values(variant, metric, readout, at_chance),
             ran=self.ran(variant),
             diverged=tuple(diverged),
-            notes=(CUT_APART.format(variant),) if variant in self.cut_apart else (),
+            notes=self._of_training(variant),
             runs=(*self._runs(variant), *((variant, "at chance", seed) for seed in diverged if at_chance)),
         )
 
@@ -259,7 +275,8 @@ class Scoreboard:
         if stored is not None:
             return column(stored)
         if metric == "js_bits":
-            return column("js") / np.log(2)
+            result: Floats = column("js") / np.log(2)
+            return result
         if metric in PSEUDO and self.n_items < 2:
             raise ValueError(f"{metric} needs two test items, and there is one")
         if metric == "balanced_accuracy":
@@ -327,7 +344,8 @@ class Scoreboard:
             "js": np.zeros(len(labels)),
             "js_pairwise": np.zeros(len(labels)),
         }
-        return values[column.removesuffix("_calibrated")]
+        result: Floats = values[column.removesuffix("_calibrated")]
+        return result
 
     def validation(self, variant: str) -> dict[int, float]:
         """Finished seed -> validation accuracy of its own joint prediction at the selected epoch, averaged over folds.

@@ -46,6 +46,7 @@ class Remark:
 
     chosen       variants, and in how many seeds (counts) validation chose each
     optimism     value, in `unit`: what choosing on the test set would have added
+    unstable     a variant, and how many times (value) as far as its rivals' its seeds spread in accuracy
     few groups   counts: groups of items; value: how many equal ones they are worth
     ranks        Wilcoxon's signed ranks over counts[0] datasets; value: p
     floor        value: least p of a sign-flip test over counts[0] datasets
@@ -54,7 +55,7 @@ class Remark:
     dataset: of which dataset, where a comparison is about several.
     """
 
-    kind: Literal["chosen", "optimism", "few groups", "ranks", "floor", "same items"]
+    kind: Literal["chosen", "optimism", "unstable", "few groups", "ranks", "floor", "same items"]
     variants: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
     value: float | None = None
@@ -85,9 +86,18 @@ def _few_groups(remark: Remark, names: Names) -> str:
     return f"fewer than 10 groups{unequal}"
 
 
+def _unstable(remark: Remark, names: Names) -> str:
+    (variant,) = remark.variants
+    return (
+        f"{names.variant(variant)} trained unstably at these settings: its seeds spread {remark.value:.1f} times as far "
+        "in accuracy as its rivals'"
+    )
+
+
 _SENTENCES: dict[str, Callable[[Remark, Names], str]] = {
     "chosen": _chosen,
     "optimism": _optimism,
+    "unstable": _unstable,
     "few groups": _few_groups,
     "ranks": lambda remark, _: f"Wilcoxon's signed ranks over {remark.counts[0]} datasets p {remark.value:.3g}",
     "floor": lambda remark, _: f"sign-flip floor over {remark.counts[0]} datasets {remark.value:g}",

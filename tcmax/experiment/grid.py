@@ -17,7 +17,7 @@ from tcmax.data import DATASETS
 from tcmax.errors import TcmaxError
 from tcmax.experiment.settings import ExperimentSettings, PartSettings, TrainingSettings, VariantSettings
 from tcmax.experiment.switches import SWITCHES
-from tcmax.experiment.yaml import explain, read_yaml
+from tcmax.experiment.yaml import explain, finding, read_yaml
 from tcmax.models.encoders import ENCODERS
 
 CONFIG_FOLDER = Path("config")
@@ -191,6 +191,7 @@ def load(name_or_path: str | Path) -> Experiment:
 
     for dataset, options in settings.datasets.items():
         experiment.training_on(dataset)
+        _check_tuned_training(experiment, dataset)
         if experiment.lacking(dataset):
             continue
         if options.features is None:
@@ -204,6 +205,19 @@ def load(name_or_path: str | Path) -> Experiment:
         if variant.head is not None:
             _checked(path, f"variants.{label}.head", HEADS.canonical, variant.head.name)
     return experiment
+
+
+def _check_tuned_training(experiment: Experiment, dataset: str) -> None:
+    """Raise TcmaxError where a tuned training setting could get a value that it may not have."""
+    tuning = experiment.settings.tuning
+    given = experiment.training_on(dataset).model_dump()
+    for name, searched in tuning.training.items() if tuning else ():
+        for end in searched.ends:
+            try:
+                TrainingSettings.model_validate({**given, name: end})
+            except ValidationError as error:
+                said = finding(error)[1]
+                raise TcmaxError(f"{experiment.path}: tuning.training.{name}: {said}.") from None
 
 
 def _checked(path: Path, key: str, check: Any, value: str) -> None:

@@ -23,7 +23,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tcmax.methods.base import Batch, Method, Progress, Setting, cross_entropy
+from tcmax.methods.base import Batch, Method, Progress, Search, Setting, cross_entropy
 from tcmax.models.axes import entries, per_seed
 from tcmax.models.classifier import MultimodalClassifier, Outputs
 from tcmax.models.fusion.base import total
@@ -54,6 +54,8 @@ class AGM(Method):
     """Joint cross-entropy whose gradient is rebalanced between modalities."""
 
     Parameters: ClassVar[type] = AGMParameters
+    # The authors' 1.0 and the 2.5 of their example lie inside.
+    search: ClassVar[Search] = {"alpha": {"low": 0.1, "high": 3.0, "scale": "log"}}
     side_by_side = True
     record: Tensor
     steps: Tensor

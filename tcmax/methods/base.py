@@ -21,6 +21,8 @@ from tcmax.models.classifier import MultimodalClassifier, Outputs
 from tcmax.models.sgd import SGD
 from tcmax.seeding import derive
 
+Search = Mapping[str, Mapping[str, Any]]  # parameter -> the range that a search looks in
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -98,6 +100,8 @@ class Method(nn.Module):
     """One training method.
 
     Parameters: a frozen dataclass of hyper-parameters with defaults and their source.
+    search: where a search looks for which of them by default, each a range as in an experiment's `tuning`; the comment
+        beside it names its source. Empty where there is nothing to tune.
     default_head: id of the head used when a variant names none.
     side_by_side: promises to keep apart seeds that train together; else they train one after another. A subclass has to
         promise anew.
@@ -107,6 +111,7 @@ class Method(nn.Module):
     """
 
     Parameters: ClassVar[type]
+    search: ClassVar[Search] = {}
     default_head: ClassVar[str] = "concat"
     side_by_side: ClassVar[bool] = False
     trains_separate_heads: ClassVar[bool] = False
@@ -164,7 +169,8 @@ class Method(nn.Module):
 def item_costs(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of every item: (..., B, C) and (..., B) to (..., B)."""
     flat = cross_entropy_of_rows(logits.flatten(0, -2), labels.flatten(), reduction="none")
-    return flat.unflatten(0, labels.shape)
+    result: Tensor = flat.unflatten(0, labels.shape)
+    return result
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

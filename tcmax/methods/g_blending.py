@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from tcmax.methods.base import Batch, Method, Progress, Setting, TrainPart
+from tcmax.methods.base import Batch, Method, Progress, Search, Setting, TrainPart
 from tcmax.methods.passes import outputs_of
 from tcmax.models.classifier import MultimodalClassifier, Outputs
 from tcmax.models.fusion.base import total
@@ -63,6 +63,8 @@ class GBlending(Method):
     """A weighted sum of the losses of separate heads; needs Concat-MSH."""
 
     Parameters: ClassVar[type] = GBlendingParameters
+    # Half and twice our default; no source searches one.
+    search: ClassVar[Search] = {"held_out": {"low": 0.1, "high": 0.4}}
     default_head = "concat-msh"
     trains_separate_heads = True
     weights: Tensor
@@ -98,7 +100,8 @@ class GBlending(Method):
         """Whether the copies are trained in this epoch: not where no later super-epoch could use what they find."""
         start = epoch - epoch % self.hyperparameters.super_epoch
         useful = start + self.hyperparameters.super_epoch < self.setting.epochs
-        return useful and (start == 0 or self.hyperparameters.schedule == "online")
+        result: bool = useful and (start == 0 or self.hyperparameters.schedule == "online")
+        return result
 
     def begin_epoch(self, model: MultimodalClassifier, train: TrainPart, progress: Progress) -> None:
         self.alone.passes = self.together.passes = model.passes  # the copies' work is the method's

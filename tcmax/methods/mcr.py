@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from tcmax.methods.base import Batch, Method, Progress, Setting, cross_entropy
+from tcmax.methods.base import Batch, Method, Progress, Search, Setting, cross_entropy
 from tcmax.models.axes import rows_of
 from tcmax.models.classifier import MultimodalClassifier, Outputs
 from tcmax.models.fusion.base import total
@@ -76,6 +76,8 @@ class MCR(Method):
     """Joint cross-entropy with a competition between encoders; needs Concat with auxiliary heads."""
 
     Parameters: ClassVar[type] = MCRParameters
+    # The range that the authors search.
+    search: ClassVar[Search] = {"weight": {"low": 0.001, "high": 1.0, "scale": "log"}}
     default_head = "concat-aux"
     side_by_side = True
 
@@ -201,7 +203,8 @@ class MCR(Method):
         negatives = similarity.masked_fill(same, -torch.inf).logsumexp(-1, keepdim=True)
         costs = torch.logaddexp(similarity, negatives) - similarity
         pairs = same & ~torch.eye(rows.shape[-2], dtype=torch.bool, device=rows.device)
-        return costs.where(pairs, 0.0).sum((-2, -1)) / pairs.sum((-2, -1))
+        result: Tensor = costs.where(pairs, 0.0).sum((-2, -1)) / pairs.sum((-2, -1))
+        return result
 
 
 def jensen_shannon(clean: Tensor, mixed: Tensor) -> Tensor:

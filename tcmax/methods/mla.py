@@ -19,7 +19,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from tcmax.methods.base import Batch, Method, Progress, cross_entropy
+from tcmax.methods.base import Batch, Method, Progress, Search, cross_entropy
 from tcmax.models.classifier import MultimodalClassifier
 from tcmax.models.fusion.base import by_modality, total
 from tcmax.models.fusion.shared_head import SharedHead
@@ -41,6 +41,8 @@ class MLA(Method):
     """One step per modality and batch; needs the shared head."""
 
     Parameters: ClassVar[type] = MLAParameters
+    # A decade on either side of the authors' 0.1.
+    search: ClassVar[Search] = {"damping": {"low": 0.01, "high": 1.0, "scale": "log"}}
     default_head = "shared-head"
     side_by_side = True
     readout = "joint_entropy_gated"

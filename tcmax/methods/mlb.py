@@ -18,7 +18,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from tcmax.methods.base import Batch, Method, Progress, cross_entropy, true_class_scores
+from tcmax.methods.base import Batch, Method, Progress, Search, cross_entropy, true_class_scores
 from tcmax.models.axes import per_seed
 from tcmax.models.classifier import MultimodalClassifier, Outputs
 from tcmax.models.fusion.base import total
@@ -52,6 +52,11 @@ class MLB(Method):
     """Joint and unimodal losses; gradients scaled by how far a modality is behind."""
 
     Parameters: ClassVar[type] = MLBParameters
+    # Of alpha, half to one and a half of the authors' 0.8; of beta, the values of their later study.
+    search: ClassVar[Search] = {
+        "alpha": {"low": 0.4, "high": 1.2},
+        "beta": {"choices": [0.5, 1.0, 2.0, 10.0]},
+    }
     default_head = "concat-aux"
     side_by_side = True
 

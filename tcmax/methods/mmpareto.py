@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from tcmax.methods.base import Batch, Method, Progress, Setting, cross_entropy
+from tcmax.methods.base import Batch, Method, Progress, Search, Setting, cross_entropy
 from tcmax.models.axes import entries, per_seed
 from tcmax.models.classifier import MultimodalClassifier
 from tcmax.models.fusion.base import total
@@ -44,6 +44,8 @@ class MMPareto(Method):
     """One two-objective problem per modality; needs separate unimodal heads."""
 
     Parameters: ClassVar[type] = MMParetoParameters
+    # From no extra magnitude to twice what the authors' 1.5 adds.
+    search: ClassVar[Search] = {"gamma": {"low": 1.0, "high": 2.0}}
     default_head = "concat-msh"
     side_by_side = True
     trains_separate_heads = True
@@ -121,9 +123,10 @@ class MMPareto(Method):
         if not self.setting.switches["mmpareto.constant_rate"]:
             return {}
         if progress.epoch == 0:
-            self.learning_rate.fill_(optimizer.param_groups[0]["lr"])
+            self.learning_rate.copy_(torch.as_tensor(optimizer.param_groups[0]["lr"], dtype=torch.float64))
         for group in optimizer.param_groups:
-            group["lr"] = float(self.learning_rate.max())  # of every seed
+            own = isinstance(group["lr"], Tensor)  # a rate of its own for each seed
+            group["lr"] = self.learning_rate.to(group["lr"]) if own else float(self.learning_rate.max())
         return {"learning_rate.used": self.learning_rate.clone()}
 
 

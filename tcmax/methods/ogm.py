@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from tcmax.methods.base import Batch, Progress, Setting, true_class_scores
+from tcmax.methods.base import Batch, Progress, Search, Setting, true_class_scores
 from tcmax.methods.joint import Joint
 from tcmax.models.axes import entries, per_seed
 from tcmax.models.classifier import MultimodalClassifier, Outputs
@@ -51,6 +51,8 @@ class OGM(Joint):
     """Joint cross-entropy with damped encoder gradients."""
 
     Parameters: ClassVar[type] = OGMParameters
+    # The authors' 0.8 lies inside; beyond 1 the tanh that damps hardly moves.
+    search: ClassVar[Search] = {"alpha": {"low": 0.1, "high": 1.0}}
     side_by_side = True
     adds_noise = False
 

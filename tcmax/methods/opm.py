@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from tcmax.methods.base import Batch, Method, Progress, Setting, cross_entropy, true_class_scores
+from tcmax.methods.base import Batch, Method, Progress, Search, Setting, cross_entropy, true_class_scores
 from tcmax.methods.ogm import OGMGE, SMALLEST_SCORE, OGMParameters, Ratio
 from tcmax.models.classifier import MultimodalClassifier, Outputs
 from tcmax.models.sgd import SGD
@@ -48,6 +48,11 @@ class OPM(Method):
     """Cross-entropy of the joint logits of dropped features."""
 
     Parameters: ClassVar[type] = OPMParameters
+    # The script's and the release's values lie inside.
+    search: ClassVar[Search] = {
+        "base_rate": {"low": 0.1, "high": 0.7},
+        "strength": {"low": 0.25, "high": 1.5},
+    }
     side_by_side = True
     rates: Tensor
 
@@ -139,6 +144,7 @@ class OGMGEOPM(OPM):
     """OPM's forward pass and OGM-GE's gradients."""
 
     Parameters: ClassVar[type] = OGMGEOPMParameters
+    search: ClassVar[Search] = {**OPM.search, **OGMGE.search}
     side_by_side = True
 
     def __init__(self, parameters: OGMGEOPMParameters, setting: Setting) -> None:

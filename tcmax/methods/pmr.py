@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from tcmax.methods.base import Batch, Method, Progress, Setting, TrainPart, cross_entropy
+from tcmax.methods.base import Batch, Method, Progress, Search, Setting, TrainPart, cross_entropy
 from tcmax.methods.passes import outputs_of
 from tcmax.models.classifier import MultimodalClassifier, Outputs
 from tcmax.models.encoders.base import Encoder
@@ -61,6 +61,8 @@ class PMR(Method):
     """Joint cross-entropy and prototype cross-entropies; any head, as only features count."""
 
     Parameters: ClassVar[type] = PMRParameters
+    # From the BalanceBenchmark toolkit's value to the one in MLB's configs.
+    search: ClassVar[Search] = {"alpha": {"low": 0.6, "high": 1.75}}
     side_by_side = True
     known: Tensor
     refreshes: Tensor

@@ -17,7 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tcmax.methods.base import Batch, Method, Progress, Setting, cross_entropy, item_costs
+from tcmax.methods.base import Batch, Method, Progress, Search, Setting, cross_entropy, item_costs
 from tcmax.models.classifier import Outputs
 from tcmax.models.fusion.base import by_modality, total
 
@@ -43,6 +43,8 @@ class QMF(Method):
     """Joint, unimodal and ranking losses; by default a classifier per modality, as in the authors' code."""
 
     Parameters: ClassVar[type] = QMFParameters
+    # From the authors' NYU-D script to their text-image code.
+    search: ClassVar[Search] = {"rank_weight": {"low": 0.1, "high": 1.0, "scale": "log"}}
     default_head = "sum"
     side_by_side = True
     readout = "joint_energy_weighted"

@@ -17,7 +17,7 @@ from typing import ClassVar, cast
 
 from torch import Tensor
 
-from tcmax.methods.base import Batch, Method, Progress, cross_entropy, item_costs
+from tcmax.methods.base import Batch, Method, Progress, Search, cross_entropy, item_costs
 from tcmax.models.classifier import MultimodalClassifier, Outputs
 from tcmax.models.fusion.shared_mlp import SharedMLP
 from tcmax.models.sgd import SGD
@@ -52,6 +52,8 @@ class ReconBoost(Method):
     """Alternates boosting one modality and tuning all; needs the shared perceptron head."""
 
     Parameters: ClassVar[type] = ReconBoostParameters
+    # The authors' 4 and 5 lie inside; less than residual_weight is refused.
+    search: ClassVar[Search] = {"fit_weight": {"low": 1.0, "high": 10.0, "scale": "log"}}
     default_head = "shared-mlp"
     side_by_side = True
 

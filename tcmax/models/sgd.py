@@ -19,18 +19,20 @@ class SGD:
     parameters, of one type and device, become views of one vector: small models take as long as there are tensors. They
     must not be moved to another type or device afterwards.
     seed_axes: 1 where parameters have a leading axis of seeds (classifier.py); vectors then are rows of a matrix.
+    lr, weight_decay: a number, or with seeds (S,) of each seed, in the type of the parameters.
     param_groups: one group, whose "lr" may be changed between steps. values, velocity: of all parameters, one after
     another on the last axis, and b, which may be changed in place. places: where each parameter lies in them. steps:
-    how many were taken. updates: how many of them moved each parameter, in order; whoever reads these two may set them
-    back to zero.
+    how many were taken. updates: how many of them moved each parameter, in order. gradient_norms: of each step, the
+    norm of all gradients together, before decay and momentum: (), or (S,) with seeds. Whoever reads these three may set
+    them back to zero.
     """
 
     def __init__(
         self,
         parameters: Iterable[nn.Parameter],
-        lr: float,
+        lr: float | Tensor,
         momentum: float,
-        weight_decay: float,
+        weight_decay: float | Tensor,
         seed_axes: int = 0,
     ) -> None:
         parameters = list(parameters)
@@ -55,6 +57,7 @@ class SGD:
         """Count steps and updates from zero."""
         self.steps = 0
         self.updates = [0] * len(self.places)
+        self.gradient_norms: list[Tensor] = []
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Make every gradient absent (or zero)."""
@@ -76,8 +79,12 @@ class SGD:
             self.updates[position] += 1
         gradients = [self._vector(parameters[position].grad) for position in chosen]
         if len(chosen) == len(parameters):
-            self._move(slice(None), torch.cat(gradients, dim=-1))
+            whole = torch.cat(gradients, dim=-1)
+            self.gradient_norms.append(torch.linalg.vector_norm(whole, dim=-1))
+            self._move(slice(None), whole)
         else:
+            norms = torch.stack([torch.linalg.vector_norm(gradient, dim=-1) for gradient in gradients])
+            self.gradient_norms.append(torch.linalg.vector_norm(norms, dim=0))
             for position, gradient in zip(chosen, gradients, strict=True):
                 self._move(self.places[position], gradient)
         # The parameters changed behind autograd's back: an older graph must still refuse to run backward.
@@ -85,9 +92,14 @@ class SGD:
 
     def _move(self, where: slice, direction: Tensor) -> None:
         (group,) = self.param_groups
-        values = self.values[..., where]
-        if group["weight_decay"]:
-            direction = direction.add(values, alpha=group["weight_decay"])
+        values, rate, decay = self.values[..., where], group["lr"], group["weight_decay"]
+        if isinstance(decay, Tensor):
+            direction = direction.addcmul(values, decay.unsqueeze(-1))
+        elif decay:
+            direction = direction.add(values, alpha=decay)
         if group["momentum"]:
             direction = self.velocity[..., where].mul_(group["momentum"]).add_(direction)
-        values.add_(direction, alpha=-group["lr"])
+        if isinstance(rate, Tensor):
+            values.addcmul_(direction, rate.unsqueeze(-1), value=-1)
+        else:
+            values.add_(direction, alpha=-rate)

@@ -33,7 +33,13 @@ TRAINING_SIDE = (
     "tcmax.training",
 )
 # On the training side, yet without influence on numbers: files are moved, written and checked here.
-_INERT = ("tcmax.data.fetching", "tcmax.training.checkpoint", "tcmax.training.datasets", "tcmax.training.jobs")
+_INERT = (
+    "tcmax.data.fetching",
+    "tcmax.training.checkpoint",
+    "tcmax.training.datasets",
+    "tcmax.training.jobs",
+    "tcmax.training.trials",
+)
 _SHARED = ("tcmax.training.loop", "tcmax.training.spec", "tcmax.data.base")
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)  # what can have a docstring
 _VERSIONED = (

@@ -10,7 +10,7 @@ Equal records and an equal date give equal bytes.
 
 import logging
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -30,9 +30,33 @@ from tcmax.report.paper import write_paper
 from tcmax.report.readouts import readouts
 from tcmax.report.report_records import ReportRecords
 from tcmax.report.suite import standings
-from tcmax.report.tables import numbers, tables
+from tcmax.report.tables import Table, comparisons, numbers, selection, table1, table2, table3, verdicts
+from tcmax.report.tuning import budgets, searches
 
 log = logging.getLogger(__name__)
+
+# Every table of a report in reading order: a function of its records, or None where there is nothing to show
+# (docs/add-a-table.md).
+TABLES: tuple[Callable[[ReportRecords], Table | None], ...] = (
+    verdicts,
+    table1,
+    comparisons,
+    table2,
+    table3,
+    selection,
+    standings,
+    readouts,
+    costs,
+    choices,
+    discrepancies,
+    searches,
+    budgets,
+)
+
+
+def tables(records: ReportRecords) -> list[Table]:
+    """Every table that the records allow; one without rows says what is missing."""
+    return [table for make in TABLES if (table := make(records)) is not None]
 
 
 def build_report(experiment: Experiment, results: Path, out: Path, date: str | None, processes: int = 1) -> None:
@@ -48,10 +72,8 @@ def build_report(experiment: Experiment, results: Path, out: Path, date: str | N
     if experiment.flips:
         drawn += [found for dataset in records.datasets if (found := forest(records, dataset)) is not None]
     with _saved(drawn, out / "figures", processes) as saved:
-        made = [*tables(records), standings(records), readouts(records), costs(records), choices(records)]
+        made = tables(records)
         keys = macros(numbers(made))
-        if experiment.flips:
-            made.append(discrepancies(records))
         claims = cards(records)
         for table in made:
             write_text(out / "tables" / f"{table.name}.csv", table.csv)

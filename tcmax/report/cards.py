@@ -83,14 +83,18 @@ def cards(records: ReportRecords) -> list[Card]:
     return [_card(records, verdict) for verdict in records.judged]
 
 
-def headline(made: Sequence[Card]) -> str:
-    """The sentence that matters most: the verdict on the first claim of the file, with its deciding number."""
+def headline(made: Sequence[Card], settings: str = "") -> str:
+    """The sentence that matters most: the verdict on the first claim of the file, with its deciding number.
+
+    settings: for which it holds, in words (`tcmax.experiment.tuning.in_words`).
+    """
     if not made:
         return ""
     first = made[0]
     if first.verdict == "not testable":
         return f"“{first.text}” cannot be tested here: {first.reason.rstrip('.')}."
     numbers = ", ".join(part for part in (first.sizes, first.population) if part)
+    numbers = "; ".join(part for part in (numbers, settings) if part)
     asked = f"Asked of these data in place of {first.proxy_for}: " if first.proxy_for else ""
     held = {"supported": "is supported", "contradicted": "is contradicted", "undetermined": "stays undetermined"}
     return f"{asked}“{first.text.rstrip('.')}” {held[first.verdict]}: {first.component} {first.deciding} ({numbers})."
@@ -171,7 +175,8 @@ def _plot(records: ReportRecords, verdict: Mapping[str, Any], rows: Sequence[Map
     low, high = low - room, high + room
 
     def place(value: float) -> float:
-        return round(100 * (value - low) / (high - low), 2)
+        result: float = round(100 * (value - low) / (high - low), 2)
+        return result
 
     names = names_of(records.experiment)
     marks = []

@@ -22,6 +22,7 @@ from tcmax.report.numbers import count, joined, places_for
 from tcmax.report.report_records import DatasetRecords, ReportRecords
 from tcmax.report.signature import signed
 from tcmax.report.tables import Block, Column, Row, Table, TableCell, macros_of
+from tcmax.report.tuning import seconds_of
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ def counted(records: ReportRecords, dataset: DatasetRecords) -> dict[str, dict[s
     by_variant = {}
     for variant in dataset.variants:
         found: dict[str, dict[str, float]] = {name: {} for name in COUNTED}
-        found["tuning_trials"][""] = float(settings.variants[variant].tuning_trials)
+        here = settings.tuning.trials * settings.tuning.searches if settings.tuning else 0
+        found["tuning_trials"][""] = float(settings.variants[variant].tuning_trials + here)
         for name, items in (("train_items", "train"), ("validation_items", "val")):
             sizes = [facts["items"][items] for facts in _facts(records, dataset, variant) if "items" in facts]
             if sizes:
@@ -206,7 +208,7 @@ def _unlike(dataset: DatasetRecords, found: Mapping[str, Mapping[str, Mapping[st
 @dataclass(frozen=True)
 class Timing:
     """Time and memory of one variant: title, label, and cells as text. together: seeds that trained side by side.
-    timings: how many the time is the median of."""
+    timings: how many the time is the median of. tuning: seconds that all its trials took, "" where it has none."""
 
     title: str
     variant: str
@@ -215,6 +217,7 @@ class Timing:
     together: str
     memory: str
     timings: str
+    tuning: str = ""
 
 
 @dataclass(frozen=True)
@@ -250,7 +253,9 @@ def timings(records: ReportRecords) -> tuple[Timings, ...]:
             overhead = f"{median / seconds[baseline]:.2f}" if baseline and comparable else "–"
             at_once = ", ".join(map(str, together[variant]))
             title, measured = records.experiment.title(variant), count(_n_timings(runs), "timing")
-            rows.append(Timing(title, variant, overhead, f"{median:.2f}", at_once, f"{memory:,.0f}", measured))
+            tuned = seconds_of(records, dataset.id, variant)
+            tuning = "" if tuned is None else f"{tuned:,.1f}"
+            rows.append(Timing(title, variant, overhead, f"{median:.2f}", at_once, f"{memory:,.0f}", measured, tuning))
         title = records.experiment.title(baseline) if baseline else ""
         found.append(Timings(dataset.title, title, len(machines), tuple(rows)))
     return tuple(found)

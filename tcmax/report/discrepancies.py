@@ -16,9 +16,11 @@ LINEAR, TICKS = 2.0, (-50, -5, -1, 0, 1, 5, 50)  # of the forest's axis, in perc
 TITLES = {"accuracy": ("accuracy", "pp"), "js": ("JS", "nats"), "entropy": ("entropy", "nats")}
 
 
-def discrepancies(records: ReportRecords) -> Table:
+def discrepancies(records: ReportRecords) -> Table | None:
     """Every flip: its effect on the joint prediction, and the conclusions whose verdict it would have changed."""
     experiment = records.experiment
+    if not experiment.flips:
+        return None
     blocks, data = [], []
     for dataset in records.datasets:
         rows = []

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from tcmax import __version__
+from tcmax.experiment.tuning import in_words
 from tcmax.report.cards import Card, headline, tally
 from tcmax.report.figure import Figure, shared_caption
 from tcmax.report.numbers import count, show, show_p
@@ -80,7 +81,7 @@ def page(
         name=experiment.name,
         date=date,
         sizes=_sizes(records),
-        headline=headline(claims),
+        headline=headline(claims, in_words(experiment)),
         tally=tally(claims),
         cards=claims,
         tables={table.name: table for table in tables},

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tcmax import __version__
+from tcmax.experiment.tuning import in_words
 from tcmax.records.files import write_text
 from tcmax.report.cards import Card, headline, tally
 from tcmax.report.figure import COLUMN, TEXT_WIDTH, Figure, shared_caption
@@ -102,7 +103,7 @@ def write_paper(
             name=records.experiment.name,
             date=date or "",
             version=__version__,
-            headline=headline(claims),
+            headline=headline(claims, in_words(records.experiment)),
             tally=tally(claims),
             judged=bool(claims),
             tables=[table for table in tables if not table.empty],

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tcmax.experiment import tuning
 from tcmax.experiment.grid import Experiment
 from tcmax.experiment.looks import plan_of, seeds_asked
 from tcmax.records import kinds, parquet
@@ -117,6 +118,9 @@ class ReportRecords:
                 self.components = {row["id"]: row for row in parquet.read(path, kinds.EVIDENCE).to_pylist()}
             again = f"tcmax audit multiverse {name}"
             self.multiverse = self._read("multiverse.parquet", kinds.MULTIVERSE, "verdicts under other choices", again)
+        if experiment.settings.tuning is not None and not tuning.is_sealed(experiment, results):
+            path = tuning.choices_path(experiment, results)
+            self.missing.append(Missing("the choice of settings", path, f"tcmax tune {name}"))
         self.flip_evidence: pd.DataFrame | None = None
         self.discrepancies: pd.DataFrame | None = None
         if experiment.flips:
@@ -237,4 +241,5 @@ def _frame(path: Path, kind: kinds.Kind) -> pd.DataFrame:
         if not pd.api.types.is_numeric_dtype(frame[name].dtype):
             column = frame[name].astype(object)
             frame[name] = column.where(column.notna(), None)
-    return frame
+    result: pd.DataFrame = frame
+    return result

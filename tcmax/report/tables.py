@@ -21,6 +21,7 @@ from tcmax.report.numbers import Shown, count, joined, places_for, scale_of, sho
 from tcmax.report.published import Published, published_values
 from tcmax.report.report_records import DatasetRecords, ReportRecords, Ties
 from tcmax.report.signature import signature, signed
+from tcmax.stats.unrest import restless
 
 WIDEST = 6  # columns of numbers that fit the text width of a two-column article
 POPULATIONS = {
@@ -156,24 +157,19 @@ class Quantity:
     unit: str = ""
 
 
-def tables(records: ReportRecords) -> list[Table]:
-    """Every table of results, in reading order; one without rows says what is missing."""
-    made = [table1(records), comparisons(records), table2(records), table3(records), selection(records)]
-    return made if records.verdicts is None else [verdicts(records), *made]
-
-
 # --- Tables 1 to 3: estimates -----------------------------------------------------------------------------------------
 
 
 def table1(records: ReportRecords) -> Table:
-    """Accuracy of each modality and of the joint prediction."""
+    """Accuracy of each modality and of the variant's own joint prediction."""
 
     def columns(dataset: DatasetRecords) -> list[Quantity]:
         singles = [Quantity("accuracy", m, m) for m in dataset.modalities]
-        return [*singles, Quantity("accuracy", "own", "joint")]
+        return [*singles, Quantity("accuracy", "own", "own")]
 
     caption = (
-        "Accuracy (%) of each modality by itself and of the joint prediction: mean [95 % interval] "
+        "Accuracy (%) of each modality by itself and of the variant's own joint prediction (own: the head's, unless the "
+        "method derives another from it; all of them stand in the table of joint read-outs): mean [95 % interval] "
         f"for {POPULATIONS['both']} (crossed seeds × items). {_design(records)} "
         f"{held_fixed(records)} {_ties_sentence(records)} "
         "Bold: possibly best, since no rival beats it (one-sided 0.025, Holm over its rivals); what is measured with a "
@@ -239,6 +235,7 @@ def _estimate_table(
         ]
         places = [_places(records, dataset, quantity) for quantity in quantities]
         rows = {}
+        unstable = _unstable(records, dataset) if name == "table1" else {}
         for variant in dataset.variants:
             cells = []
             for quantity, tie, place in zip(quantities, ties, places, strict=True):
@@ -248,7 +245,8 @@ def _estimate_table(
                     data.append(record)
             diverged, runs = dataset.diverged.get(variant, (0, 0))
             if diverged or any(cell.order is not None for cell in cells):
-                note = f"{diverged} of {runs} diverged" if diverged else ""
+                found = [f"{diverged} of {runs} diverged"] if diverged else []
+                note = "; ".join([*found, *unstable.get(variant, ())])
                 rows[variant] = Row(records.experiment.title(variant), tuple(cells), variant, note)
         if rows:
             parts.append((dataset, quantities, rows))
@@ -257,6 +255,16 @@ def _estimate_table(
     frame = pd.DataFrame(data)
     blocks = tuple(_blocks(records.experiment, parts))
     return Table(name, title, caption, blocks, frame, macros=macros_of(frame, estimate_macros))
+
+
+def _unstable(records: ReportRecords, dataset: DatasetRecords) -> dict[str, list[str]]:
+    """Variant -> that its seeds spread unusually far, of those whose seeds do."""
+    values = dataset.values("accuracy", "own", records.experiment.settings.selection)
+    spread = restless({str(variant): rows["value"].to_numpy() for variant, rows in values.groupby("variant")})
+    return {
+        v: [f"trained unstably: its seeds spread {times:.1f} times as far as its rivals'"]
+        for v, times in spread.items()
+    }
 
 
 def _blocks(
@@ -467,8 +475,10 @@ def _comparison_record(dataset: str, role: str, row: pd.Series) -> dict[str, obj
 # --- verdicts ---------------------------------------------------------------------------------------------------------
 
 
-def verdicts(records: ReportRecords) -> Table:
+def verdicts(records: ReportRecords) -> Table | None:
     """One row per claim: the verdict for new seeds and items, the one for new seeds, and the deciding number."""
+    if records.verdicts is None:
+        return None
     rows, data = [], []
     for verdict in records.judged:
         record = _verdict_record(verdict, records.components.get(verdict["deciding"]))

@@ -18,7 +18,7 @@ from tcmax.records.files import explained, write_bytes
 from tcmax.training.loop import Runs, RunState
 
 # A change of layout changes the number. A checksum follows, since torch loads altered weights without complaint.
-MAGIC = b"tcmax checkpoint 3\n"
+MAGIC = b"tcmax checkpoint 4\n"
 
 
 def save(path: Path, runs: Runs, run_key: str, place: int = 0) -> None:
@@ -37,6 +37,7 @@ def save(path: Path, runs: Runs, run_key: str, place: int = 0) -> None:
         "diverged": state.diverged,
         "history": state.history,
         "best": best,
+        "weights": state.weights,
         "tensors": {part: {k: v.clone() for k, v in of.items()} for part, of in _tensors(runs, place).items()},
     }
     buffer = io.BytesIO()
@@ -82,7 +83,7 @@ def restore(path: Path, runs: Runs, run_key: str, place: int = 0) -> bool:
         for rule, units in content["best"].items()
     }
     history = [tuple(entry) for entry in content["history"]]
-    runs.states[place] = RunState(content["epoch"], history, best, content["diverged"])
+    runs.states[place] = RunState(content["epoch"], history, best, content["diverged"], weights=content["weights"])
     return True
 
 

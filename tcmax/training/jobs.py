@@ -8,25 +8,26 @@ none.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tcmax.console import ProgressLine
 from tcmax.data.base import Dataset
 from tcmax.errors import TcmaxError
+from tcmax.experiment import tuning
 from tcmax.experiment.grid import Cell, Experiment
 from tcmax.methods import METHODS
 from tcmax.models.encoders import ENCODERS
 from tcmax.models.fusion import HEADS
 from tcmax.records import arithmetic, kinds, parquet, provenance
-from tcmax.records.files import read_json, sha256, write_json
+from tcmax.records.files import atomic_path, explained, read_json, sha256, write_json
 
 if TYPE_CHECKING:
     from tcmax.training.loading import Residence
-    from tcmax.training.loop import RunResult, Runs
+    from tcmax.training.loop import RunResult, Runs, Weights
     from tcmax.training.spec import RunSpec
 from tcmax.experiment.paths import claims_hash, run_folder
 from tcmax.records.locks import run_lock
@@ -35,6 +36,7 @@ from tcmax.registry import NameTable
 from tcmax.training.datasets import load_dataset, module_of, module_of_data
 
 CHECKPOINT = "checkpoint.pt"
+WEIGHTS = "weights.npz"
 
 
 def code_of(experiment: Experiment, dataset: str, variant: str) -> dict[str, str]:
@@ -59,37 +61,70 @@ def _canonical(table: NameTable, part: dict[str, Any]) -> dict[str, Any]:
     return {**part, "name": table.canonical(part["name"]) if part["name"] in table else part["name"]}
 
 
-def block_key(experiment: Experiment, cell: Cell, block: int) -> str:
-    """What a block depends on besides the data: Snakemake reruns its job when this changes."""
-    settings = experiment.settings
-    variant = settings.variants[cell.variant].model_dump(exclude={"title", "family", "tuning_trials"})
-    dataset = settings.datasets[cell.dataset].model_dump(exclude={"title", "variants", "folds", "needs"})
+def block_key(experiment: Experiment, cell: Cell, block: int, results: Path = Path("results")) -> str:
+    """What a block depends on besides the data: Snakemake reruns its job when this changes.
+
+    Where the experiment tunes, what was chosen for the cell is a part of it, so that the choice has to be sealed.
+    """
+    key = {"seeds": experiment.blocks[block], **_settings_of(experiment, cell)}
+    if experiment.settings.tuning is not None:
+        key["chosen"] = [one.values for one in tuning.chosen(experiment, results, cell)]
+    return provenance.digest(key)
+
+
+def trials_key(experiment: Experiment, cell: Cell, search: int, block: int) -> str:
+    """The same of a block of trials of a search."""
+    chosen = tuning.tuning_of(experiment)
+    trials = tuning.trial_blocks(chosen)[block]
+    searched = chosen.model_dump(
+        mode="json", exclude={"trials", "searches", "trials_per_job", "budgets", "metric", "readout", "methods"}
+    )
+    own = METHODS.canonical(experiment.settings.variants[cell.variant].method)
+    ranges = {METHODS.canonical(name): of_name for name, of_name in chosen.methods.items()}.get(own)
     return provenance.digest(
         {
-            "seeds": experiment.blocks[block],
-            "variant": {
-                **variant,
-                "method": METHODS.canonical(variant["method"]),
-                "head": variant["head"] and _canonical(HEADS, variant["head"]),
-            },
-            "dataset": {
-                **dataset,
-                "id": experiment.dataset_id(cell.dataset),
-                "encoder": dataset["encoder"] and _canonical(ENCODERS, dataset["encoder"]),
-                "encoders": {name: _canonical(ENCODERS, part) for name, part in dataset["encoders"].items()},
-            },
-            "training": experiment.training_on(cell.dataset).model_dump(),
-            "precision": settings.precision,
-            "half_precision_logits": settings.half_precision_logits,
-            "arithmetic": arithmetic.asked(),
-            "code": code_of(experiment, cell.dataset, cell.variant),
+            **_settings_of(experiment, cell),
+            "search": search,
+            "trials": list(trials),
+            "tuning": searched,
+            "own": ranges and {name: of_name.model_dump(mode="json") for name, of_name in ranges.items()},
+            "selection": experiment.settings.selection,
         }
     )
 
 
+def _settings_of(experiment: Experiment, cell: Cell) -> dict[str, Any]:
+    settings = experiment.settings
+    variant = settings.variants[cell.variant].model_dump(exclude={"title", "family", "tuning_trials"})
+    dataset = settings.datasets[cell.dataset].model_dump(exclude={"title", "variants", "folds", "needs"})
+    return {
+        "variant": {
+            **variant,
+            "method": METHODS.canonical(variant["method"]),
+            "head": variant["head"] and _canonical(HEADS, variant["head"]),
+        },
+        "dataset": {
+            **dataset,
+            "id": experiment.dataset_id(cell.dataset),
+            "encoder": dataset["encoder"] and _canonical(ENCODERS, dataset["encoder"]),
+            "encoders": {name: _canonical(ENCODERS, part) for name, part in dataset["encoders"].items()},
+        },
+        "training": experiment.training_on(cell.dataset).model_dump(),
+        "precision": settings.precision,
+        "half_precision_logits": settings.half_precision_logits,
+        "arithmetic": arithmetic.asked(),
+        "code": code_of(experiment, cell.dataset, cell.variant),
+    }
+
+
 @dataclass(frozen=True)
 class Context:
-    """One cell of the grid with all that its runs depend on."""
+    """One cell of the grid with all that its runs depend on.
+
+    own_settings: whether runs beside each other may differ in what `RunSpec.beside` leaves out.
+    base: the folder of its seeds where it is not the cell's own. keep_weights: the selection rule whose weights a
+    finished run keeps.
+    """
 
     experiment: Experiment
     cell: Cell
@@ -98,6 +133,9 @@ class Context:
     fingerprint: str
     code: dict[str, str]
     results: Path
+    own_settings: bool = False
+    base: Path | None = None
+    keep_weights: str | None = None
 
     def run_key(self, seed: int) -> str:
         return provenance.digest(
@@ -112,17 +150,61 @@ class Context:
         )
 
     def folder(self, seed: int) -> Path:
+        if self.base is not None:
+            return self.base / f"seed_{seed}"
         return run_folder(self.results, self.experiment.name, self.cell, seed)
 
 
-def context_of(experiment: Experiment, cell: Cell, dataset: Dataset, fingerprint: str, results: Path) -> Context:
-    """The context of a cell; `fingerprint` is the dataset's, which takes a while to compute."""
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A run that has to be there when its job ends."""
+
+    context: Context
+    seed: int
+
+    @property
+    def folder(self) -> Path:
+        return self.context.folder(self.seed)
+
+    @cached_property
+    def key(self) -> str:
+        return self.context.run_key(self.seed)
+
+
+def context_of(
+    experiment: Experiment,
+    cell: Cell,
+    dataset: Dataset,
+    fingerprint: str,
+    results: Path,
+    chosen: "tuning.Chosen | None" = None,
+) -> Context:
+    """The context of a cell, with the settings that a search chose for it, if any did.
+
+    fingerprint: the dataset's, which takes a while to compute.
+    """
     from tcmax.training.spec import resolve_run
 
-    spec = resolve_run(experiment, dataset, cell.dataset, cell.fold, cell.variant)
-    return Context(
-        experiment, cell, spec, dataset, fingerprint, code_of(experiment, cell.dataset, cell.variant), results
-    )
+    tuned = tuning.NOTHING_TUNED if chosen is None else tuning.tuned_of(chosen.values)
+    spec = resolve_run(experiment, dataset, cell.dataset, cell.fold, cell.variant, tuned)
+    own_settings = experiment.settings.tuning is not None and experiment.settings.tuning.searches > 1
+    code = code_of(experiment, cell.dataset, cell.variant)
+    return Context(experiment, cell, spec, dataset, fingerprint, code, results, own_settings)
+
+
+def planned_runs(
+    experiment: Experiment, cell: Cell, seeds: Sequence[int], dataset: Dataset, fingerprint: str, results: Path
+) -> list[Planned]:
+    """The runs of these seeds of a cell; where the experiment tunes, with what their search chose.
+
+    Raises TcmaxError where the choice is not sealed.
+    """
+    if experiment.settings.tuning is None:
+        contexts = [context_of(experiment, cell, dataset, fingerprint, results)]
+        return [Planned(contexts[0], seed) for seed in seeds]
+    chosen = tuning.chosen(experiment, results, cell)
+    contexts = [context_of(experiment, cell, dataset, fingerprint, results, one) for one in chosen]
+    return [Planned(contexts[tuning.search_of(experiment, seed)], seed) for seed in seeds]
 
 
 def train_block(experiment: Experiment, cell: Cell, block: int, results: Path) -> Path:
@@ -139,27 +221,16 @@ def train_block(experiment: Experiment, cell: Cell, block: int, results: Path) -
         known = ", ".join(experiment.settings.datasets)
         raise TcmaxError(f"{experiment.path}: there is no dataset {cell.dataset!r}; known: {known}.")
     arithmetic.fix()  # of what is not loaded yet
-    from tcmax.training.loading import hold
-    from tcmax.training.loop import pick_device, train_side_by_side
+    from tcmax.training.loop import pick_device
 
     arithmetic.check()
     dataset = load_dataset(experiment, cell.dataset)
     device = pick_device(experiment.settings.device)
     fingerprint = dataset.fingerprint()
-    _check_prepared(results / experiment.name / cell.dataset / "data.json", fingerprint)
-    context = context_of(experiment, cell, dataset, fingerprint, results)
-
-    @cache  # taken when the first run needs it
-    def residence() -> "Residence":
-        return hold(dataset, device, experiment.settings.residence)
-
-    seeds = experiment.blocks[block]
-    entries: dict[int, dict[str, Any]] = {}
-    together = [seeds] if train_side_by_side(context.spec, dataset) else [(seed,) for seed in seeds]
-    with ProgressLine(f"{cell.dataset} fold {cell.fold} {cell.variant}", len(seeds)) as progress:
-        for group in together:
-            entries |= _complete(context, group, device, residence, progress)
-    manifest = context.folder(seeds[0]).parent / f"block_{block}.json"
+    check_prepared(results / experiment.name / cell.dataset / "data.json", fingerprint)
+    planned = planned_runs(experiment, cell, experiment.blocks[block], dataset, fingerprint, results)
+    entries = complete(planned, device, f"{cell.dataset} fold {cell.fold} {cell.variant}")
+    manifest = planned[0].folder.parent / f"block_{block}.json"
     write_json(
         manifest,
         {
@@ -169,44 +240,73 @@ def train_block(experiment: Experiment, cell: Cell, block: int, results: Path) -
             "fold": cell.fold,
             "variant": cell.variant,
             "block": block,
-            "runs": [entries[seed] for seed in seeds],
+            "runs": entries,
         },
     )
     return manifest
 
 
+def complete(planned: Sequence[Planned], device: Any, title: str) -> list[dict[str, Any]]:
+    """Manifest entries of runs on one dataset, in order; what is missing of them is trained, together where it can be.
+
+    Paths in an entry start at the folder that the run's own stands in.
+    """
+    from tcmax.training.loading import hold
+    from tcmax.training.loop import train_side_by_side
+
+    experiment, dataset = planned[0].context.experiment, planned[0].context.dataset
+
+    @cache  # taken when the first run needs it
+    def residence() -> "Residence":
+        return hold(dataset, device, experiment.settings.residence)
+
+    groups: dict[Any, list[Planned]] = {}
+    for run in planned:
+        spec = run.context.spec
+        if not train_side_by_side(spec, dataset):
+            together: Any = run
+        else:
+            together = spec.beside() if run.context.own_settings else id(spec)
+        groups.setdefault(together, []).append(run)
+    entries: dict[Planned, dict[str, Any]] = {}
+    with ProgressLine(title, len(planned)) as progress:
+        for group in groups.values():
+            entries |= _complete(group, device, residence, progress)
+    return [entries[run] for run in planned]
+
+
 def _complete(
-    context: Context, seeds: Sequence[int], device: Any, residence: Callable[[], "Residence"], progress: ProgressLine
-) -> dict[int, dict[str, Any]]:
-    """Manifest entries of seeds that may train together; what is missing of them is trained under their locks."""
-    entries: dict[int, dict[str, Any]] = {}
+    planned: Sequence[Planned], device: Any, residence: Callable[[], "Residence"], progress: ProgressLine
+) -> dict[Planned, dict[str, Any]]:
+    """Manifest entries of runs that may train together; what is missing of them is trained under their locks."""
+    entries: dict[Planned, dict[str, Any]] = {}
     with contextlib.ExitStack() as locks:
-        for seed in seeds:
-            locks.enter_context(run_lock(context.folder(seed)))
-            entry = _finished(context, seed)
+        for run in planned:
+            locks.enter_context(run_lock(run.folder))
+            entry = _finished(run)
             if entry is not None:
-                entries[seed] = entry
-                progress.advance(f"seed {seed} kept")
-        for waiting in _at_one_epoch(context, [seed for seed in seeds if seed not in entries]):
-            for seed, entry in zip(waiting, _train(context, waiting, device, residence(), progress), strict=True):
-                entries[seed] = entry
-                progress.advance(f"seed {seed} {entry['status']}")
+                entries[run] = entry
+                progress.advance(f"seed {run.seed} kept")
+        for waiting in _at_one_epoch([run for run in planned if run not in entries]):
+            for run, entry in zip(waiting, _train(waiting, device, residence(), progress), strict=True):
+                entries[run] = entry
+                progress.advance(f"seed {run.seed} {entry['status']}")
     return entries
 
 
-def _check_prepared(path: Path, fingerprint: str) -> None:
+def check_prepared(path: Path, fingerprint: str) -> None:
     if path.is_file() and read_json(path).get("fingerprint") != fingerprint:
         raise TcmaxError(f"{path} describes other data than is loaded now; run `tcmax prepare` again.")
 
 
-def _finished(context: Context, seed: int) -> dict[str, Any] | None:
+def _finished(run: Planned) -> dict[str, Any] | None:
     """The manifest entry of a run that is complete under the current key, else None."""
-    folder = context.folder(seed)
+    folder = run.folder
     try:
         record = read_json(folder / "run.json")
     except TcmaxError:
         return None
-    if not isinstance(record, dict) or record.get("run_key") != context.run_key(seed):
+    if not isinstance(record, dict) or record.get("run_key") != run.key:
         return None
     entry = _entry(record)
     for described in entry["files"].values():
@@ -233,29 +333,30 @@ def _entry(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _at_one_epoch(context: Context, seeds: list[int]) -> list[list[int]]:
-    """Seeds that can go on together: those whose checkpoints, if any, are of one epoch."""
+def _at_one_epoch(planned: list[Planned]) -> list[list[Planned]]:
+    """Runs that can go on together: those whose checkpoints, if any, are of one epoch."""
     from tcmax.training import checkpoint
 
-    groups: dict[int, list[int]] = {}
-    for seed in seeds:
-        folder = context.folder(seed)
-        for leftover in folder.glob(".*.tmp"):  # of a writer that was killed; the lock says that it is gone
+    groups: dict[int, list[Planned]] = {}
+    for run in planned:
+        for leftover in run.folder.glob(".*.tmp"):  # of a writer that was killed; the lock says that it is gone
             leftover.unlink(missing_ok=True)
-        groups.setdefault(checkpoint.epoch_of(folder / CHECKPOINT, context.run_key(seed)), []).append(seed)
+        groups.setdefault(checkpoint.epoch_of(run.folder / CHECKPOINT, run.key), []).append(run)
     return list(groups.values())
 
 
 def _train(
-    context: Context, seeds: list[int], device: Any, residence: "Residence", progress: ProgressLine
+    planned: list[Planned], device: Any, residence: "Residence", progress: ProgressLine
 ) -> Iterator[dict[str, Any]]:
-    """Train these seeds together and write their runs, one after another; yields their manifest entries."""
+    """Train these runs together and write them, one after another; yields their manifest entries."""
     from tcmax.training import checkpoint
     from tcmax.training.loop import Runs
 
-    saved, keys = [context.folder(seed) / CHECKPOINT for seed in seeds], [context.run_key(seed) for seed in seeds]
+    context, seeds = planned[0].context, [run.seed for run in planned]
+    saved, keys = [run.folder / CHECKPOINT for run in planned], [run.key for run in planned]
     started, began = provenance.now(), time.perf_counter()
-    runs = Runs(context.spec, seeds, context.dataset, device, residence)
+    spec = [run.context.spec for run in planned] if context.own_settings else context.spec
+    runs = Runs(spec, seeds, context.dataset, device, residence, context.keep_weights)
     for place, (path, key) in enumerate(zip(saved, keys, strict=True)):
         checkpoint.restore(path, runs, key, place)
     resumed_from = runs.epoch
@@ -279,8 +380,8 @@ def _train(
         "arithmetic": arithmetic.record(_gpu(device)),
         "claims_sha256": claims_hash(context.experiment),
     }
-    for seed, key, path, result in zip(seeds, keys, saved, results, strict=True):
-        record = _write_run(context, seed, key, result, sidecar)
+    for run, path, result in zip(planned, saved, results, strict=True):
+        record = _write_run(run.context, run.seed, run.key, result, sidecar)
         path.unlink(missing_ok=True)
         yield _entry(record)
 
@@ -294,7 +395,7 @@ def _write_run(context: Context, seed: int, key: str, result: "RunResult", sidec
     files: dict[str, Path] = {}
     for rule, selected in sorted(result.selected.items()):
         path = folder / f"predictions_{rule}.parquet"
-        columns = _prediction_columns(context, selected.logits)
+        columns = prediction_columns(context, selected.logits)
         parquet.write(
             path,
             kinds.PREDICTIONS,
@@ -313,6 +414,9 @@ def _write_run(context: Context, seed: int, key: str, result: "RunResult", sidec
         history, kinds.HISTORY, {**common, "epoch": epochs, "quantity": quantities, "value": values}, {"run_key": key}
     )
     files["history"] = history
+    if result.weights:
+        files["weights"] = folder / WEIGHTS
+        _write_weights(files["weights"], result.weights)
     write_json(folder / "sidecar.json", sidecar)
     record = {
         "schema_version": MANIFEST_VERSION,
@@ -337,7 +441,34 @@ def _write_run(context: Context, seed: int, key: str, result: "RunResult", sidec
     return record
 
 
-def _prediction_columns(context: Context, logits: dict[str, Any]) -> dict[str, Any]:
+def _write_weights(path: Path, weights: "Mapping[str, Weights]") -> None:
+    """Arrays by unit and name, in NumPy's own format: reading them runs no code."""
+    import numpy as np
+
+    arrays: dict[str, Any] = {f"{unit}/{name}": v.numpy() for unit, of in weights.items() for name, v in of.items()}
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **arrays)
+
+
+def read_weights(path: Path) -> "dict[str, Weights]":
+    """Unit -> name -> tensor, as `train_trials` left them. Raises TcmaxError where the file is missing or damaged."""
+    import zipfile
+
+    import numpy as np
+    import torch
+
+    weights: dict[str, Weights] = {}
+    try:
+        with explained("read", path), np.load(path, allow_pickle=False) as arrays:
+            for key in arrays.files:
+                unit, _, name = key.partition("/")
+                weights.setdefault(unit, {})[name] = torch.from_numpy(arrays[key])
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise TcmaxError(f"{path} holds no weights ({error}); delete its folder and train it again.") from error
+    return weights
+
+
+def prediction_columns(context: Context, logits: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
     dataset, fold = context.dataset, context.spec.parts(context.dataset)

@@ -28,7 +28,10 @@ from tcmax.seeding import derive, generator
 from tcmax.training.loading import Residence, hold, part_of
 from tcmax.training.spec import RunSpec
 
+SPIKE = 5.0  # a loss that rises by more than so many median changes from batch to batch spikes
+
 Logits = dict[str, np.ndarray]  # read-out -> (..., val + test items, C)
+Weights = dict[str, Tensor]  # "model." or "method." and the name in its state -> one run's tensor
 
 
 @dataclass
@@ -44,7 +47,8 @@ class RunState:
     """Everything a run has produced so far; a checkpoint is this plus model, optimiser and method state.
 
     history: (epoch, quantity, value). best: rule -> {unit: (accuracy, epoch, logits)}, where a unit is a read-out
-    that is selected on its own ("joint" for the whole model).
+    that is selected on its own ("joint" for the whole model). weights: unit -> what model and method consisted of then,
+    under the one rule whose weights are kept.
     """
 
     epoch: int = 0
@@ -52,6 +56,7 @@ class RunState:
     best: dict[str, dict[str, tuple[float, int, Logits]]] = field(default_factory=dict)
     diverged: bool = False
     nonfinite_losses: int = 0
+    weights: dict[str, Weights] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ class RunResult:
     nonfinite_losses: int
     model: MultimodalClassifier
     method: Method
+    weights: dict[str, Weights] = field(default_factory=dict)
 
 
 def train_side_by_side(spec: RunSpec, dataset: Dataset) -> bool:
@@ -81,6 +87,9 @@ def train_side_by_side(spec: RunSpec, dataset: Dataset) -> bool:
 class Runs:
     """Seeds of one cell, trained together: build, train epoch by epoch, hand out what the selection rules kept.
 
+    spec: of all seeds, or of each; several may differ in learning rate, weight decay and random streams
+        (`RunSpec.beside`), and then give, beside others, what they give as the only one of a sequence.
+    keep_weights: the selection rule under which the results hold weights.
     seeds: several only where they `train_side_by_side`. A seed gives the same alone and beside others: the same bytes
         at widths of whole cache lines, as multiples of 16 are, and to rounding at others, where a matrix product may
         depend on where in memory a matrix starts.
@@ -90,13 +99,19 @@ class Runs:
 
     def __init__(
         self,
-        spec: RunSpec,
+        spec: RunSpec | Sequence[RunSpec],
         seeds: Sequence[int],
         dataset: Dataset,
         device: torch.device,
         residence: Residence | None = None,
+        keep_weights: str | None = None,
     ) -> None:
-        self.spec, self.seeds, self.device = spec, tuple(seeds), device
+        specs = [spec] * len(seeds) if isinstance(spec, RunSpec) else list(spec)
+        own_settings, spec = not isinstance(spec, RunSpec), specs[0]
+        if any(one.beside() != spec.beside() for one in specs if one is not spec):
+            raise ValueError(f"{spec.variant} on {spec.dataset}: these settings cannot train side by side")
+        self.spec, self.seeds, self.device, self.keep_weights = spec, tuple(seeds), device, keep_weights
+        self.roots = [one.root(seed) for one, seed in zip(specs, seeds, strict=True)]
         self.fold = spec.parts(dataset)
         dtype = torch.float64 if spec.precision == "float64" else torch.float32
         self.held_out = np.concatenate([self.fold.val, self.fold.test])
@@ -107,10 +122,10 @@ class Runs:
             raise ValueError(f"{spec.variant} on {spec.dataset} trains one seed after another, not several together")
 
         residence = residence or hold(dataset, device)
-        settings = (device, dtype, residence, spec.root(self.seeds[0]), spec.switches["protocol.flow_never_flipped"])
+        settings = (device, dtype, residence, self.roots[0], spec.switches["protocol.flow_never_flipped"])
         self.train_part = part_of(dataset, self.fold.train, *settings)
         self.held_out_part = part_of(dataset, self.held_out, *settings)
-        models = [spec.build_model(dataset, seed) for seed in self.seeds]
+        models = [one.build_model(dataset, seed) for one, seed in zip(specs, self.seeds, strict=True)]
         self.model = (side_by_side(models) if self.lead else models[0]).to(device)
         self.method = spec.build_method(dataset).to(device)
         try:
@@ -126,16 +141,22 @@ class Runs:
         for module in self.method.modules() if self.lead else ():
             for name, buffer in module.named_buffers(recurse=False):
                 setattr(module, name, buffer.expand(*self.lead, *buffer.shape).clone())
-        training = spec.training
+        self.own_settings = own_settings and bool(self.lead)
+        self.base_rates: list[float] = [one.training["learning_rate"] for one in specs]
+        decays: list[float] = [one.training["weight_decay"] for one in specs]
         self.optimizer = SGD(
             self.model.parameters(),
-            lr=training["learning_rate"],
-            momentum=training["momentum"],
-            weight_decay=training["weight_decay"],
+            lr=self._of_each(self.base_rates, dtype),
+            momentum=spec.training["momentum"],
+            weight_decay=self._of_each(decays, dtype),
             seed_axes=self.model.seed_axes,
         )
         self.states = [RunState() for _ in self.seeds]
-        self.epochs: int = training["epochs"]
+        self.epochs: int = spec.training["epochs"]
+
+    def _of_each(self, values: list[float], dtype: torch.dtype) -> float | Tensor:
+        """One number for all seeds, or (S,) of each where they have settings of their own."""
+        return torch.tensor(values, dtype=dtype, device=self.device) if self.own_settings else values[0]
 
     @property
     def epoch(self) -> int:
@@ -157,13 +178,14 @@ class Runs:
     def _result(self, state: RunState) -> RunResult:
         diverged = state.epoch - 1 if state.diverged else None
         selected = {} if state.diverged else {rule: self._assemble(state, rule) for rule in state.best}
-        return RunResult(state.history, selected, diverged, state.nonfinite_losses, self.model, self.method)
+        weights = {} if state.diverged else state.weights
+        return RunResult(state.history, selected, diverged, state.nonfinite_losses, self.model, self.method, weights)
 
     @contextlib.contextmanager
     def _layer_stream(self, epoch: int) -> Iterator[None]:
         """Seeds the global generator, the only one that layers such as dropout draw from, and puts it back. Parts that
         train seeds side by side have no such layers."""
-        seed = derive(*self.spec.root(self.seeds[0]), "layers", epoch)
+        seed = derive(*self.roots[0], "layers", epoch)
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             # Not torch.manual_seed: on a machine without them it queues a call, with a stack trace, for each kind of
             # accelerator, which costs a small run a tenth of its time.
@@ -172,24 +194,24 @@ class Runs:
                 torch.cuda.manual_seed(seed)
             yield
 
-    def _learning_rate(self, epoch: int) -> float:
+    def _learning_rates(self, epoch: int) -> list[float]:
+        """Of each seed."""
         training = self.spec.training
         drops = sum(epoch >= drop for drop in training["lr_drop_epochs"])
-        rate: float = training["learning_rate"] * training["lr_drop_factor"] ** drops
-        return rate
+        return [rate * training["lr_drop_factor"] ** drops for rate in self.base_rates]
 
     def _order(self, epoch: int) -> np.ndarray:
         """(..., n_train): it depends on (dataset, fold, seed, epoch) alone, so variants of a seed see equal batches."""
         n_train = len(self.fold.train)
-        orders = [generator(*self.spec.root(seed), "order", epoch).permutation(n_train) for seed in self.seeds]
+        orders = [generator(*root, "order", epoch).permutation(n_train) for root in self.roots]
         return np.stack(orders) if self.lead else orders[0]
 
     def _epoch(self, epoch: int) -> None:
-        rate = self._learning_rate(epoch)
+        rates = self._learning_rates(epoch)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = self._of_each(rates, self.optimizer.values.dtype)
         n_train, size = len(self.fold.train), self.spec.training["batch_size"]
-        roots = tuple((*self.spec.root(seed), self.spec.method[0]) for seed in self.seeds)
+        roots = tuple((*root, self.spec.method[0]) for root in self.roots)
         progress = Progress(epoch, self.epochs, 0, -(-n_train // size), roots, self.device, bool(self.lead))
         logged: dict[str, list[tuple[float, Tensor]]] = {}
         self.optimizer.forget_counts()
@@ -203,8 +225,10 @@ class Runs:
                 weight = 1.0 if name.startswith("count.") else batch.labels.shape[-1] / n_train
                 logged.setdefault(name, []).append((weight, value))
         sums = {name: self._weighted_sums(values) for name, values in logged.items()}
-        work = {**self._work_done(), "learning_rate": rate}
-        broken = (~np.isfinite(self._by_seed([loss for _, loss in logged["loss"]]))).sum(0)
+        work = self._work_done()
+        losses = self._by_seed([loss for _, loss in logged["loss"]])
+        broken = (~np.isfinite(losses)).sum(0)
+        unrest = _unrest(losses, self._by_seed(self.optimizer.gradient_norms))
         for place, state in enumerate(self.states):
             if state.diverged:
                 continue
@@ -212,12 +236,16 @@ class Runs:
             if state.nonfinite_losses:
                 _diverge(state, epoch)
             else:
-                _note(state, epoch, {**{name: float(values[place]) for name, values in sums.items()}, **work})
+                noted = {name: float(values[place]) for name, values in sums.items()}
+                restless = {name: float(values[place]) for name, values in unrest.items()}
+                _note(state, epoch, {**noted, **work, "learning_rate": rates[place], **restless})
         if not all(state.diverged for state in self.states):
             self._evaluate(epoch)
 
     def _by_seed(self, values: Sequence[Tensor]) -> np.ndarray:
         """(n, S) numbers of one quantity, (...) each, in one transfer from the device."""
+        if not values:
+            return np.empty((0, len(self.seeds)))
         stacked = torch.stack([value.expand(self.lead) for value in values]).double()
         return stacked.reshape(len(values), len(self.seeds)).cpu().numpy()
 
@@ -238,6 +266,20 @@ class Runs:
             counts[f"data_passes.{name}"] = self.model.passes[name].rows / len(self.fold.train)
         return counts
 
+    def predicted_with(self, weights: Mapping[str, Weights]) -> Logits:
+        """What the selection rule that kept these weights predicts, of a single run: (val + test, C) each.
+
+        The run's own state is lost.
+        """
+        parts = {"model": self.model.state_dict(), "method": self.method.state_dict()}
+        kept: dict[str, tuple[float, int, Logits]] = {}
+        for unit, of_unit in weights.items():
+            for name, tensor in of_unit.items():
+                part, _, key = name.partition(".")
+                (parts[part][key][0] if self.lead else parts[part][key]).copy_(tensor)
+            kept[unit] = (0.0, 0, {name: values[0].copy() for name, values in self.predict().items()})
+        return self._assemble(RunState(best={"last": kept}), "last").logits
+
     def predict(self) -> Logits:
         """Logits of every read-out for val items, then test items, in evaluation mode: (S, val + test, C) each."""
         pieces: dict[str, list[np.ndarray]] = {}
@@ -255,6 +297,8 @@ class Runs:
         finite = np.all([np.isfinite(values).all((-2, -1)) for values in logits.values()], axis=0)
         n_val = len(self.fold.val)
         parts = {"val": slice(0, n_val), "test": slice(n_val, None)}
+        if not len(self.fold.test):  # of a trial, which never sees them
+            del parts["test"]
         stacked = np.stack([*logits.values(), self._own(logits)])  # (R, S, n, C)
         correct = stacked.argmax(-1) == self.held_out_labels
         with np.errstate(invalid="ignore"):  # of seeds that diverged
@@ -272,14 +316,29 @@ class Runs:
                     scores[f"nll.{part}.{name}"] = float(cost[where].mean())
             _note(state, epoch, scores)
             # Never views of live weights, by nature; and copies, since arrays of all seeds would stay for one.
-            self._keep_best(state, epoch, {name: values[place].copy() for name, values in logits.items()}, scores)
+            self._keep_best(place, epoch, {name: values[place].copy() for name, values in logits.items()}, scores)
 
-    def _keep_best(self, state: RunState, epoch: int, logits: Logits, scores: Mapping[str, float]) -> None:
-        _keep(state, "last", "joint", 0.0, epoch, logits, always=True)
+    def _keep_best(self, place: int, epoch: int, logits: Logits, scores: Mapping[str, float]) -> None:
+        state = self.states[place]
+        kept = [("last", "joint", _keep(state, "last", "joint", 0.0, epoch, logits, always=True))]
         for unit in self._units(logits):
             judged = "own" if unit == "joint" else unit
-            _keep(state, "best_val", unit, scores[f"accuracy.val.{judged}"], epoch, logits)
-            _keep(state, "best_test_oracle", unit, scores[f"accuracy.test.{judged}"], epoch, logits)
+            for rule, part in (("best_val", "val"), ("best_test_oracle", "test")):
+                if (score := scores.get(f"accuracy.{part}.{judged}")) is not None:
+                    kept.append((rule, unit, _keep(state, rule, unit, score, epoch, logits)))
+        last = epoch + 1 == self.epochs
+        for rule, unit, improved in kept:
+            if rule == self.keep_weights and improved and (rule != "last" or last):
+                state.weights[unit] = self.weights(place)
+
+    def weights(self, place: int = 0) -> Weights:
+        """What one run's model and method consist of now, copied to the CPU."""
+        parts = {"model": self.model.state_dict(), "method": self.method.state_dict()}
+        return {
+            f"{part}.{name}": (tensor[place] if self.lead else tensor).detach().cpu().clone()
+            for part, tensors in parts.items()
+            for name, tensor in tensors.items()
+        }
 
     def _units(self, logits: Logits) -> list[str]:
         """What best_val selects an epoch for: the whole model, or each modality where they are separate models."""
@@ -306,9 +365,26 @@ class Runs:
         """The method's own read-out, shaped as each of the logits (..., val + test, C)."""
         # Val and test apart: a read-out may depend on the items it is given together (switch mla.batch_gating).
         n_val, n = len(self.fold.val), len(self.held_out)
-        parts = [slice(0, n_val), slice(n_val, n)] if n_val else [slice(0, n)]
+        parts = [slice(0, n_val), slice(n_val, n)] if 0 < n_val < n else [slice(0, n)]
         given = ({k: torch.from_numpy(v[..., part, :]) for k, v in logits.items()} for part in parts)
         return np.concatenate([self.method.read_out(part).numpy() for part in given], axis=-2)
+
+
+def _unrest(losses: np.ndarray, norms: np.ndarray) -> dict[str, np.ndarray]:
+    """What tells unstable training from noise in an epoch, (S,) each, of losses (batches, S) and gradients (steps, S).
+
+    A batch's loss spikes where it rises above that of the batch before by more than SPIKE times the median change from
+    batch to batch: losses have no common scale, and some are negative. The largest gradient norm stands against the
+    median.
+    """
+    found = {}
+    with np.errstate(invalid="ignore", divide="ignore"):  # of seeds that diverge
+        if len(losses) > 2:
+            changes = np.diff(losses, axis=0)
+            found["unrest.loss_spikes"] = (changes > SPIKE * np.median(np.abs(changes), axis=0)).mean(axis=0)
+        if len(norms):
+            found["unrest.gradient_norm"] = norms.max(axis=0) / np.median(norms, axis=0)
+    return found
 
 
 def _note(state: RunState, epoch: int, values: Mapping[str, float]) -> None:
@@ -325,11 +401,13 @@ def _diverge(state: RunState, epoch: int) -> None:
 
 def _keep(
     state: RunState, rule: str, unit: str, score: float, epoch: int, logits: Logits, always: bool = False
-) -> None:
-    """Remember logits when the score improves (the earliest best epoch wins ties)."""
+) -> bool:
+    """Remember logits when the score improves (the earliest best epoch wins ties), and whether it did."""
     units = state.best.setdefault(rule, {})
-    if always or unit not in units or score > units[unit][0]:
+    improved = always or unit not in units or score > units[unit][0]
+    if improved:
         units[unit] = (score, epoch, logits)
+    return improved
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """A run with nothing left to look up: what the loop builds from, and what the run key hashes."""
 
 import dataclasses
+import json
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from pydantic import ValidationError, create_model
 from tcmax.data.base import Dataset, Fold, file_order_cut
 from tcmax.errors import TcmaxError
 from tcmax.experiment.grid import Experiment
-from tcmax.experiment.settings import PartSettings
+from tcmax.experiment.settings import PartSettings, TrainingSettings
 from tcmax.experiment.switches import PROTOCOL, resolve
+from tcmax.experiment.tuning import NOTHING_TUNED, Tuned
 from tcmax.experiment.yaml import Listed, Strict, finding
 from tcmax.methods import METHODS
 from tcmax.methods.base import Method, Setting
@@ -23,13 +25,16 @@ from tcmax.models.encoders import ENCODERS
 from tcmax.models.encoders.base import Encoder
 from tcmax.models.fusion import HEADS
 
+OWN_SETTINGS = ("learning_rate", "weight_decay")  # of a run beside others; the rest of `training` they share
+
 
 @dataclass(frozen=True)
 class RunSpec:
     """One (dataset, fold, variant) with all defaults filled in; a seed makes it a run.
 
     dataset: the id, whatever alias the experiment writes. encoders: modality -> (id, parameters). head, method: (id,
-    parameters), parameters as dataclass instances.
+    parameters), parameters as dataclass instances. stage: names before the root of the run's random streams; none for
+    the runs that a table is about, so that no trial of a search shares a stream with one of them.
     """
 
     dataset: str
@@ -41,6 +46,7 @@ class RunSpec:
     switches: Mapping[str, Any]
     training: Mapping[str, Any]
     precision: str
+    stage: tuple[str | int, ...] = ()
 
     def resolved(self) -> dict[str, Any]:
         """Settings as plain values, every default included: what enters the run key."""
@@ -57,11 +63,17 @@ class RunSpec:
             "switches": dict(self.switches),
             "training": dict(self.training),
             "precision": self.precision,
+            **({"stage": list(self.stage)} if self.stage else {}),
         }
+
+    def beside(self) -> str:
+        """Equal for specs whose runs may train side by side: all but what may differ along the axis of seeds."""
+        own = {"training": {name: v for name, v in self.training.items() if name not in OWN_SETTINGS}, "stage": []}
+        return json.dumps(self.resolved() | own, sort_keys=True, default=str)
 
     def root(self, seed: int) -> tuple[str | int, ...]:
         """Root of the run's random streams. Variants of one seed share it (paired design)."""
-        return (self.dataset, self.fold, seed)
+        return (*self.stage, self.dataset, self.fold, seed)
 
     def parts(self, dataset: Dataset) -> Fold:
         """Rows that train, validate and test: the dataset's own fold, unless the protocol cuts its train list."""
@@ -114,9 +126,20 @@ class RunSpec:
         return method
 
 
-def resolve_run(experiment: Experiment, dataset: Dataset, name: str, fold: int, variant: str) -> RunSpec:
-    """Fill in every default of one cell of the grid. Raises TcmaxError naming file and key."""
-    method, head, switches = _variant_parts(experiment, variant)
+def resolve_run(
+    experiment: Experiment,
+    dataset: Dataset,
+    name: str,
+    fold: int,
+    variant: str,
+    tuned: Tuned = NOTHING_TUNED,
+    stage: tuple[str | int, ...] = (),
+) -> RunSpec:
+    """Fill in every default of one cell of the grid, with tuned values in place of the experiment's.
+
+    Raises TcmaxError naming file and key.
+    """
+    method, head, switches = _variant_parts(experiment, variant, tuned)
     if not 0 <= fold < len(dataset.folds):
         raise TcmaxError(f"{name} has folds 0..{len(dataset.folds) - 1}, not {fold}.")
     for modality in experiment.settings.datasets[name].encoders:
@@ -136,9 +159,15 @@ def resolve_run(experiment: Experiment, dataset: Dataset, name: str, fold: int, 
             for modality in dataset.modalities
         },
         switches=switches,
-        training=experiment.training_on(name).model_dump(mode="json"),
+        training=_training(experiment, name, tuned).model_dump(mode="json"),
         precision=experiment.settings.precision,
+        stage=stage,
     )
+
+
+def _training(experiment: Experiment, name: str, tuned: Tuned) -> TrainingSettings:
+    given = experiment.training_on(name)
+    return TrainingSettings.model_validate({**given.model_dump(), **tuned.training}) if tuned.training else given
 
 
 def check_parts(experiment: Experiment) -> None:
@@ -150,12 +179,14 @@ def check_parts(experiment: Experiment) -> None:
             _encoder(experiment, name, encoder)
 
 
-def _variant_parts(experiment: Experiment, variant: str) -> tuple[tuple[str, Any], tuple[str, Any], dict[str, Any]]:
+def _variant_parts(
+    experiment: Experiment, variant: str, tuned: Tuned = NOTHING_TUNED
+) -> tuple[tuple[str, Any], tuple[str, Any], dict[str, Any]]:
     settings = experiment.settings.variants[variant]
     where = f"{experiment.path}: variants.{variant}"
     method_id = METHODS.canonical(settings.method)
     method_class = METHODS.load(method_id)
-    method = (method_id, fill(method_class.Parameters, settings.parameters, f"{where}.parameters"))
+    method = (method_id, fill(method_class.Parameters, {**settings.parameters, **tuned.method}, f"{where}.parameters"))
     head = _part(HEADS, settings.head or PartSettings(name=method_class.default_head), f"{where}.head")
     try:
         switches = resolve((PROTOCOL, method_id, head[0]), settings.fidelity, settings.switches)

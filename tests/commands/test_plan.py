@@ -8,6 +8,7 @@ import yaml
 
 from tcmax.commands import plan
 from tcmax.commands.plan import plan_text
+from tcmax.commands.tune import seal
 from tcmax.data import DATASETS
 from tcmax.errors import TcmaxError
 from tcmax.experiment.grid import Cell
@@ -15,6 +16,7 @@ from tcmax.models.encoders import ENCODERS
 from tcmax.records.files import read_json, write_json
 from tcmax.registry import Entry
 from tcmax.training import datasets, jobs
+from tcmax.training.trials import train_trials
 
 pytestmark = pytest.mark.usefixtures("installed_tiny")
 TWO = {label: tiny.VARIANTS[label] for label in ("joint", "unimodal")}
@@ -139,3 +141,29 @@ def test_a_mistake_in_the_claims_file_is_met_before_anything_is_trained(tmp_path
     (tmp_path / "claims" / "c.yaml").write_text(yaml.safe_dump({"claims": [claim]}))
     with pytest.raises(TcmaxError, match=r"c\.yaml: claims\.typo\.rivals: there is no variant 'unimodel'"):
         plan_text(experiment, tmp_path)
+
+
+def test_tuning_is_counted_and_priced_apart(tmp_path, monkeypatch):
+    tune = {"trials": 3, "seeds_per_trial": 2, "searches": 3, "trials_per_job": 2}
+    experiment = tiny.experiment(variants=TWO, seeds=[0, 1, 2], seeds_per_job=3, tuning=tune)
+    monkeypatch.setattr(plan, "_timed", lambda *arguments: 30.0)
+    lines = plan_text(experiment, tmp_path).splitlines()
+    assert (
+        "Tuning before that: 3 trials in each of 3 searches (random) for every variant and dataset, 36 runs in 12 "
+        "jobs; 0 are finished."
+    ) in lines
+    assert "Tuning left: 18 min on one core, 9 min on two." in lines
+    assert "Training left: 3 min on one core, 90 s on two." in lines
+
+
+def test_trials_that_are_finished_are_not_priced_again_and_give_their_own_time(tmp_path):
+    experiment = tiny.experiment(variants={"joint": TWO["joint"]}, tuning={"trials": 3})
+    train_trials(experiment, Cell("tiny", 0, "joint"), 0, 0, tmp_path)
+    (entry,) = plan.plan(experiment, tmp_path)
+    assert (entry.trials, entry.finished_trials, entry.finished) == (3, 3, 0)
+    more = tiny.experiment(variants={"joint": TWO["joint"]}, tuning={"trials": 5})
+    assert [(one.trials, one.finished_trials) for one in plan.plan(more, tmp_path)] == [(5, 3)]
+    seal(experiment, tmp_path)
+    jobs.train_block(experiment, Cell("tiny", 0, "joint"), 0, tmp_path)
+    assert plan.plan(experiment, tmp_path)[0].finished == 2
+    assert plan.plan(more, tmp_path)[0].finished == 0  # the choice is not sealed under this tuning

@@ -7,12 +7,14 @@ import pytest
 import tiny
 import yaml
 
+from tcmax.commands.tune import seal
 from tcmax.commands.why import why_text
 from tcmax.errors import TcmaxError
 from tcmax.experiment.grid import Cell, load
 from tcmax.records import provenance
 from tcmax.records.files import read_json, write_json
 from tcmax.training import datasets, jobs
+from tcmax.training.trials import train_trials
 
 RESULTS = Path("results")
 UP_TO_DATE = "up to date: code, settings and inputs are as recorded"
@@ -160,3 +162,24 @@ def test_a_file_of_others_or_none_is_one_sentence(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(TcmaxError, match=r"notes\.txt is not a result that tcmax wrote"):
         why_text(tmp_path / "notes.txt", RESULTS)
+
+
+def test_a_tuned_run_and_its_trials_say_what_they_are_and_what_changed(tmp_path, monkeypatch, installed_tiny):
+    monkeypatch.chdir(tmp_path)
+    Path("config").mkdir()
+    configure(tuning={"trials": 2}, variants={"joint": {"method": "joint"}})
+    experiment, cell = load("tiny"), Cell("tiny", 0, "joint")
+    manifest = train_trials(experiment, cell, 0, 0, RESULTS)
+    seal(experiment, RESULTS)
+    block = jobs.train_block(experiment, cell, 0, RESULTS)
+    trial = manifest.parent / "trial_1" / "seed_0"
+    for path in (manifest, trial / "run.json", block, block.parent / "seed_1", RESULTS / "tiny" / "choices.json"):
+        assert why_text(path, RESULTS).endswith(UP_TO_DATE)
+    configure(
+        tuning={"trials": 1, "training": {"learning_rate": {"choices": [0.25]}}},
+        variants={"joint": {"method": "joint"}},
+    )
+    assert reasons(trial / "run.json") == ["the experiment has 1 trials, and this is trial 1"]
+    assert reasons(trial.parents[1] / "trial_0" / "seed_0")[0].startswith("setting training learning_rate was")
+    assert "was sealed under another `tuning`" in reasons(block.parent / "seed_1")[0]
+    assert reasons(manifest)[0] == "the block's trials are now 0"

@@ -560,3 +560,18 @@ def test_a_variant_with_a_training_set_of_its_own_says_so_in_every_comparison(tm
     (tmp_path / "made-up" / "toy" / "data.json").unlink()
     alike = replace(plain, settings=type(plain.settings).model_validate(raw))
     assert all(said not in of_pair for of_pair in notes(alike))
+
+
+def test_an_unstable_variant_is_named_in_every_comparison_with_it(tmp_path):
+    rng = np.random.default_rng(0)
+    calm = {label: (rng.random((6, 200)) < 0.8).astype(float) for label in "abc"}
+    wild = (rng.random((6, 200)) < np.array([0.95, 0.4, 0.9, 0.5, 0.8, 0.3])[:, None]).astype(float)
+    scores = {label: {"correct.own": values} for label, values in {**calm, "w": wild}.items()}
+    experiment = made_up(variants=("a", "b", "c", "w"), seeds=range(6))
+    write_items(tmp_path / "made-up" / "toy", scores, seeds=range(6))
+    board = Scoreboard(experiment, "toy", tmp_path)
+    assert set(board.restless) == {"w"}
+    scored = {label: board.score((label,), "accuracy", "own") for label in "abw"}
+    sentence = "w trained unstably at these settings: its seeds spread"
+    assert any(sentence in str(note) for note in board.difference(scored["a"], scored["w"]).notes)
+    assert not any("unstably" in str(note) for note in board.difference(scored["a"], scored["b"]).notes)

@@ -67,3 +67,20 @@ def test_a_graph_from_before_an_update_refuses_to_run_backward() -> None:
     optimizer.step()
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
+
+
+@pytest.mark.parametrize("absent", [False, True])
+def test_the_norm_of_all_gradients_of_a_step_is_kept(absent):
+    torch.manual_seed(0)
+    parameters = [torch.nn.Parameter(torch.randn(3, 2, 4)), torch.nn.Parameter(torch.randn(3, 5))]
+    optimizer = SGD(parameters, lr=0.1, momentum=0.9, weight_decay=0.1, seed_axes=1)
+    for parameter in parameters:
+        parameter.grad = torch.randn_like(parameter)
+    if absent:
+        parameters[1].grad = None
+    expected = sum(p.grad.flatten(1).double().square().sum(1) for p in parameters if p.grad is not None).sqrt()
+    optimizer.step()
+    (norm,) = optimizer.gradient_norms
+    torch.testing.assert_close(norm.double(), expected, rtol=1e-6, atol=0)
+    optimizer.forget_counts()
+    assert optimizer.gradient_norms == []

@@ -78,7 +78,7 @@ CONSTANTS = [
     ("methods/base.py", "set_to_none=True", "set_to_none=False", set(VARIANTS)),
     ("data/base.py", "digest_size=16", "digest_size=17", EVERYTHING),
     ("data/digits.py", "NOISE_SD = 0.4", "NOISE_SD = 0.5", set()),
-    ("training/checkpoint.py", "checkpoint 3", "checkpoint 4", set()),
+    ("training/checkpoint.py", "checkpoint 4", "checkpoint 5", set()),
     ("report", None, None, set()),
     ("stats/intervals.py", None, None, set()),
     ("training/jobs.py", "MANIFEST_VERSION", "1 + MANIFEST_VERSION", set()),

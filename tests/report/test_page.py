@@ -11,6 +11,7 @@ import pytest
 from small_report import CLAIMS, VARIANTS, experiment_in, write_records
 
 from tcmax.experiment.grid import Experiment
+from tcmax.experiment.tuning import in_words
 from tcmax.records import arithmetic, kinds, parquet, provenance
 from tcmax.records.files import write_json
 from tcmax.report.build import build_report
@@ -129,11 +130,11 @@ def test_tables_come_with_their_csv_and_latex(page: Page, report: Path) -> None:
 def test_the_headline_is_the_verdict_on_the_first_claim(experiment: Experiment, results: Path, page: Page) -> None:
     records = ReportRecords(experiment, results)
     made = cards(records)
-    sentence = headline(made)
+    sentence = headline(made, in_words(experiment))
     assert sentence.startswith(
         "“TCMax outperforms joint learning” is supported: TCMax-Concat − Joint-Concat on Halves +"
     )
-    assert "(4 seeds, 60 test items, new seeds and new test items)" in sentence
+    assert "(4 seeds, 60 test items, new seeds and new test items; one learning rate for all, untuned)" in sentence
     assert sentence in page.text
     assert sum(tally(made).values()) == len(made) == 3
 

@@ -11,9 +11,10 @@ from small_report import experiment_in
 from tcmax.experiment.grid import Experiment
 from tcmax.metrics.item_scores import ItemScores
 from tcmax.records.files import write_json
+from tcmax.report.build import tables
 from tcmax.report.published import published_values
 from tcmax.report.report_records import ReportRecords
-from tcmax.report.tables import FIXED, comparisons, held_fixed, numbers, selection, table1, table2, table3, tables
+from tcmax.report.tables import FIXED, comparisons, held_fixed, numbers, selection, table1, table2, table3
 from tcmax.stats.crossed import crossed_proportion, interval
 from tcmax.stats.ranking import rank_variants
 
@@ -35,7 +36,7 @@ def test_table_1_prints_the_mean_and_the_interval_for_new_seeds_and_new_items(
 ) -> None:
     table = table1(records)
     (block,) = table.blocks
-    assert [column.title for column in block.columns] == ["left", "right", "joint"]
+    assert [column.title for column in block.columns] == ["left", "right", "own"]
     assert [row.label for row in block.rows] == ["Joint-Concat", "Unimodal ensemble", "TCMax-Concat"]
     for row, variant in zip(block.rows, ("joint", "unimodal", "tcmax"), strict=True):
         for cell, readout in zip(row.cells, ("left", "right", "own"), strict=True):

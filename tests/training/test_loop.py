@@ -16,7 +16,7 @@ from tcmax.errors import TcmaxError
 from tcmax.models.encoders import ENCODERS
 from tcmax.models.encoders.base import Encoder
 from tcmax.registry import Entry
-from tcmax.training import loading
+from tcmax.training import loading, loop
 from tcmax.training.loop import pick_device
 
 every_variant = pytest.mark.parametrize("variant", sorted(tiny.VARIANTS))
@@ -203,7 +203,9 @@ def test_the_history_holds_accuracy_and_log_loss_of_every_part_and_read_out():
     readouts = ("left", "right", "joint", "own")
     expected = {f"{m}.{part}.{r}" for m in ("accuracy", "nll") for part in ("val", "test") for r in readouts}
     work = {f"{kind}.{m}" for kind in WORK for m in ("left", "right")}
-    assert quantities == {*expected, *work, "loss", "learning_rate", "count.backward_passes", "count.optimizer_steps"}
+    unrest = {"unrest.loss_spikes", "unrest.gradient_norm"}
+    named = {"loss", "learning_rate", "count.backward_passes", "count.optimizer_steps"}
+    assert quantities == {*expected, *work, *unrest, *named}
     keys = [(epoch, name) for epoch, name, _ in result.history]
     assert len(keys) == len(set(keys)) == 4 * len(quantities)
     logits, fold = result.selected["last"].logits["joint"], data.folds[0]
@@ -405,3 +407,26 @@ def test_training_on_the_cpu_uses_one_thread():
     torch.set_num_threads(2)
     assert pick_device("cpu").type == "cpu"
     assert torch.get_num_threads() == 1
+
+
+def test_unrest_is_spikes_of_the_loss_and_the_largest_gradient_against_the_median():
+    calm, spiky = [1.0, 0.9, 1.0, 0.9, 1.0, 0.9], [-1.0, -0.9, -1.0, 0.5, -1.0, -0.9]
+    found = loop._unrest(np.array([calm, spiky]).T, np.array([[1.0, 2.0, 3.0], [1.0, 1.0, 40.0]]).T)
+    assert found["unrest.loss_spikes"].tolist() == [0.0, 0.2]  # one of five changes
+    assert found["unrest.gradient_norm"].tolist() == [1.5, 40.0]
+    shifted = loop._unrest(7 + 100 * np.array([calm, spiky]).T, np.empty((0, 2)))
+    assert shifted["unrest.loss_spikes"].tolist() == [0.0, 0.2]  # whatever its scale
+    assert "unrest.gradient_norm" not in shifted
+
+
+def test_a_run_records_its_unrest_by_epoch_and_high_rates_show_more_of_it():
+    def unrest(rate):
+        result = runs.make("joint", training=tiny.training(learning_rate=rate, epochs=12, lr_drop_epochs=[])).train()
+        values = {
+            name: [v for _, q, v in result.history if q == f"unrest.{name}"]
+            for name in ("loss_spikes", "gradient_norm")
+        }
+        assert {len(of) for of in values.values()} == {12}
+        return np.mean(values["gradient_norm"])
+
+    assert unrest(5.0) > 2 * unrest(0.05)

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from tcmax import errors
-from tcmax.experiment import paths, looks
+from tcmax.experiment import paths, looks, tuning
 from tcmax.training import datasets, jobs
 from tcmax.commands import analyse
 from tcmax.experiment import grid
@@ -41,6 +41,8 @@ wildcard_constraints:
     fold="[0-9]+",
     variant="[A-Za-z0-9][A-Za-z0-9._-]*",
     block="[0-9]+",
+    search="[0-9]+",
+    budget="[0-9]+",
 
 
 def data_files(wildcards):
@@ -55,10 +57,78 @@ def data_files(wildcards):
 
 def block_key(wildcards):
     """Hash of the settings, seeds and training-side code of a block."""
-    cell = analyse.cell_of(wildcards.dataset, wildcards.fold, wildcards.variant)
-    return jobs.block_key(
-        experiment_called(wildcards.experiment), cell, int(wildcards.block)
+    chosen = experiment_called(wildcards.experiment)
+    if chosen.settings.tuning is not None:
+        checkpoints.tune.get(experiment=wildcards.experiment)
+    return jobs.block_key(chosen, cell_of(wildcards), int(wildcards.block), RESULTS)
+
+
+def cell_of(wildcards):
+    """The cell that wildcards name."""
+    return analyse.cell_of(wildcards.dataset, wildcards.fold, wildcards.variant)
+
+
+def choice(wildcards):
+    """The sealed choice, where settings are tuned: what a block is trained with is known only then."""
+    if experiment_called(wildcards.experiment).settings.tuning is None:
+        return []
+    # A choice that is sealed again and says the same trains nothing again: its content is in the block's key.
+    return ancient(checkpoints.tune.get(experiment=wildcards.experiment).output[0])
+
+
+def trials_key(wildcards):
+    """Hash of the settings, ranges and training-side code of a block of trials."""
+    return jobs.trials_key(
+        experiment_called(wildcards.experiment),
+        cell_of(wildcards),
+        int(wildcards.search),
+        int(wildcards.block),
     )
+
+
+def trial_manifests(wildcards):
+    """Block manifests of all trials of an experiment."""
+    chosen = experiment_called(wildcards.experiment)
+    return [
+        manifest
+        for cell in chosen.cells()
+        for manifest in tuning.trial_manifests(chosen, RESULTS, cell)
+    ]
+
+
+def trial_manifests_of_cell(wildcards):
+    """Block manifests of the trials of one cell."""
+    return tuning.trial_manifests(
+        experiment_called(wildcards.experiment), RESULTS, cell_of(wildcards)
+    )
+
+
+def sealed_choice(wildcards):
+    """The sealed choice, whose every change is one."""
+    return checkpoints.tune.get(experiment=wildcards.experiment).output[0]
+
+
+def budget_verdicts(wildcards):
+    """Verdicts at the smaller budgets that an experiment names."""
+    chosen = experiment_called(wildcards.experiment)
+    asked = chosen.settings.tuning.budgets if chosen.settings.tuning else ()
+    return [
+        tuning.budget_results(chosen, RESULTS, budget)
+        / chosen.name
+        / "verdicts.parquet"
+        for budget in asked
+    ]
+
+
+def budget_key(wildcards):
+    """Hash of what trains and judges an experiment at a smaller budget, besides the choice."""
+    chosen = experiment_called(wildcards.experiment)
+    return analyse.budget_key(chosen, int(wildcards.budget))
+
+
+def tune_key(wildcards):
+    """Hash of how trials are judged."""
+    return analyse.tune_key(experiment_called(wildcards.experiment))
 
 
 def data_key(wildcards):

@@ -5,6 +5,8 @@ rule report:
     input:
         verdicts,
         discrepancies,
+        choice,
+        budget_verdicts,
         of_every_dataset(
             "items.parquet", "scores.parquet", "history.parquet", "data.json"
         ),

@@ -1,0 +1,98 @@
+"""The table of tuning: equal trials, their cost, what they chose, and the advice to widen a range."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+
+from tcmax.commands import analyse
+from tcmax.commands.tune import seal
+from tcmax.data import DATASETS
+from tcmax.experiment import tuning
+from tcmax.experiment.grid import Experiment
+from tcmax.records.files import read_json, write_json
+from tcmax.registry import Entry
+from tcmax.report.costs import costs, timings
+from tcmax.report.report_records import ReportRecords
+from tcmax.report.tuning import searches
+from tcmax.training import datasets, jobs
+from tcmax.training.trials import train_trials
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "joint": {"method": "joint", "head": "concat", "title": "Joint-Concat"},
+    "mcr": {"method": "mcr"},
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Path]:
+    results = tmp_path_factory.mktemp("tuning")
+    rates = {"learning_rate": {"low": 0.01, "high": 0.5, "scale": "log"}}
+    experiment = tiny.experiment(variants=VARIANTS, tuning={"trials": 3, "training": rates})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DATASETS.entries, "tiny", Entry("tiny:dataset"))
+        for cell in experiment.cells():
+            train_trials(experiment, cell, 0, 0, results)
+        seal(experiment, results)
+        for cell in experiment.cells():
+            jobs.train_block(experiment, cell, 0, results)
+        datasets.prepare(experiment, "tiny", results)
+        analyse.score_dataset(experiment, "tiny", results)
+    return experiment, results
+
+
+def test_every_variant_has_equal_trials_with_their_steps_and_what_they_chose(trained: tuple[Experiment, Path]) -> None:
+    table = searches(ReportRecords(*trained))
+    rows = table.data.set_index(["variant", "parameter"])
+    assert list(rows.index) == [("joint", "learning_rate"), ("mcr", "learning_rate"), ("mcr", "weight")]
+    assert set(rows["trials"]) == {3}
+    assert set(rows["steps"]) == {3 * 4 * 4}  # trials x epochs x batches
+    chosen = {cell.variant: tuning.chosen(*trained, cell)[0].values for cell in trained[0].cells()}
+    assert rows.loc[("mcr", "weight"), "chosen"] == chosen["mcr"]["parameters.weight"]
+    assert "3 trials each (random), chosen on validation items, search held fixed" in table.caption
+
+
+def test_a_value_at_the_edge_comes_with_the_advice_to_widen_its_range(
+    trained: tuple[Experiment, Path], tmp_path: Path
+) -> None:
+    experiment, results = trained
+    content = read_json(tuning.choices_path(experiment, results))
+    content["cells"][0]["searches"][0] |= {"at_edge": {"learning_rate": "highest"}, "diverged": [2]}
+    write_json(tmp_path / "tiny" / "choices.json", content)
+    notes = searches(ReportRecords(experiment, tmp_path)).notes
+    assert (
+        "tiny: Joint-Concat chose the highest learning_rate tried: its range may be too short, widen it upwards."
+        in notes
+    )
+    assert "tiny: 1 of 3 trials of Joint-Concat diverged; they count as trials." in notes
+
+
+def test_the_fairness_table_counts_trials_and_time_stands_on_the_page_alone(trained: tuple[Experiment, Path]) -> None:
+    records = ReportRecords(*trained)
+    data = costs(records).data
+    assert set(data.loc[data["quantity"] == "tuning_trials", "value"]) == {3.0}
+    (of_tiny,) = timings(records)
+    sidecars = list(trained[1].glob("tiny/tiny/fold_0/mcr/tuning/**/sidecar.json"))
+    assert len(sidecars) == 3
+    expected = sum(read_json(path)["seconds"] for path in sidecars)
+    assert [row.tuning for row in of_tiny.rows if row.variant == "mcr"] == [f"{expected:,.1f}"]
+
+
+def test_a_choice_that_is_not_sealed_leaves_an_empty_table_and_the_command(
+    trained: tuple[Experiment, Path], tmp_path: Path
+) -> None:
+    records = ReportRecords(trained[0], tmp_path)
+    assert searches(records).empty
+    assert "tcmax tune tiny" in [missing.command for missing in records.missing]
+
+
+def test_for_which_settings_verdicts_hold() -> None:
+    def words(**changes: Any) -> str:
+        return tuning.in_words(tiny.experiment(**changes))
+
+    assert words() == "one learning rate for all, untuned"
+    assert words(variants={"a": {"method": "joint", "tuning_trials": 3}}) == "settings as given"
+    assert words(tuning={"trials": 16}) == "16 trials each (random), chosen on validation items, search held fixed"
+    several = words(seeds=[0, 1, 2], tuning={"trials": 16, "searches": 3, "sampler": "sobol"})
+    assert several == "3 searches of 16 trials each (sobol), chosen on validation items"
