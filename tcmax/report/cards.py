@@ -169,7 +169,7 @@ def _plot(records: ReportRecords, verdict: Mapping[str, Any], rows: Sequence[Map
     factor = scale_of(verdict["unit"]).factor
     margin = factor * float(verdict["margin"])
     margins = (-margin, margin) if verdict["relation"] == "equal" else (margin,)
-    values = [*(factor * row[end] for row in rows for end in ("low", "high")), *margins, 0.0]
+    values: list[float] = [*(factor * row[end] for row in rows for end in ("low", "high")), *margins, 0.0]
     low, high = min(values), max(values)
     room = 0.04 * (high - low) or 1.0
     low, high = low - room, high + room

@@ -236,7 +236,7 @@ class ReportRecords:
 
 def _frame(path: Path, kind: kinds.Kind) -> pd.DataFrame:
     """A record as plain columns, None where text is missing."""
-    frame = parquet.read(path, kind).to_pandas()
+    frame: pd.DataFrame = parquet.read(path, kind).to_pandas()
     for name in frame.columns:
         if not pd.api.types.is_numeric_dtype(frame[name].dtype):
             column = frame[name].astype(object)
