@@ -8,7 +8,13 @@ from types import ModuleType
 import pytest
 from projects import ROOT
 
-from tcmax.experiment.settings import DatasetSettings, ExperimentSettings, TrainingSettings, TuningSettings, VariantSettings
+from tcmax.experiment.settings import (
+    DatasetSettings,
+    ExperimentSettings,
+    TrainingSettings,
+    TuningSettings,
+    VariantSettings,
+)
 from tcmax.experiment.switches import SWITCHES
 from tcmax.methods import METHODS
 from tcmax.models.encoders import ENCODERS

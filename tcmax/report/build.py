@@ -31,7 +31,7 @@ from tcmax.report.readouts import readouts
 from tcmax.report.report_records import ReportRecords
 from tcmax.report.suite import standings
 from tcmax.report.tables import numbers, tables
-from tcmax.report.tuning import budgets, searches
+from tcmax.report.tuning import budgets, curves, searches
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def build_report(experiment: Experiment, results: Path, out: Path, date: str | N
         if experiment.flips:
             made.append(discrepancies(records))
         if experiment.settings.tuning is not None:
-            made.append(searches(records))
+            made += [searches(records), curves(records)]
             if experiment.settings.tuning.budgets:
                 made.append(budgets(records))
         claims = cards(records)
