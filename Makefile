@@ -74,6 +74,7 @@ simulations: $(STAMP) ## Simulate coverage and error rates of every procedure (a
 	python simulations/suite.py
 	python simulations/association.py
 	python simulations/edges.py
+	python simulations/tuning.py
 
 docs: $(STAMP) ## Rebuild the pages of docs/ that come from code.
 	python docs/build.py

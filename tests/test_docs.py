@@ -9,7 +9,13 @@ import pytest
 from projects import ROOT
 from small_report import experiment_in, write_records
 
-from tcmax.experiment.settings import DatasetSettings, ExperimentSettings, TrainingSettings, VariantSettings
+from tcmax.experiment.settings import (
+    DatasetSettings,
+    ExperimentSettings,
+    TrainingSettings,
+    TuningSettings,
+    VariantSettings,
+)
 from tcmax.experiment.switches import SWITCHES
 from tcmax.methods import METHODS
 from tcmax.models.encoders import ENCODERS
@@ -103,7 +109,7 @@ def test_descriptions_are_read_as_they_are_written(build: ModuleType) -> None:
 
 def test_every_key_of_an_experiment_and_every_encoder_is_explained() -> None:
     page = (DOCS / "experiments.md").read_text(encoding="utf-8")
-    models = (ExperimentSettings, TrainingSettings, DatasetSettings, VariantSettings)
+    models = (ExperimentSettings, TrainingSettings, TuningSettings, DatasetSettings, VariantSettings)
     for name in {key for model in models for key in model.model_fields} | set(ENCODERS.entries):
         assert f"`{name}`" in page, name
 

@@ -23,6 +23,7 @@ from tcmax.seeding import generator
 ROOT = "tuning"  # the first name of every random stream of a search
 OWN = "parameters."  # before the name of a method's own parameter
 CHOICES_VERSION = 1
+TEST_MANIFEST = "test.json"  # in the folder of a cell's searches: what its trials score on test items
 
 Space = dict[str, RangeSettings]
 Values = dict[str, Any]

@@ -31,7 +31,7 @@ from tcmax.report.readouts import readouts
 from tcmax.report.report_records import ReportRecords
 from tcmax.report.suite import standings
 from tcmax.report.tables import Table, comparisons, numbers, selection, table1, table2, table3, verdicts
-from tcmax.report.tuning import budgets, searches
+from tcmax.report.tuning import budgets, curves, searches
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ TABLES: tuple[Callable[[ReportRecords], Table | None], ...] = (
     choices,
     discrepancies,
     searches,
+    curves,
     budgets,
 )
 

@@ -7,11 +7,13 @@ import pandas as pd
 
 from tcmax.audit.budgets import stays_from, verdicts_by_budget
 from tcmax.experiment import tuning
+from tcmax.experiment.grid import Cell
 from tcmax.metrics import METRICS
 from tcmax.records.files import read_json
 from tcmax.report.numbers import joined
 from tcmax.report.report_records import DatasetRecords, ReportRecords
 from tcmax.report.tables import Block, Column, Row, Table, TableCell
+from tcmax.stats.tuning import choice_optimism, expected_best
 
 WIDER = {"lowest": "downwards", "highest": "upwards"}
 
@@ -79,6 +81,71 @@ def searches(records: ReportRecords) -> Table | None:
         f"{metric.title}: of the chosen trial on the items that chose it, which is more than new items would show."
     )
     return Table("tuning", "Tuning", caption, tuple(blocks), pd.DataFrame(data), tuple(notes))
+
+
+def curves(records: ReportRecords) -> Table | None:
+    """What searches of k trials find on average, on validation and then on test items, and how the choice flatters."""
+    experiment = records.experiment
+    settings = experiment.settings.tuning
+    if settings is None:
+        return None
+    metric = METRICS[settings.metric]
+    better = metric.better or "higher"
+    asked = [k for k in (2**j for j in range(20)) if k < settings.trials] + [settings.trials]
+    random = settings.sampler == "random"  # a part of a grid or of a Sobol sequence is no smaller search
+    blocks, data = [], []
+    for dataset in records.datasets:
+        rows = []
+        for variant, chosen in choices_of(records, dataset.id).items():
+            pairs = [pair for one in chosen if (pair := _scores(records, dataset.id, variant, one, better)) is not None]
+            if not pairs:
+                continue
+            optimism = fmean(choice_optimism(*pair, better) for pair in pairs)
+            found = [expected_best(*pair, better) for pair in pairs]
+            cells = []
+            for k in asked if random else ():
+                validation, test = (fmean(getattr(e[k - 1], part) for e in found) for part in ("validation", "test"))
+                cells.append(TableCell(_score(test, metric.unit), note=f"validation {_score(validation, metric.unit)}"))
+                data.append(
+                    {"dataset": dataset.id, "variant": variant, "trials": k, "validation": validation, "test": test}
+                    | {"optimism": optimism, "searches": len(pairs)}
+                )
+            text = f"{100 * optimism:+.1f} pp" if metric.unit == "proportion" else f"{optimism:+.3g}"
+            rows.append(Row(experiment.title(variant), (*cells, TableCell(text, order=optimism)), variant))
+        if rows:
+            columns = (*(Column(f"{k} trial{'s' if k > 1 else ''}") for k in asked if random), Column("optimism"))
+            blocks.append(Block("Method", ((dataset.title, len(columns)),), columns, tuple(rows)))
+    caption = (
+        f"{metric.title} on test items of what a random search of so many trials chooses on validation items: mean "
+        "over all sets of so many of the trials that were run; one that diverged counts as the worst of them. Optimism: "
+        "validation minus test score of the chosen trial, beyond what it is for trials on average. Trials met the test "
+        "items after the choice was sealed; descriptions of the searches that were run, without intervals."
+    )
+    return Table("search_curves", "What more trials find", caption, tuple(blocks), pd.DataFrame(data))
+
+
+def _scores(
+    records: ReportRecords, dataset: str, variant: str, search: dict[str, Any], better: str
+) -> tuple[list[float], list[float]] | None:
+    """(validation, test) scores of the trials of a search, means over their seeds; None where none met test items."""
+    cell = Cell(dataset, search["fold"], variant)
+    path = tuning.cell_folder(records.folder.parent, records.experiment.name, cell) / tuning.TEST_MANIFEST
+    if not path.is_file():
+        return None
+    tested: dict[int, list[float]] = {}
+    for run in read_json(path)["runs"]:
+        if run["search"] == search["search"]:
+            tested.setdefault(run["trial"], []).append(run["score"])
+    sound = {
+        trial["trial"]: (fmean(trial["scores"]), fmean(tested[trial["trial"]]))
+        for trial in search["trials"]
+        if None not in trial["scores"] and trial["trial"] in tested
+    }
+    if not sound:
+        return None
+    worst = (min if better == "higher" else max)(sound.values())
+    pairs = [sound.get(trial["trial"], worst) for trial in search["trials"]]
+    return [v for v, _ in pairs], [t for _, t in pairs]
 
 
 def budgets(records: ReportRecords) -> Table | None:

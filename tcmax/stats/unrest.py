@@ -1,7 +1,7 @@
 """Seeds that spread far more than those of rivals: a sign of unstable training, not of a noisier method.
 
 A variant is flagged where the standard deviation of its seeds is more than FACTOR times the median of its rivals'. With
-normal seeds of equal spread one of six variants is flagged falsely in 4.6 % of tables of 5 seeds, 0.4 % of 8 and 0.02 %
+normal seeds of equal spread one of six variants is flagged falsely in 4.3 % of tables of 5 seeds, 0.3 % of 8 and 0.01 %
 of 12; one that truly spreads 4 times as far is missed in 16, 9 and 4 % (simulations/unrest.csv).
 """
 

@@ -20,6 +20,7 @@ from tcmax.experiment.settings import RangeSettings
 from tcmax.experiment.tuning import ROOT, Space, Values
 from tcmax.experiment.yaml import finding
 from tcmax.methods import METHODS
+from tcmax.metrics.validation import score_of
 from tcmax.records import arithmetic, kinds, parquet
 from tcmax.records.files import read_json, sha256, write_json
 from tcmax.records.manifests import MANIFEST_VERSION
@@ -27,8 +28,6 @@ from tcmax.seeding import derive
 from tcmax.training import jobs
 from tcmax.training.datasets import load_dataset
 from tcmax.training.jobs import Context, Planned
-
-TEST_MANIFEST = "test.json"
 
 
 def space_of(experiment: Experiment, variant: str) -> Space:
@@ -214,7 +213,8 @@ def _below(entry: dict[str, Any], folder: str) -> dict[str, Any]:
 
 
 def score_trials(experiment: Experiment, cell: Cell, results: Path) -> Path:
-    """Predict the test items with the kept weights of all trials of a cell; returns the manifest that lists them.
+    """Predict the test items with the kept weights of all trials of a cell; returns the manifest that lists them, each
+    with its score in the metric that they were chosen by.
 
     Only once the choice is sealed. Raises TcmaxError before, and where trials are not those that it was made from.
     """
@@ -222,7 +222,7 @@ def score_trials(experiment: Experiment, cell: Cell, results: Path) -> Path:
     from tcmax.training.loop import Runs, pick_device
 
     arithmetic.check()
-    content = tuning.read_choices(experiment, results)
+    content, chosen = tuning.read_choices(experiment, results), tuning.tuning_of(experiment)
     sealed = {
         run_key
         for entry in content["cells"]
@@ -251,17 +251,20 @@ def score_trials(experiment: Experiment, cell: Cell, results: Path) -> Path:
             logits = whole.predicted_with(jobs.read_weights(weights))
             path = weights.with_name("predictions_test.parquet")
             _write_test(path, dataclasses.replace(context, dataset=dataset), run, logits, whole.method.readout)
+            table = parquet.read(path, kinds.PREDICTIONS)
+            score = score_of(table, parquet.header_of(table), chosen.metric, chosen.readout, str(path))
             listed.append(
                 {
                     "search": search,
                     "trial": trial,
                     "seed": run["seed"],
                     "run_key": run["run_key"],
+                    "score": score,
                     "path": str(path.relative_to(manifest.parents[1])),
                     "sha256": sha256(path),
                 }
             )
-    written = tuning.cell_folder(results, experiment.name, cell) / TEST_MANIFEST
+    written = tuning.cell_folder(results, experiment.name, cell) / tuning.TEST_MANIFEST
     write_json(written, {"schema_version": MANIFEST_VERSION, "experiment": experiment.name, "runs": listed})
     return written
 

@@ -1,5 +1,6 @@
 """The table of tuning: equal trials, their cost, what they chose, and the advice to widen a range."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ from tcmax.commands.tune import seal
 from tcmax.data import DATASETS
 from tcmax.experiment import tuning
 from tcmax.experiment.grid import Experiment
+from tcmax.records import kinds, parquet
 from tcmax.records.files import read_json, write_json
 from tcmax.registry import Entry
 from tcmax.report.costs import costs, timings
 from tcmax.report.report_records import ReportRecords
-from tcmax.report.tuning import searches
+from tcmax.report.tuning import curves, searches
 from tcmax.training import datasets, jobs
-from tcmax.training.trials import train_trials
+from tcmax.training.trials import score_trials, train_trials
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "joint": {"method": "joint", "head": "concat", "title": "Joint-Concat"},
@@ -36,6 +38,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Path]
             train_trials(experiment, cell, 0, 0, results)
         seal(experiment, results)
         for cell in experiment.cells():
+            score_trials(experiment, cell, results)
             jobs.train_block(experiment, cell, 0, results)
         datasets.prepare(experiment, "tiny", results)
         analyse.score_dataset(experiment, "tiny", results)
@@ -96,3 +99,35 @@ def test_for_which_settings_verdicts_hold() -> None:
     assert words(tuning={"trials": 16}) == "16 trials each (random), chosen on validation items, search held fixed"
     several = words(seeds=[0, 1, 2], tuning={"trials": 16, "searches": 3, "sampler": "sobol"})
     assert several == "3 searches of 16 trials each (sobol), chosen on validation items"
+
+
+def test_curves_are_the_means_over_subsets_of_the_trials(trained: tuple[Experiment, Path]) -> None:
+    experiment, results = trained
+    data = curves(ReportRecords(experiment, results)).data.set_index(["variant", "trials"])
+    for cell in experiment.cells():
+        (entry,) = [e for e in tuning.read_choices(experiment, results)["cells"] if e["variant"] == cell.variant]
+        validation = [trial["scores"][0] for trial in entry["searches"][0]["trials"]]
+        listed = read_json(tuning.cell_folder(results, "tiny", cell) / "test.json")["runs"]
+        test = [run["score"] for run in listed]
+        assert [run["trial"] for run in listed] == [0, 1, 2]
+        assert list(data.loc[cell.variant].index) == [1, 2, 3]
+        assert data.loc[(cell.variant, 1), "test"] == pytest.approx(sum(test) / 3)
+        assert data.loc[(cell.variant, 3), "validation"] == max(validation)
+        first, whole = tiny.dataset(), results / "tiny/tiny/fold_0" / cell.variant / "tuning" / listed[0]["path"]
+        table = parquet.read(whole, kinds.PREDICTIONS)
+        right = parquet.logits(table, "joint").argmax(1) == first.labels[first.folds[0].test]
+        assert test[0] == pytest.approx(right.mean())
+
+
+def test_a_search_that_is_not_random_has_optimism_and_no_curve(
+    trained: tuple[Experiment, Path], tmp_path: Path
+) -> None:
+    experiment, results = trained
+    shutil.copytree(results, tmp_path / "results")
+    sobol = tiny.experiment(
+        variants=VARIANTS, tuning=experiment.settings.tuning.model_dump(mode="python") | {"sampler": "sobol"}
+    )
+    path = tuning.choices_path(experiment, tmp_path / "results")
+    write_json(path, {**read_json(path), "tuning": tuning.as_recorded(sobol.settings.tuning)})
+    table = curves(ReportRecords(sobol, tmp_path / "results"))
+    assert [column.title for column in table.blocks[0].columns] == ["optimism"]

@@ -120,6 +120,17 @@ def budget_verdicts(wildcards):
     ]
 
 
+def trials_on_test(wildcards):
+    """What the trials of every cell score on test items, where settings are tuned."""
+    chosen = experiment_called(wildcards.experiment)
+    if chosen.settings.tuning is None:
+        return []
+    return [
+        tuning.cell_folder(RESULTS, chosen.name, cell) / tuning.TEST_MANIFEST
+        for cell in chosen.cells()
+    ]
+
+
 def budget_key(wildcards):
     """Hash of what trains and judges an experiment at a smaller budget, besides the choice."""
     chosen = experiment_called(wildcards.experiment)

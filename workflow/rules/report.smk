@@ -7,6 +7,7 @@ rule report:
         discrepancies,
         choice,
         budget_verdicts,
+        trials_on_test,
         of_every_dataset(
             "items.parquet", "scores.parquet", "history.parquet", "data.json"
         ),
