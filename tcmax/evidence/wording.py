@@ -89,8 +89,8 @@ def _few_groups(remark: Remark, names: Names) -> str:
 def _unstable(remark: Remark, names: Names) -> str:
     (variant,) = remark.variants
     return (
-        f"{names.variant(variant)} trained unstably at these settings: its seeds spread {remark.value:.1f} times as far "
-        "in accuracy as its rivals'"
+        f"{names.variant(variant)} trained unstably at these settings: its seeds spread {remark.value:.1f} times as "
+        "far in accuracy as its rivals'"
     )
 
 

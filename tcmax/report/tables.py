@@ -168,8 +168,8 @@ def table1(records: ReportRecords) -> Table:
         return [*singles, Quantity("accuracy", "own", "own")]
 
     caption = (
-        "Accuracy (%) of each modality by itself and of the variant's own joint prediction (own: the head's, unless the "
-        "method derives another from it; all of them stand in the table of joint read-outs): mean [95 % interval] "
+        "Accuracy (%) of each modality by itself and of the variant's own joint prediction (own: the head's, unless "
+        "the method derives another from it; all of them stand in the table of joint read-outs): mean [95 % interval] "
         f"for {POPULATIONS['both']} (crossed seeds × items). {_design(records)} "
         f"{held_fixed(records)} {_ties_sentence(records)} "
         "Bold: possibly best, since no rival beats it (one-sided 0.025, Holm over its rivals); what is measured with a "
