@@ -20,7 +20,7 @@ START, END = "<!-- table:start -->\n", "\n\nMean over"
 COLUMNS = {
     "left (%)": ("table1", "accuracy", "left"),
     "right (%)": ("table1", "accuracy", "right"),
-    "joint (%)": ("table1", "accuracy", "own"),
+    "own joint (%)": ("table1", "accuracy", "own"),
     "JS divergence (nats)": ("table2", "js", "all"),
 }
 

@@ -117,9 +117,9 @@ def curves(records: ReportRecords) -> Table | None:
             blocks.append(Block("Method", ((dataset.title, len(columns)),), columns, tuple(rows)))
     caption = (
         f"{metric.title} on test items of what a random search of so many trials chooses on validation items: mean "
-        "over all sets of so many of the trials that were run; one that diverged counts as the worst of them. "
-        "Optimism: validation minus test score of the chosen trial, beyond what it is for trials on average. Trials met "
-        "the test items after the choice was sealed; descriptions of the searches that were run, without intervals."
+        "over all sets of so many of the trials that were run; one that diverged counts as the worst. "
+        "Optimism: validation minus test score of the chosen trial, beyond what it is for trials on average. Trials "
+        "met the test items after the choice was sealed; descriptions of searches that were run, without intervals."
     )
     return Table("search_curves", "What more trials find", caption, tuple(blocks), pd.DataFrame(data))
 
