@@ -22,7 +22,7 @@ from tcmax.audit.verdicts import MIN_DATASETS, Word
 from tcmax.errors import TcmaxError
 from tcmax.evidence.scoreboard import Scoreboard
 from tcmax.experiment.grid import Experiment
-from tcmax.metrics import WHOLE_ITEM
+from tcmax.metrics import METRICS
 from tcmax.records import kinds, parquet
 
 # Definitions of one idea in one unit: probabilities as trained or after one temperature per run; classes weighed by
@@ -146,7 +146,7 @@ def options_of(claim: Claim, experiment: Experiment) -> dict[str, tuple[str, ...
     datasets = datasets_of(claim, experiment)
     fewest = MIN_DATASETS if claim.quantifier == "datasets in general" else 1
     metrics = next((group for group in DEFINITIONS if claim.metric in group), (str(claim.metric),))
-    whole = claim.metric in WHOLE_ITEM
+    whole = claim.metric is not None and METRICS[claim.metric].whole_item
     open_readout = claim.readout is None and claim.rival_readout is None and not whole
     own_readout = "all" if whole else claim.readout or "own"
     fixed_seeds = claim.relation == "association" or claim.rival_readout is not None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from tcmax.errors import TcmaxError
 from tcmax.evidence.scores import Arm
@@ -21,6 +21,9 @@ from tcmax.experiment.yaml import Strict, explain, read_yaml
 from tcmax.metrics import METRICS
 from tcmax.records.files import sha256
 
+TAU_RANGE = 1.0  # a rank correlation lies between -1 and 1, and a margin of it must be beaten
+_UNITS = {"pp": 0.01, "%": 0.01, "nats": 1.0, "bits": 1.0}
+_WITH_UNIT = re.compile(r"\s*([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*(pp|%|nats|bits)\s*")
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 Relation = Literal["greater", "less", "equal", "largest of", "smallest of", "monotone", "association"]
@@ -122,6 +125,21 @@ class Claim(Strict):
         if isinstance(value, list):
             return tuple(tuple(rival) if isinstance(rival, list) else (rival,) for rival in value)
         return value
+
+    @field_validator("margin", "smallest_gain", mode="before")
+    @classmethod
+    def _in_the_metrics_unit(cls, value: Any, info: ValidationInfo) -> Any:
+        """A number in the metric's unit, or one with its unit written: "1 pp", "0.1 nats"."""
+        if not isinstance(value, str):
+            return value
+        found = _WITH_UNIT.fullmatch(value)
+        metric = METRICS.get(str(info.data.get("metric")))
+        if found is None:
+            raise ValueError("a number in the metric's unit, or with its unit written, such as 1 pp")
+        unit = {"pp": "proportion", "%": "proportion"}.get(found[2], found[2])
+        if metric is not None and metric.unit != unit:
+            raise ValueError(f"{info.data['metric']} is counted in {metric.unit or 'no unit'}, not in {found[2]}")
+        return float(found[1]) * _UNITS[found[2]]
 
     @field_validator("selection", mode="before")
     @classmethod
@@ -326,6 +344,16 @@ def _all_others(subject: Arm, experiment: Experiment, dataset: str) -> tuple[Arm
     return tuple(tuple(members) for members in grouped.values())
 
 
+def _beyond(claim: Claim, value: float) -> str | None:
+    """Why a margin means nothing for its metric: no two values lie that far apart."""
+    metric = METRICS[str(claim.metric)]
+    largest = TAU_RANGE if claim.relation == "association" else metric.largest_difference
+    if abs(value) < largest:
+        return None
+    hint = "; 0.01 is one percentage point, and may be written 1 pp" if metric.unit == "proportion" else ""
+    return f"{value:g} is out of reach: two values of {claim.metric} differ by less than {largest:g}{hint}."
+
+
 def _unknown(claim: Claim, experiment: Experiment) -> str | None:
     """The first thing a claim names that the experiment does not have, as "key: sentence", or None."""
     if not claim.testable:
@@ -338,6 +366,10 @@ def _unknown(claim: Claim, experiment: Experiment) -> str | None:
     for key, metric in named.items():
         if metric is not None and metric not in METRICS:
             return f"{key}: there is no metric {metric!r}; metrics: {', '.join(METRICS)}."
+    for key, value in {"margin": claim.margin, "smallest_gain": claim.smallest_gain}.items():
+        problem = claim.metric and value is not None and _beyond(claim, value)
+        if problem:
+            return f"{key}: {problem}"
     labels = {
         "subject": claim.subject or (),
         "rivals": [label for rival in claim.rivals for label in rival] if isinstance(claim.rivals, tuple) else (),

@@ -6,16 +6,6 @@ from numpy.typing import NDArray
 from tcmax.evidence.scores import Floats
 from tcmax.metrics.calibration import N_BINS
 
-# Metrics that are no item means but follow from item scores: metric -> stored columns that it needs.
-PSEUDO = {
-    "js_bits": ("js",),
-    "balanced_accuracy": ("correct",),
-    "ece": ("confidence", "correct"),
-    "entropy_ratio": ("entropy",),
-    "entropy_ratio_own": ("entropy",),
-    "entropy_ratio_calibrated": ("entropy_calibrated",),
-}
-
 
 def balanced_accuracy(correct: Floats, labels: NDArray[np.int64]) -> Floats:
     """(S, I) pseudo-values of the mean of the classes' accuracies, in closed form.

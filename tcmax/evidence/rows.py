@@ -102,10 +102,11 @@ def effect_of(compared: Compared, metric: str) -> tuple[str | None, float | None
 
 def range_of(metric: str, difference: bool) -> tuple[float, float]:
     """What values of a metric, or differences of two, can be."""
-    unit = METRICS[metric].unit
-    if unit == "proportion":
-        return (-1.0, 1.0) if difference else (0.0, 1.0)
-    return (0.0 if unit in ("nats", "bits") and not difference else -np.inf, np.inf)
+    described = METRICS[metric]
+    if difference:
+        return -described.largest_difference, described.largest_difference
+    low, high = described.low, described.high
+    return -np.inf if low is None else low, np.inf if high is None else high
 
 
 def _known(value: float) -> float | None:

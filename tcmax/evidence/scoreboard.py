@@ -23,13 +23,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tcmax.errors import TcmaxError
-from tcmax.evidence.pseudo_values import PSEUDO, balanced_accuracy, ece, ratio
+from tcmax.evidence.pseudo_values import balanced_accuracy, ece, ratio
 from tcmax.evidence.rows import ALPHA
 from tcmax.evidence.scores import Arm, Compared, Floats, Pairing, Score, Treatment
 from tcmax.evidence.wording import Remark
 from tcmax.experiment.grid import Experiment
 from tcmax.experiment.looks import LookPlan, in_words, plan_of
-from tcmax.metrics import METRICS, WHOLE_ITEM
+from tcmax.metrics import METRICS
 from tcmax.metrics.entropy import weak_and_strong
 from tcmax.metrics.item_scores import ItemScores
 from tcmax.records import kinds, parquet
@@ -144,7 +144,7 @@ class Scoreboard:
 
     def readout(self, metric: str, asked: str | None) -> str:
         """The read-out of a metric: the one asked for, "all" for a metric of the whole item, else the variant's own."""
-        return "all" if metric in WHOLE_ITEM else asked or "own"
+        return "all" if METRICS[metric].whole_item else asked or "own"
 
     @cached_property
     def available(self) -> tuple[tuple[str, str], ...]:
@@ -156,16 +156,18 @@ class Scoreboard:
             )
         found = []
         for metric, described in METRICS.items():
-            for readout in ("all",) if metric in WHOLE_ITEM else self.items.readouts:
-                if metric in WHOLE_ITEM and metric.startswith("entropy_ratio"):
-                    needed = [f"{name}.{modality}" for name in PSEUDO[metric] for modality in self.items.modalities]
+            for readout in ("all",) if described.whole_item else self.items.readouts:
+                if described.whole_item and metric.startswith("entropy_ratio"):
+                    needed = [
+                        f"{name}.{modality}" for name in described.from_columns for modality in self.items.modalities
+                    ]
                     there = (
                         bool(needed)
                         and stored.issuperset(needed)
                         and (metric.endswith("own") or self.reference is not None)
                     )
-                elif described.item_column is not None or metric in PSEUDO:
-                    columns = PSEUDO.get(metric, (described.item_column,))
+                elif described.item_column is not None or described.from_columns:
+                    columns = described.from_columns or (described.item_column,)
                     there = stored.issuperset(f"{name}.{readout}" for name in columns)
                 else:
                     there = (metric, readout) in self._run_scores
@@ -195,7 +197,7 @@ class Scoreboard:
             return "mean over runs"
         if METRICS[metric].item_column is not None or metric == "js_bits":
             return "mean over seeds and items"
-        return "jackknife over items" if metric in PSEUDO else "mean over runs"
+        return "jackknife over items" if METRICS[metric].from_columns else "mean over runs"
 
     def diverged(self, arm: Arm) -> frozenset[int]:
         """Seeds in which an arm has no finished run: those that diverged in all of its variants."""
@@ -277,20 +279,20 @@ class Scoreboard:
         if metric == "js_bits":
             result: Floats = column("js") / np.log(2)
             return result
-        if metric in PSEUDO and self.n_items < 2:
+        if METRICS[metric].from_columns and self.n_items < 2:
             raise ValueError(f"{metric} needs two test items, and there is one")
         if metric == "balanced_accuracy":
             return balanced_accuracy(column("correct"), self.items.labels)
         if metric == "ece":
             return ece(column("confidence"), column("correct"))
-        if metric in PSEUDO:
+        if METRICS[metric].from_columns:
             by = variant if metric == "entropy_ratio_own" else self.reference
             if by is None:
                 raise TcmaxError(f"{metric} on {self.dataset} needs a reference variant with finished runs.")
             weak, strong = weak_and_strong(
                 {m: float(self.column(by, "correct", m, False).mean()) for m in self.items.modalities}
             )
-            return ratio(column(PSEUDO[metric][0], weak), column(PSEUDO[metric][0], strong))
+            return ratio(column(METRICS[metric].from_columns[0], weak), column(METRICS[metric].from_columns[0], strong))
         return self._whole_runs(variant, metric, readout)
 
     def _whole_runs(self, variant: str, metric: str, readout: str) -> Floats:
@@ -320,7 +322,7 @@ class Scoreboard:
 
     def _known_at_chance(self, metric: str) -> bool:
         """Whether a diverged run can be counted at chance: not where the metric needs more than item scores."""
-        return not self.only_runs and (METRICS[metric].item_column is not None or metric in PSEUDO)
+        return not self.only_runs and (METRICS[metric].item_column is not None or bool(METRICS[metric].from_columns))
 
     def _column(self, variant: str, column: str, readout: str, at_chance: bool) -> Floats:
         """(S, I) of a stored column: rows of finished seeds in order, then of diverged ones when read at chance."""

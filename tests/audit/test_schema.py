@@ -139,7 +139,7 @@ MISTAKES = [
     ({"metric": None}, "metric: a testable claim needs it"),
     ({"relation": None}, "relation: a testable claim needs it"),
     ({"relation": "better"}, "relation: input should be 'greater'"),
-    ({"margin": "0.01"}, "margin: input should be a valid number"),
+    ({"margin": "0.01"}, "margin: a number in the metric's unit"),
     ({"margin": float("inf")}, "margin: input should be a finite number"),
     ({"margin": -0.01}, "margin_reason: a negative margin (non-inferiority) needs a reason"),
     ({"relation": "equal"}, "margin: 'equal' needs a margin above 0"),
@@ -280,3 +280,35 @@ def test_the_docs_explain_every_key():
     text = (ROOT / "docs" / "add-a-claim.md").read_text(encoding="utf-8")
     for key in Claim.model_fields:
         assert f"`{key}" in text, key
+
+
+@pytest.mark.parametrize(
+    ("changes", "margin"),
+    [
+        ({"margin": "1 pp"}, 0.01),
+        ({"margin": "-2.5%", "margin_reason": "small"}, -0.025),
+        ({"metric": "nll", "margin": "0.2 nats"}, 0.2),
+        ({"metric": "nll", "margin": 3}, 3.0),  # a log-loss has no largest value
+    ],
+)
+def test_a_margin_may_be_written_with_its_unit(tmp_path, changes, margin):
+    assert only(tmp_path, **changes).margin == pytest.approx(margin, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"margin": 1}, r"margin: 1 is out of reach: two values of accuracy differ by less than 1; 0\.01 is one"),
+        ({"margin": -1, "margin_reason": "no worse"}, r"margin: -1 is out of reach"),
+        (
+            {"metric": "brier", "margin": 2.5},
+            r"margin: 2\.5 is out of reach: two values of brier differ by less than 2\.",
+        ),
+        ({"smallest_gain": 5}, r"smallest_gain: 5 is out of reach"),
+        ({"metric": "nll", "margin": "1 pp"}, r"margin: nll is counted in nats, not in pp"),
+        ({"margin": "one point"}, r"margin: a number in the metric's unit, or with its unit written, such as 1 pp"),
+    ],
+)
+def test_a_margin_beyond_what_the_metric_can_reach_is_refused(tmp_path, changes, sentence):
+    with pytest.raises(TcmaxError, match=rf"claims\.yaml: claims\.a-beats-b\.{sentence}"):
+        only(tmp_path, **changes)

@@ -17,13 +17,16 @@ from scipy.spatial.distance import jensenshannon
 from sklearn import metrics as oracles
 
 from tcmax.errors import TcmaxError
-from tcmax.metrics import METRICS, WHOLE_ITEM
+from tcmax.metrics import METRICS
 from tcmax.metrics.item_scores import ItemScores
 from tcmax.metrics.scoring import score
 from tcmax.records import kinds, parquet
 from tcmax.records.files import read_json, sha256, write_json
 
 OUTPUTS = ("items.parquet", "scores.parquet", "history.parquet")
+
+
+WHOLE_ITEM = {name for name, metric in METRICS.items() if metric.whole_item}
 
 
 def rescore(manifests: list[Path], reference: str | None = None) -> Path:
@@ -176,7 +179,7 @@ def test_every_mean_in_scores_is_the_mean_of_its_item_column(scored: Path) -> No
     items, scores = ItemScores.read(scored / "items.parquet"), scores_of(scored)
     checked = 0
     for metric, described in METRICS.items():
-        for readout in ("all",) if metric in WHOLE_ITEM else READOUTS:
+        for readout in ("all",) if METRICS[metric].whole_item else READOUTS:
             if described.item_column is not None:
                 for selection in items.selections:
                     means = items.matrix("b", described.item_column, readout, selection).mean(axis=1)

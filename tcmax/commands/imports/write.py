@@ -18,7 +18,7 @@ from tcmax.evidence.scoreboard import VALIDATION
 from tcmax.experiment.grid import Cell, load
 from tcmax.experiment.paths import run_folder
 from tcmax.experiment.yaml import read_yaml
-from tcmax.metrics import WHOLE_ITEM
+from tcmax.metrics import METRICS
 from tcmax.metrics.accuracy import macro_f1
 from tcmax.records import kinds, parquet, provenance
 from tcmax.records.files import sha256, write_json, write_text
@@ -246,7 +246,7 @@ def _run_scores(runs: dict[Key, Run], keys: Sequence[Key]) -> dict[tuple[str, st
     found: dict[tuple[str, str], float] = {("diverged", "joint"): 0.0}
     if len(of_run[0].sizes):
         for metric, column in of_run[0].values.items():
-            for readout in ("all",) if metric in WHOLE_ITEM else ("joint", "own"):
+            for readout in ("all",) if METRICS[metric].whole_item else ("joint", "own"):
                 found[metric, readout] = float(column[0])
         return found
     tests = [run.split == "test" for run in of_run]
