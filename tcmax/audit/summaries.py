@@ -11,6 +11,7 @@ from typing import Literal, get_args
 from scipy import stats
 
 from tcmax.audit.rounding import Interval
+from tcmax.stats import paired
 
 Spread = Literal["sd", "se", "ci95"]
 """What a printed ± is: standard deviation over runs, standard error of the mean, or 95 % half-width."""
@@ -72,9 +73,9 @@ def welch(mean_a: float, sd_a: float, n_a: int, mean_b: float, sd_b: float, n_b:
     _check_runs(min(n_a, n_b))
     if min(sd_a, sd_b) < 0 or max(sd_a, sd_b) == 0:
         raise ValueError("the spreads must not be negative and not both zero")
-    v_a, v_b = sd_a**2 / n_a, sd_b**2 / n_b
-    df = (v_a + v_b) ** 2 / (v_a**2 / (n_a - 1) + v_b**2 / (n_b - 1))
-    return _t_test(mean_a - mean_b, math.sqrt(v_a + v_b), df)
+    found = paired.welch(mean_a, sd_a, n_a, mean_b, sd_b, n_b)
+    t = found.estimate / found.standard_error
+    return SummaryTest(found.estimate, found.standard_error, t, found.df, found.p_value, found.low, found.high)
 
 
 @dataclass(frozen=True)

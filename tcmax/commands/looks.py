@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from tcmax.errors import TcmaxError
+from tcmax.evidence.rows import ALPHA
 from tcmax.evidence.scoreboard import Scoreboard
 from tcmax.evidence.wording import shown
 from tcmax.experiment.grid import Experiment
@@ -24,7 +25,6 @@ from tcmax.records.files import write_json
 from tcmax.stats.crossed import interval, refusal, what_decides
 from tcmax.stats.sequential import SHAPE, Boundaries, anytime_interval, spending_boundaries
 
-ALPHA = 0.05
 HOPE = 0.2  # a pair is given up where not even the far end of its 80 % interval could be decided
 State = Literal["decided", "needs more seeds", "more seeds are futile", "cannot be looked at"]
 

@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tcmax.errors import TcmaxError
+from tcmax.evidence.rows import ALPHA
 from tcmax.evidence.scoreboard import Scoreboard
 from tcmax.evidence.wording import shown
 from tcmax.experiment.grid import Experiment
 from tcmax.metrics import METRICS
 from tcmax.stats.crossed import refusal
 from tcmax.stats.power import PowerPlan, detectable_gain, exaggeration, items_needed, power_of, seeds_needed
-
-ALPHA = 0.05
 
 
 @dataclass(frozen=True)

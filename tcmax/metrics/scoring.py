@@ -32,11 +32,11 @@ from tcmax.metrics.readout import JOINT_READOUTS, energy_weighted, energy_weight
 from tcmax.metrics.softmax import Forecast, Logits, checked, forecast_of
 from tcmax.records import arithmetic, kinds, parquet
 from tcmax.records.files import atomic_path, read_json, sha256
+from tcmax.records.manifests import MANIFEST_VERSION
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
 
-MANIFEST_VERSION = 1
 SELECTIONS = ("last", "best_val", "best_test_oracle")
 _PREDICTIONS = "predictions_"
 _RESERVED = frozenset({"own", "all", *JOINT_READOUTS})
