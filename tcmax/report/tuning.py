@@ -30,12 +30,11 @@ def choices_of(records: ReportRecords, dataset: str) -> dict[str, list[dict[str,
     return found
 
 
-def searches(records: ReportRecords) -> Table | None:
+def searches(records: ReportRecords) -> Table:
     """Trials, their cost in steps, chosen values and validation score of every variant; edges and divergences noted."""
     blocks, data, notes = [], [], []
     settings = records.experiment.settings.tuning
-    if settings is None:
-        return None
+    assert settings is not None
     metric = METRICS[settings.metric]
     for dataset in records.datasets:
         rows = []
@@ -83,12 +82,11 @@ def searches(records: ReportRecords) -> Table | None:
     return Table("tuning", "Tuning", caption, tuple(blocks), pd.DataFrame(data), tuple(notes))
 
 
-def curves(records: ReportRecords) -> Table | None:
+def curves(records: ReportRecords) -> Table:
     """What searches of k trials find on average, on validation and then on test items, and how the choice flatters."""
     experiment = records.experiment
     settings = experiment.settings.tuning
-    if settings is None:
-        return None
+    assert settings is not None
     metric = METRICS[settings.metric]
     better = metric.better or "higher"
     asked = [k for k in (2**j for j in range(20)) if k < settings.trials] + [settings.trials]
@@ -117,9 +115,9 @@ def curves(records: ReportRecords) -> Table | None:
             blocks.append(Block("Method", ((dataset.title, len(columns)),), columns, tuple(rows)))
     caption = (
         f"{metric.title} on test items of what a random search of so many trials chooses on validation items: mean "
-        "over all sets of so many of the trials that were run; one that diverged counts as the worst. "
-        "Optimism: validation minus test score of the chosen trial, beyond what it is for trials on average. Trials "
-        "met the test items after the choice was sealed; descriptions of searches that were run, without intervals."
+        "over all sets of so many of the trials that were run; one that diverged counts as the worst of them. "
+        "Optimism: validation minus test score of the chosen trial, beyond what it is for trials on average. Trials met "
+        "the test items after the choice was sealed; descriptions of the searches that were run, without intervals."
     )
     return Table("search_curves", "What more trials find", caption, tuple(blocks), pd.DataFrame(data))
 
@@ -148,11 +146,9 @@ def _scores(
     return [v for v, _ in pairs], [t for _, t in pairs]
 
 
-def budgets(records: ReportRecords) -> Table | None:
+def budgets(records: ReportRecords) -> Table:
     """The verdict of each claim untuned and after fewer trials, and the smallest budget from which it stays."""
     experiment = records.experiment
-    if experiment.settings.tuning is None or not experiment.settings.tuning.budgets:
-        return None
     found = verdicts_by_budget(experiment, records.folder.parent)
     asked = sorted({budget for verdicts in found.values() for budget in verdicts})
     stated = (
