@@ -9,11 +9,13 @@ from tcmax.audit.budgets import stays_from, verdicts_by_budget
 from tcmax.experiment import tuning
 from tcmax.experiment.grid import Cell
 from tcmax.metrics import METRICS
+from tcmax.metrics.item_scores import ItemScores
 from tcmax.records.files import read_json
-from tcmax.report.numbers import joined
+from tcmax.report.numbers import joined, show
 from tcmax.report.report_records import DatasetRecords, ReportRecords
 from tcmax.report.tables import Block, Column, Row, Table, TableCell
-from tcmax.stats.tuning import choice_optimism, expected_best
+from tcmax.stats.crossed import crossed, interval
+from tcmax.stats.tuning import choice_optimism, expected_best, search_interval
 
 WIDER = {"lowest": "downwards", "highest": "upwards"}
 
@@ -30,11 +32,12 @@ def choices_of(records: ReportRecords, dataset: str) -> dict[str, list[dict[str,
     return found
 
 
-def searches(records: ReportRecords) -> Table:
+def searches(records: ReportRecords) -> Table | None:
     """Trials, their cost in steps, chosen values and validation score of every variant; edges and divergences noted."""
     blocks, data, notes = [], [], []
     settings = records.experiment.settings.tuning
-    assert settings is not None
+    if settings is None:
+        return None
     metric = METRICS[settings.metric]
     for dataset in records.datasets:
         rows = []
@@ -82,11 +85,12 @@ def searches(records: ReportRecords) -> Table:
     return Table("tuning", "Tuning", caption, tuple(blocks), pd.DataFrame(data), tuple(notes))
 
 
-def curves(records: ReportRecords) -> Table:
+def curves(records: ReportRecords) -> Table | None:
     """What searches of k trials find on average, on validation and then on test items, and how the choice flatters."""
     experiment = records.experiment
     settings = experiment.settings.tuning
-    assert settings is not None
+    if settings is None:
+        return None
     metric = METRICS[settings.metric]
     better = metric.better or "higher"
     asked = [k for k in (2**j for j in range(20)) if k < settings.trials] + [settings.trials]
@@ -115,9 +119,9 @@ def curves(records: ReportRecords) -> Table:
             blocks.append(Block("Method", ((dataset.title, len(columns)),), columns, tuple(rows)))
     caption = (
         f"{metric.title} on test items of what a random search of so many trials chooses on validation items: mean "
-        "over all sets of so many of the trials that were run; one that diverged counts as the worst of them. "
-        "Optimism: validation minus test score of the chosen trial, beyond what it is for trials on average. Trials met "
-        "the test items after the choice was sealed; descriptions of the searches that were run, without intervals."
+        "over all sets of so many of the trials that were run; one that diverged counts as the worst. "
+        "Optimism: validation minus test score of the chosen trial, beyond what it is for trials on average. Trials "
+        "met the test items after the choice was sealed; descriptions of searches that were run, without intervals."
     )
     return Table("search_curves", "What more trials find", caption, tuple(blocks), pd.DataFrame(data))
 
@@ -146,9 +150,52 @@ def _scores(
     return [v for v, _ in pairs], [t for _, t in pairs]
 
 
-def budgets(records: ReportRecords) -> Table:
+def new_searches(records: ReportRecords) -> Table | None:
+    """Accuracy of each variant minus that of the reference variant, for new searches, seeds and test items; None
+    without several searches."""
+    experiment = records.experiment
+    if experiment.settings.tuning is None or experiment.settings.tuning.searches == 1:
+        return None
+    settings, reference = experiment.settings, experiment.settings.reference_variant
+    blocks, data = [], []
+    for dataset in records.datasets:
+        if dataset.items is None or reference not in dataset.variants:
+            continue
+        items, rows = ItemScores.read(dataset.items), []
+        groups = next(iter(items.groups.values()), None)
+        for variant in dataset.variants:
+            common = [seed for seed in items.seeds(variant) if seed in items.seeds(reference)]
+            searched = [tuning.search_of(experiment, seed) for seed in common]
+            if variant == reference or len(set(searched)) < 3:
+                continue
+            a, b = (
+                items.matrix(v, "correct", "own", settings.selection)[[list(items.seeds(v)).index(s) for s in common]]
+                for v in (variant, reference)
+            )
+            found, held = search_interval(a - b, searched, groups), interval(crossed(a - b, groups), "both")
+            number = show(found.estimate, found.low, found.high, "proportion", difference=True)
+            beside = show(held.estimate, held.low, held.high, "proportion", difference=True)
+            cells = TableCell(number.value, number.spread, order=found.estimate), TableCell(beside.value, beside.spread)
+            rows.append(Row(experiment.title(variant), cells, variant))
+            sizes = {"searches": len(set(searched)), "n_seeds": len(common), "n_items": len(items.items)}
+            bounds = {"estimate": found.estimate, "low": found.low, "high": found.high}
+            data.append({"dataset": dataset.id, "variant": variant, "reference": reference, **bounds, **sizes})
+        if rows:
+            columns = (Column("new searches", "pp"), Column("held fixed", "pp"))
+            blocks.append(Block("Method", ((dataset.title, len(columns)),), columns, tuple(rows)))
+    caption = (
+        "Accuracy minus that of the reference variant, with 95 % intervals for new searches, new seeds and new test "
+        "items: the means over the seeds of each search are the observations. Beside it the interval that takes all "
+        "seeds alike and holds the searches fixed, as every other table and verdict does."
+    )
+    return Table("new_searches", "Had one searched again", caption, tuple(blocks), pd.DataFrame(data))
+
+
+def budgets(records: ReportRecords) -> Table | None:
     """The verdict of each claim untuned and after fewer trials, and the smallest budget from which it stays."""
     experiment = records.experiment
+    if experiment.settings.tuning is None or not experiment.settings.tuning.budgets:
+        return None
     found = verdicts_by_budget(experiment, records.folder.parent)
     asked = sorted({budget for verdicts in found.values() for budget in verdicts})
     stated = (
