@@ -66,6 +66,7 @@ benchmarks: $(STAMP) ## Measure speed and memory as ratios.
 	python benchmarks/loading.py
 	python benchmarks/resampling.py
 	python benchmarks/stage.py
+	python benchmarks/search.py
 	python benchmarks/arithmetic.py
 
 simulations: $(STAMP) ## Simulate coverage and error rates of every procedure (about an hour).

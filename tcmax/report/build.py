@@ -31,7 +31,7 @@ from tcmax.report.readouts import readouts
 from tcmax.report.report_records import ReportRecords
 from tcmax.report.suite import standings
 from tcmax.report.tables import Table, comparisons, numbers, selection, table1, table2, table3, verdicts
-from tcmax.report.tuning import budgets, curves, searches
+from tcmax.report.tuning import budgets, curves, new_searches, searches
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ TABLES: tuple[Callable[[ReportRecords], Table | None], ...] = (
     discrepancies,
     searches,
     curves,
+    new_searches,
     budgets,
 )
 

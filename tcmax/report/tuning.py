@@ -9,11 +9,13 @@ from tcmax.audit.budgets import stays_from, verdicts_by_budget
 from tcmax.experiment import tuning
 from tcmax.experiment.grid import Cell
 from tcmax.metrics import METRICS
+from tcmax.metrics.item_scores import ItemScores
 from tcmax.records.files import read_json
-from tcmax.report.numbers import joined
+from tcmax.report.numbers import joined, show
 from tcmax.report.report_records import DatasetRecords, ReportRecords
 from tcmax.report.tables import Block, Column, Row, Table, TableCell
-from tcmax.stats.tuning import choice_optimism, expected_best
+from tcmax.stats.crossed import crossed, interval
+from tcmax.stats.tuning import choice_optimism, expected_best, search_interval
 
 WIDER = {"lowest": "downwards", "highest": "upwards"}
 
@@ -146,6 +148,47 @@ def _scores(
     worst = (min if better == "higher" else max)(sound.values())
     pairs = [sound.get(trial["trial"], worst) for trial in search["trials"]]
     return [v for v, _ in pairs], [t for _, t in pairs]
+
+
+def new_searches(records: ReportRecords) -> Table | None:
+    """Accuracy of each variant minus that of the reference variant, for new searches, seeds and test items; None
+    without several searches."""
+    experiment = records.experiment
+    if experiment.settings.tuning is None or experiment.settings.tuning.searches == 1:
+        return None
+    settings, reference = experiment.settings, experiment.settings.reference_variant
+    blocks, data = [], []
+    for dataset in records.datasets:
+        if dataset.items is None or reference not in dataset.variants:
+            continue
+        items, rows = ItemScores.read(dataset.items), []
+        groups = next(iter(items.groups.values()), None)
+        for variant in dataset.variants:
+            common = [seed for seed in items.seeds(variant) if seed in items.seeds(reference)]
+            searched = [tuning.search_of(experiment, seed) for seed in common]
+            if variant == reference or len(set(searched)) < 3:
+                continue
+            a, b = (
+                items.matrix(v, "correct", "own", settings.selection)[[list(items.seeds(v)).index(s) for s in common]]
+                for v in (variant, reference)
+            )
+            found, held = search_interval(a - b, searched, groups), interval(crossed(a - b, groups), "both")
+            number = show(found.estimate, found.low, found.high, "proportion", difference=True)
+            beside = show(held.estimate, held.low, held.high, "proportion", difference=True)
+            cells = TableCell(number.value, number.spread, order=found.estimate), TableCell(beside.value, beside.spread)
+            rows.append(Row(experiment.title(variant), cells, variant))
+            sizes = {"searches": len(set(searched)), "n_seeds": len(common), "n_items": len(items.items)}
+            bounds = {"estimate": found.estimate, "low": found.low, "high": found.high}
+            data.append({"dataset": dataset.id, "variant": variant, "reference": reference, **bounds, **sizes})
+        if rows:
+            columns = (Column("new searches", "pp"), Column("held fixed", "pp"))
+            blocks.append(Block("Method", ((dataset.title, len(columns)),), columns, tuple(rows)))
+    caption = (
+        "Accuracy minus that of the reference variant, with 95 % intervals for new searches, new seeds and new test "
+        "items: the means over the seeds of each search are the observations. Beside it the interval that takes all "
+        "seeds alike and holds the searches fixed, as every other table and verdict does."
+    )
+    return Table("new_searches", "Had one searched again", caption, tuple(blocks), pd.DataFrame(data))
 
 
 def budgets(records: ReportRecords) -> Table | None:

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 
@@ -12,12 +13,13 @@ from tcmax.commands.tune import seal
 from tcmax.data import DATASETS
 from tcmax.experiment import tuning
 from tcmax.experiment.grid import Experiment
+from tcmax.metrics.item_scores import ItemScores
 from tcmax.records import kinds, parquet
 from tcmax.records.files import read_json, write_json
 from tcmax.registry import Entry
 from tcmax.report.costs import costs, timings
 from tcmax.report.report_records import ReportRecords
-from tcmax.report.tuning import curves, searches
+from tcmax.report.tuning import curves, new_searches, searches
 from tcmax.training import datasets, jobs
 from tcmax.training.trials import score_trials, train_trials
 
@@ -131,3 +133,28 @@ def test_a_search_that_is_not_random_has_optimism_and_no_curve(
     write_json(path, {**read_json(path), "tuning": tuning.as_recorded(sobol.settings.tuning)})
     table = curves(ReportRecords(sobol, tmp_path / "results"))
     assert [column.title for column in table.blocks[0].columns] == ["optimism"]
+
+
+def test_several_searches_have_an_interval_for_new_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DATASETS.entries, "tiny", Entry("tiny:dataset"))
+    experiment = tiny.experiment(
+        variants={"joint": VARIANTS["joint"], "unimodal": {"method": "unimodal"}},
+        seeds=list(range(7)),
+        seeds_per_job=7,
+        reference_variant="unimodal",
+        tuning={"trials": 2, "searches": 3},
+    )
+    for cell in experiment.cells():
+        for search in range(3):
+            train_trials(experiment, cell, search, 0, tmp_path)
+    seal(experiment, tmp_path)
+    for cell in experiment.cells():
+        jobs.train_block(experiment, cell, 0, tmp_path)
+    analyse.score_dataset(experiment, "tiny", tmp_path)
+    (row,) = new_searches(ReportRecords(experiment, tmp_path)).data.to_dict("records")
+    items = ItemScores.read(tmp_path / "tiny" / "tiny" / "items.parquet")
+    d = items.matrix("joint", "correct", "own", "last") - items.matrix("unimodal", "correct", "own", "last")
+    by_search = [d[k::3].mean(axis=0) for k in range(3)]
+    assert row["estimate"] == pytest.approx(np.mean([means.mean() for means in by_search]))
+    assert (row["searches"], row["n_seeds"], row["n_items"]) == (3, 7, 13)
+    assert row["low"] < row["estimate"] < row["high"]

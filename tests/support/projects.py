@@ -70,13 +70,13 @@ def run(project: Path, *command: str, check: bool = True) -> subprocess.Complete
 
 
 def snakemake(project: Path, *arguments: str, check: bool = True) -> str:
-    done = run(project, "snakemake", "--cores", "2", "--config", "experiment=tiny", *arguments, check=check)
+    done = run(project, "snakemake", "--cores", "2", *arguments, "--config", "experiment=tiny", check=check)
     return done.stdout + done.stderr
 
 
-def planned(project: Path) -> list[str]:
+def planned(project: Path, *targets: str) -> list[str]:
     """Jobs of a dry run, as "rule" or "rule variant block"."""
-    output = snakemake(project, "--dry-run")
+    output = snakemake(project, "--dry-run", *targets)
     jobs = []
     for block in re.split(r"\n(?=(?:local)?rule )", output)[1:]:
         rule = re.match(r"(?:local)?rule (\w+)", block)[1]  # type: ignore[index]
