@@ -30,6 +30,7 @@ from tcmax.report.palette import BAND, MUTED, PAPER, Style, styles
 from tcmax.report.report_records import DatasetRecords, ReportRecords
 from tcmax.report.suite_figures import gains, improvement, profiles, ranks
 from tcmax.report.tables import FIXED, POPULATIONS, SELECTIONS
+from tcmax.report.tuning_figures import search, stability
 from tcmax.stats.intervals import t_interval
 
 BINS = 10  # of a reliability curve
@@ -39,9 +40,9 @@ MOST_CURVES = 8  # by epoch, that have a colour of their own
 def figures(records: ReportRecords) -> list[Figure]:
     """Every figure that the records allow, in reading order."""
     made: list[Figure | None] = []
-    for make in (accuracy, pairwise, modalities, divergence, reliability, training, selection, negatives):
+    for make in (accuracy, pairwise, modalities, divergence, reliability, training, selection, negatives, search):
         made += [make(records, dataset) for dataset in records.datasets]
-    made += [*gains(records), *(make(records) for make in (ranks, improvement, profiles))]
+    made += [*gains(records), *(make(records) for make in (ranks, improvement, profiles, stability))]
     return [figure for figure in made if figure is not None]
 
 

@@ -28,6 +28,8 @@ SHOWN = (
     "improvement",
     "profiles",
     "selection",
+    "search",
+    "stability",
 )
 
 

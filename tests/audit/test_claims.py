@@ -7,11 +7,13 @@ import pytest
 import scipy.optimize
 import scipy.stats
 import yaml
-from scored import made_up, write_items
+from scored import made_up, one_claim, write_items
 
 from tcmax.audit import wording
 from tcmax.audit.claims import audit_claims
 from tcmax.errors import TcmaxError
+from tcmax.experiment.grid import Experiment
+from tcmax.experiment.settings import TuningSettings
 from tcmax.records import kinds, parquet
 from tcmax.records.files import sha256, write_json
 
@@ -704,3 +706,14 @@ def test_constant_gains_of_rounded_scores_over_datasets_decide_nothing(tmp_path)
     for quantifier in ("datasets in general", "average over the named datasets"):
         claim = {"metric": "macro_f1", "population": "seeds", "quantifier": quantifier}
         assert judge(claim)["verdict"] == "undetermined"
+
+
+def test_the_line_of_a_tuned_verdict_names_the_settings_it_holds_for(tmp_path):
+    """One search is held fixed, and that is said."""
+    tuned = made_up(("a", "b"))
+    settings = tuned.settings.model_copy(update={"tuning": TuningSettings(trials=16)})
+    write_items(tmp_path / "made-up" / "toy", {"a": {"nll.own": np.ones((3, 4))}, "b": {"nll.own": np.ones((3, 4))}})
+    path = one_claim(tmp_path)
+    for experiment, said in ((tuned, False), (Experiment(tuned.path, settings), True)):
+        (line, *_), _ = audit_claims(experiment, tmp_path, path)
+        assert line.endswith("; 16 trials each (random), chosen on validation items, search held fixed") == said

@@ -14,6 +14,7 @@ from tcmax.experiment.grid import Experiment, load
 from tcmax.records.files import read_json
 from tcmax.report.report_records import ReportRecords
 from tcmax.report.tuning import budgets
+from tcmax.report.tuning_figures import stability
 from tcmax.training import datasets
 from tcmax.training.jobs import train_block
 from tcmax.training.loop import Runs
@@ -80,6 +81,9 @@ def test_each_budget_trains_what_its_first_trials_choose_and_is_judged(sealed, m
         (whole,) = tuning.chosen(experiment, results, cell)
         distinct.discard((cell.variant, whole.values["learning_rate"]))
     assert len(trained) == 2 + len(distinct)  # untuned, and each choice that no other budget has
+    figure = stability(ReportRecords(experiment, results))
+    assert sorted(figure.data["trials"]) == [0, 1, 2, 4]
+    assert "<svg" in figure.save(results)
     table = budgets(ReportRecords(experiment, results))
     assert [column.title for column in table.blocks[0].columns] == [
         "untuned",

@@ -20,6 +20,7 @@ from tcmax.registry import Entry
 from tcmax.report.costs import costs, timings
 from tcmax.report.report_records import ReportRecords
 from tcmax.report.tuning import curves, new_searches, searches
+from tcmax.report.tuning_figures import search, stability
 from tcmax.training import datasets, jobs
 from tcmax.training.trials import score_trials, train_trials
 
@@ -119,6 +120,17 @@ def test_curves_are_the_means_over_subsets_of_the_trials(trained: tuple[Experime
         table = parquet.read(whole, kinds.PREDICTIONS)
         right = parquet.logits(table, "joint").argmax(1) == first.labels[first.folds[0].test]
         assert test[0] == pytest.approx(right.mean())
+
+
+def test_the_figure_of_a_search_draws_every_variants_curve(trained: tuple[Experiment, Path], tmp_path: Path) -> None:
+    records = ReportRecords(*trained)
+    figure = search(records, records.datasets[0])
+    assert figure is not None
+    assert set(figure.data["variant"]) == set(VARIANTS)
+    assert "<svg" in figure.save(tmp_path)
+    untuned = ReportRecords(tiny.experiment(variants=VARIANTS), trained[1])
+    assert search(untuned, untuned.datasets[0]) is None
+    assert stability(untuned) is None
 
 
 def test_a_search_that_is_not_random_has_optimism_and_no_curve(
