@@ -157,8 +157,8 @@ def test_several_searches_have_an_interval_for_new_ones(tmp_path: Path, monkeypa
         tuning={"trials": 2, "searches": 3},
     )
     for cell in experiment.cells():
-        for search in range(3):
-            train_trials(experiment, cell, search, 0, tmp_path)
+        for k in range(3):
+            train_trials(experiment, cell, k, 0, tmp_path)
     seal(experiment, tmp_path)
     for cell in experiment.cells():
         jobs.train_block(experiment, cell, 0, tmp_path)
