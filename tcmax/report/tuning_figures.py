@@ -64,12 +64,9 @@ def stability(records: ReportRecords) -> Figure | None:
             chosen = data[data["verdict"] == word]
             places = [asked.index(trials) for trials in chosen["trials"]]
             heights = [claims.index(claim) for claim in chosen["claim"]]
-            face = INK if word in ("supported", "contradicted") else "none"
             colour = MUTED if word == "not testable" else INK
-            axes.scatter(
-                places, heights, s=16, marker=mark, c=face if mark != "x" else colour, edgecolors=colour, lw=0.8
-            )
-            axes.plot([], [], mark, color=colour, markerfacecolor=face, label=word)
+            face = colour if word in ("supported", "contradicted") else "none"
+            axes.plot(places, heights, mark, ls="", ms=4, color=colour, markerfacecolor=face, label=word)
         axes.set_xticks(range(len(asked)), ["untuned" if trials == 0 else str(trials) for trials in asked])
         axes.set_yticks(range(len(claims)), claims, fontsize=6)
         axes.invert_yaxis()
