@@ -5,24 +5,29 @@ imported from the package; a model enters as its dictionary of weights.
 """
 
 import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+Array = Any  # of NumPy, float64
+Arrays = dict[str, Any]  # by the name of a weight or a modality
 
-def weights(model):
+
+def weights(model: Any) -> Arrays:
     return {name: value.detach().double().numpy().copy() for name, value in model.state_dict().items()}
 
 
-def softmax(logits):
+def softmax(logits: Array) -> Array:
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def one_hot(labels, n_classes):
+def one_hot(labels: Array, n_classes: int) -> Array:
     return np.eye(n_classes)[labels]
 
 
-def encode(w, name, x):
+def encode(w: Arrays, name: str, x: Array) -> tuple[Array, tuple[Array, ...]]:
     """Features and what backward needs."""
     path = f"encoder.{name}.layers"
     x = x.reshape(len(x), -1)
@@ -32,7 +37,7 @@ def encode(w, name, x):
     return np.maximum(second, 0), (x, first, hidden, second)
 
 
-def encode_backward(w, name, memory, d_features):
+def encode_backward(w: Arrays, name: str, memory: tuple[Array, ...], d_features: Array) -> Arrays:
     """Gradients of an encoder's weights from the gradient of its features."""
     path = f"encoder.{name}.layers"
     x, first, hidden, second = memory
@@ -46,7 +51,7 @@ def encode_backward(w, name, memory, d_features):
     }
 
 
-def concat_head(w, features):
+def concat_head(w: Arrays, features: Arrays) -> tuple[Arrays, dict[str, slice]]:
     """Unimodal logits W_m z_m + b/M, and the slice of columns of each modality."""
     slices, start = {}, 0
     for name, z in features.items():
@@ -56,7 +61,9 @@ def concat_head(w, features):
     return {name: z @ matrix[:, slices[name]].T + bias for name, z in features.items()}, slices
 
 
-def concat_backward(w, features, slices, d_logits):
+def concat_backward(
+    w: Arrays, features: Arrays, slices: Mapping[str, slice], d_logits: Arrays
+) -> tuple[Arrays, Arrays]:
     """Gradients of the head and of the features from the gradient of each unimodal logit."""
     d_matrix = np.concatenate([d_logits[name].T @ features[name] for name in features], axis=1)
     d_bias = sum(d_logits[name].sum(axis=0) for name in features) / len(features)
@@ -64,7 +71,7 @@ def concat_backward(w, features, slices, d_logits):
     return {"head.linear.weight": d_matrix, "head.linear.bias": d_bias}, d_features
 
 
-def concat_gradients(w, inputs, d_unimodal):
+def concat_gradients(w: Arrays, inputs: Arrays, d_unimodal: Callable[[Arrays], Arrays]) -> tuple[Arrays, Arrays]:
     """Gradient of every weight of a Concat model; `d_unimodal` maps unimodal logits to their gradients."""
     encoded = {name: encode(w, name, x) for name, x in inputs.items()}
     features = {name: z for name, (z, _) in encoded.items()}
@@ -76,11 +83,13 @@ def concat_gradients(w, inputs, d_unimodal):
     return gradients, unimodal
 
 
-def cross_entropy_gradient(logits, labels):
+def cross_entropy_gradient(logits: Array, labels: Array) -> Array:
     return (softmax(logits) - one_hot(labels, logits.shape[1])) / len(labels)
 
 
-def total_correlation(unimodal, labels, tuples=None):
+def total_correlation(
+    unimodal: Arrays, labels: Array, tuples: Sequence[Sequence[int]] | None = None
+) -> tuple[float, Arrays]:
     """Eq. 14 / 15 by enumeration: value, and its gradient in every unimodal logit."""
     names = list(unimodal)
     batch, n_classes = unimodal[names[0]].shape
@@ -104,6 +113,6 @@ def total_correlation(unimodal, labels, tuples=None):
     return value, gradients
 
 
-def sgd(w, gradients, learning_rate, weight_decay):
+def sgd(w: Arrays, gradients: Arrays, learning_rate: float, weight_decay: float) -> Arrays:
     """First step of SGD with momentum, where the buffer is the decayed gradient itself."""
     return {name: value - learning_rate * (gradients[name] + weight_decay * value) for name, value in w.items()}

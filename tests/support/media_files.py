@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -39,7 +40,7 @@ def write_media(
     with av.open(str(path), "w", format=container) as output:
         tracks = []
         if frames:
-            video = output.add_stream(video_codec, rate=fps)
+            video: Any = output.add_stream(str(video_codec), rate=fps)
             video.height, video.width = frames[0].shape[:2]
             video.pix_fmt = "bgr0" if video_codec == "ffv1" else "yuv420p"
             video.bit_rate = 4_000_000
@@ -48,7 +49,7 @@ def write_media(
         if sound is not None:
             sound = np.atleast_2d(np.asarray(sound, dtype=np.float32))
             layout = {1: "mono", 2: "stereo"}.get(len(sound), f"{len(sound)}c")
-            audio = output.add_stream(audio_codec, rate=rate_hz, layout=layout)
+            audio: Any = output.add_stream(audio_codec, rate=rate_hz, layout=layout)
             tracks.append(audio)
         for number, time in zip(range(len(frames)), times or range(len(frames)), strict=False):
             frame = av.VideoFrame.from_ndarray(frames[number], format="rgb24")
@@ -60,11 +61,11 @@ def write_media(
             step = audio.codec_context.frame_size or 1_024
             to_format = av.AudioResampler(format=audio.codec_context.format, layout=layout, rate=rate_hz)
             for start in range(0, sound.shape[1], step):
-                frame = av.AudioFrame.from_ndarray(
+                piece = av.AudioFrame.from_ndarray(
                     np.ascontiguousarray(sound[:, start : start + step]), format="fltp", layout=layout
                 )
-                frame.rate, frame.pts, frame.time_base = rate_hz, start, Fraction(1, rate_hz)
-                for converted in to_format.resample(frame):
+                piece.rate, piece.pts, piece.time_base = rate_hz, start, Fraction(1, rate_hz)
+                for converted in to_format.resample(piece):
                     output.mux(audio.encode(converted))
             output.mux(audio.encode(None))
     return path

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -31,7 +32,8 @@ class Objective(nn.Module):
         self.loss = TCMaxLoss(gather=gather, **options)
 
     def head(self, rows: tuple[Tensor, Tensor]) -> Tensor:
-        return (rows[0] * rows[1].tanh()) @ self.tables["head"][:3]
+        joint: Tensor = (rows[0] * rows[1].tanh()) @ self.tables["head"][:3]
+        return joint
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         features = (x @ self.tables["a"], x.sin() @ self.tables["v"])
@@ -39,12 +41,13 @@ class Objective(nn.Module):
             labels = nn.functional.one_hot(labels.clamp(min=0), 3).double() * 0.7 + 0.1
         elif self.case != "ignored":
             labels = labels.clamp(min=0)
-        return self.loss(
+        loss: Tensor = self.loss(
             features,
             labels,
             head=self.head if self.case == "head" else None,
             generator=torch.Generator().manual_seed(9) if self.case == "sampled" else None,
         )
+        return loss
 
 
 CASES = ("head", "sampled", "ignored", "soft")
@@ -59,7 +62,7 @@ def rank(number: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=number, world_size=len(SPLIT))
     mine = slice(sum(SPLIT[:number]), sum(SPLIT[: number + 1]))
-    found = {}
+    found: dict[str, Any] = {}
     for case in CASES:
         module = DistributedDataParallel(Objective(case, gather=True))
         loss = module(rows()[mine], LABELS[mine])

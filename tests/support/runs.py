@@ -1,5 +1,7 @@
 """Whole runs on the tiny dataset."""
 
+from typing import Any
+
 import tiny
 import torch
 from single import Run
@@ -10,7 +12,9 @@ CPU = torch.device("cpu")
 OWN_SPLIT = {"protocol.file_order_split": False}  # for a released method on the tiny dataset's own split
 
 
-def make(variant="joint", seed=0, dataset=None, cls=Run, experiment=None, **changes):
+def make(
+    variant: Any = "joint", seed: int = 0, dataset: Any = None, cls: Any = Run, experiment: Any = None, **changes: Any
+) -> Any:
     """A run that has not started; `variant` is a label of tiny.VARIANTS or a variant's settings."""
     dataset = dataset or tiny.dataset()
     settings = tiny.VARIANTS[variant] if isinstance(variant, str) else variant
@@ -18,7 +22,7 @@ def make(variant="joint", seed=0, dataset=None, cls=Run, experiment=None, **chan
     return cls(resolve_run(experiment, dataset, "tiny", 0, "v"), seed, dataset, CPU)
 
 
-def digest(result):
+def digest(result: Any) -> tuple[Any, ...]:
     """Everything a result says, in a form that compares bit for bit."""
     kept = {
         rule: (

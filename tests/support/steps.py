@@ -1,6 +1,8 @@
 """One training step of a method on a tiny model in float64, with weights before and after."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import longhand
 import numpy as np
@@ -18,16 +20,18 @@ RATE, DECAY = 0.3, 1e-2
 class Step:
     """before, after, gradients: weights by name. x, y: the batch. logged: what the method reported."""
 
-    before: dict
-    after: dict
-    gradients: dict
-    x: dict
-    y: np.ndarray
-    logged: dict
+    before: longhand.Arrays
+    after: longhand.Arrays
+    gradients: longhand.Arrays
+    x: longhand.Arrays
+    y: longhand.Array
+    logged: dict[str, float]
     model: torch.nn.Module
 
 
-def parts(variant, dataset=None, encoder=None, seed=0, **changes):
+def parts(
+    variant: Any, dataset: Any = None, encoder: Any = None, seed: int = 0, **changes: Any
+) -> tuple[Any, Any, Any]:
     """Model, method and dataset of a variant."""
     dataset = dataset or tiny.dataset()
     experiment = tiny.experiment(
@@ -43,17 +47,25 @@ def parts(variant, dataset=None, encoder=None, seed=0, **changes):
     return model, method, dataset
 
 
-def batch_of(dataset, size=7, scale=1.0, dtype=torch.float64):
+def batch_of(dataset: Any, size: int = 7, scale: float = 1.0, dtype: torch.dtype = torch.float64) -> Batch:
     rows = dataset.folds[0].train[:size]
     inputs = {name: torch.from_numpy(x[rows]).to(dtype) * scale for name, x in dataset.inputs.items()}
     return Batch(inputs, torch.from_numpy(dataset.labels[rows]), torch.arange(size))
 
 
-def progress(epoch=0, epochs=4, seed=0):
+def progress(epoch: int = 0, epochs: int = 4, seed: int = 0) -> Progress:
     return Progress(epoch, epochs, 0, 1, (("tiny", 0, seed, "m"),), torch.device("cpu"))
 
 
-def take(variant, *, epoch=0, size=7, scale=1.0, prepare=None, **options) -> Step:
+def take(
+    variant: Any,
+    *,
+    epoch: int = 0,
+    size: int = 7,
+    scale: float = 1.0,
+    prepare: Callable[[Any], object] | None = None,
+    **options: Any,
+) -> Step:
     """One SGD step (momentum 0.9, decay) from the initial weights; `prepare(model)` may change them first."""
     model, method, dataset = parts(variant, **options)
     if prepare:
@@ -71,7 +83,7 @@ def take(variant, *, epoch=0, size=7, scale=1.0, prepare=None, **options) -> Ste
     return Step(before, longhand.weights(model), gradients, x, y, logged, model)
 
 
-def close(one, other, tolerance=1e-11):
+def close(one: Mapping[str, Any], other: Mapping[str, Any], tolerance: float = 1e-11) -> None:
     assert set(one) == set(other)
     for name in one:
         np.testing.assert_allclose(one[name], other[name], rtol=tolerance, atol=tolerance, err_msg=name)
