@@ -62,6 +62,7 @@ TESTED_IN = {
     "report/signature": ("report/test_tables.py",),
     "report/suite_figures": ("report/test_suite.py",),
     "report/theory_page": ("commands/test_theory.py",),
+    "report/tuning_figures": ("report/test_tuning.py",),
     "report/trust": ("report/test_page.py",),
     "stats/variance": ("stats/test_crossed.py",),
     "training/datasets": ("training/test_jobs.py",),

@@ -159,7 +159,7 @@ def test_tables_of_the_analysis_are_part_of_its_fingerprint(copy):
     forget()
     before = provenance.stage_code("tcmax.metrics.scoring")
     path = copy / "metrics/__init__.py"
-    edit(path, 'Metric("Accuracy", "proportion", "higher"', 'Metric("Accuracy", "proportion", "lower"')
+    edit(path, '_proportion("Accuracy", "higher"', '_proportion("Accuracy", "lower"')
     forget()
     after = provenance.stage_code("tcmax.metrics.scoring")
     assert {name for name in before if before[name] != after[name]} == {"tcmax.metrics"}

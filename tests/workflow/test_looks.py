@@ -45,7 +45,7 @@ def looked(tmp_path: Path) -> Path:
 
 
 def test_seeds_are_added_look_by_look_for_open_pairs_only(looked: Path) -> None:
-    output = snakemake(looked, "--", SCORES)
+    output = snakemake(looked, SCORES)
     rules = re.findall(r"^local(?:rule|checkpoint) (\w+):", output, re.M)
     assert sorted(rules) == ["look", "look", "score", "train"]  # of tcmax
     runs = looked / "results" / "tiny" / "digits-halves" / "fold_0"
@@ -58,4 +58,4 @@ def test_seeds_are_added_look_by_look_for_open_pairs_only(looked: Path) -> None:
     assert [taken["pairs"][0]["n_seeds"] for taken in record["taken"].values()] == [3, 4]
     assert record["taken"]["3"]["pairs"][0]["state"] == "needs more seeds"
     assert record["taken"]["3"]["alpha"] < record["taken"]["4"]["alpha"] < 0.05
-    assert "Nothing to be done" in snakemake(looked, "--", SCORES)
+    assert "Nothing to be done" in snakemake(looked, SCORES)
